@@ -1,0 +1,77 @@
+// Package plan says what stage does around a user's program: which objects to
+// fetch, which files to write, what to upload. Features write plans, drivers
+// carry them unread, stage alone acts on them. It is plain data.
+package plan
+
+// Plan is what stage is told. Exactly one member is set; an empty plan runs
+// the program and nothing else.
+type Plan struct {
+	Training *Training `json:",omitempty"`
+}
+
+// Training is a training job's plan.
+type Training struct {
+	JobName, JobArn  string
+	Account, Region  string
+	RoleArn          string
+	Hosts            []string // algo-1 ...
+	CurrentHost      string
+	InstanceType     string
+	HyperParameters  map[string]string
+	Channels         []Channel
+	OutputS3Uri      string      // s3://bucket/prefix/<job>/output
+	Compression      string      // GZIP or NONE
+	Checkpoint       *Checkpoint `json:",omitempty"`
+	MetricRegexes    []Metric
+	NetworkIsolation bool
+	// ScriptMode says that the program is the runtime's own launcher
+	// ("train" of a catalog runtime): stage runs the user's script itself.
+	ScriptMode bool
+	// Framework names the runtime's framework module for SM_FRAMEWORK_MODULE.
+	Framework string
+}
+
+// Channel is one input of a training job, as the request named it.
+type Channel struct {
+	Name            string
+	S3DataType      string // S3Prefix, ManifestFile, AugmentedManifestFile
+	S3Uri           string
+	Distribution    string // FullyReplicated, ShardedByS3Key
+	ContentType     string
+	CompressionType string
+	RecordWrapper   string
+	InputMode       string // File
+	AttributeNames  []string
+}
+
+// Checkpoint is the two-way synchronised folder.
+type Checkpoint struct {
+	S3Uri, LocalPath string
+}
+
+// Metric is a metric definition.
+type Metric struct {
+	Name, Regex string
+}
+
+// The steps that stage reports, in this order.
+const (
+	StepDownloading = "Downloading" // inputs are fetched
+	StepTraining    = "Training"    // the user's program runs
+	StepUploading   = "Uploading"   // outputs go to S3
+)
+
+// Result is how stage ended. The zero value is success.
+type Result struct {
+	ExitCode int    // of the user's program; -1 when it never ran
+	Signal   string // that ended the program, e.g. "killed"; "" if none
+	// Failure is the cause in words for FailureReason, without its class
+	// prefix: the failure file, or the script's traceback end, or what stage
+	// could not do. "" on success.
+	Failure string `json:",omitempty"`
+	// Class is AlgorithmError, ClientError or InternalServerError when
+	// Failure is set.
+	Class string `json:",omitempty"`
+	// Artifact is the s3 URI of model.tar.gz when it was uploaded.
+	Artifact string `json:",omitempty"`
+}
