@@ -59,6 +59,7 @@ type Store interface {
 // Tx is one transaction.
 type Tx interface {
 	Get(resource.Key) (*resource.Record, error) // ErrNotFound
+	ByArn(arn string) (*resource.Record, error) // ErrNotFound
 	// Put stores r if its Version is the stored one (0: must not exist), and
 	// increments r.Version. ErrConflict, ErrExists.
 	Put(r *resource.Record) error
