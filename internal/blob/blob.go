@@ -21,7 +21,26 @@ var (
 	ErrPartTooSmall   = errors.New("part too small")
 	ErrToken          = errors.New("invalid token")
 	ErrFull           = errors.New("disk full")
+	// ErrPrecondition says that Conditions did not hold.
+	ErrPrecondition = errors.New("precondition failed")
+	// ErrShort says that a body ended before its announced size.
+	ErrShort = errors.New("body shorter than announced")
+	// ErrLong says that a body went on after its announced size.
+	ErrLong = errors.New("body longer than announced")
+	// ErrBadSum says that a checksum handed to Complete is not the stored one.
+	ErrBadSum = errors.New("checksum differs")
+	// ErrBadSize says that the size handed to Complete is not the stored one.
+	ErrBadSize = errors.New("size differs")
 )
+
+// MinPart is the least size of every part of an upload but the last.
+const MinPart = 5 << 20
+
+// MaxParts is the greatest part number.
+const MaxParts = 10000
+
+// MaxKey is the greatest length of a key in bytes.
+const MaxKey = 1024
 
 // Bucket belongs to one account; names are unique on the server.
 type Bucket struct {
@@ -31,17 +50,24 @@ type Bucket struct {
 
 // Meta is what is kept beside an object's bytes.
 type Meta struct {
-	ContentType, ContentEncoding, ContentDisposition, ContentLanguage, CacheControl string
-	Expires                                                                         string
-	User                                                                            map[string]string // x-amz-meta-, lower-case keys without the prefix
-	Checksums                                                                       map[string]string // CRC32, CRC32C, CRC64NVME, SHA1, SHA256 → base64
-	ChecksumType                                                                    string            // FULL_OBJECT, COMPOSITE
-	Tags                                                                            map[string]string
+	ContentType        string            `json:"type,omitzero"`
+	ContentEncoding    string            `json:"encoding,omitzero"`
+	ContentDisposition string            `json:"disposition,omitzero"`
+	ContentLanguage    string            `json:"language,omitzero"`
+	CacheControl       string            `json:"cache,omitzero"`
+	Expires            string            `json:"expires,omitzero"`
+	User               map[string]string `json:"user,omitzero"`      // x-amz-meta-, lower-case keys without the prefix
+	Checksums          map[string]string `json:"sums,omitzero"`      // CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512, MD5 → base64
+	ChecksumType       string            `json:"sumtype,omitzero"`   // FULL_OBJECT, COMPOSITE
+	Recorded           map[string]string `json:"recorded,omitzero"`  // members without effect here, given back as they came
+	Algorithm          string            `json:"algorithm,omitzero"` // of an upload's parts
+	Tags               map[string]string `json:"-"`
 }
 
 // Object describes one stored object.
 type Object struct {
 	Bucket, Key string
+	Version     string // opaque; names these very bytes
 	Size        int64
 	ETag        string // without quotes
 	Modified    time.Time
@@ -51,7 +77,7 @@ type Object struct {
 
 // Listing is one page.
 type Listing struct {
-	Objects  []Object
+	Objects  []Object // without Meta, but for its checksum algorithms
 	Prefixes []string
 	Next     string // key or prefix to start after; "" at the end
 }
@@ -59,6 +85,7 @@ type Listing struct {
 // Part is one uploaded part.
 type Part struct {
 	Number    int
+	Start     int64 // offset in the finished object
 	Size      int64
 	ETag      string
 	Modified  time.Time
@@ -70,6 +97,14 @@ type Upload struct {
 	ID, Bucket, Key string
 	Initiated       time.Time
 	Meta            Meta
+}
+
+// Uploads is one page of unfinished uploads, by key and then by age.
+type Uploads struct {
+	Uploads  []Upload
+	Prefixes []string
+	NextKey  string // "" at the end
+	NextID   string
 }
 
 // Conditions guard reads and writes; zero members do not.
@@ -100,24 +135,54 @@ type Put struct {
 	If          Conditions
 }
 
+// Pick chooses the bytes [from, from+length) of the version that is being
+// opened; length -1 is to the end. Its error aborts the opening.
+type Pick func(o Object) (from, length int64, err error)
+
+// Whole picks all of a version.
+func Whole(Object) (from, length int64, err error) { return 0, -1, nil }
+
 // Store holds buckets and objects.
 type Store interface {
 	CreateBucket(ctx context.Context, b Bucket) error // ErrBucketExists
 	Bucket(ctx context.Context, name string) (Bucket, error)
+	// Buckets are by name; account "" is all.
 	Buckets(ctx context.Context, account string) ([]Bucket, error)
 	DeleteBucket(ctx context.Context, name string) error // ErrBucketNotEmpty
 
 	Put(ctx context.Context, p Put) (Object, error)
 	Head(ctx context.Context, bucket, key string) (Object, error)
-	// Open reads [from, from+length) of one version; length -1: to the end.
-	Open(ctx context.Context, bucket, key string, from, length int64) (Object, io.ReadCloser, error)
-	Delete(ctx context.Context, bucket, key string) error // nil when absent
+	// Open reads what pick chooses of one version, which stays readable until
+	// the reader is closed, whatever happens to the key meanwhile.
+	Open(ctx context.Context, bucket, key string, pick Pick) (Object, io.ReadCloser, error)
+	// Copy writes what pick chooses of a stored object; p.Body and p.Size are
+	// unused. Whole objects are shared with their source where possible.
+	Copy(ctx context.Context, bucket, key string, pick Pick, p Put) (Object, error)
+	Delete(ctx context.Context, bucket, key string, c Conditions) error // nil when absent
+	// List walks keys in the order of their bytes, in time that grows with
+	// the page and not with what its prefixes hide.
 	List(ctx context.Context, bucket, prefix, delimiter, after string, max int) (Listing, error)
+	// SetTags replaces the tags of an object, which keeps its version.
+	SetTags(ctx context.Context, bucket, key string, tags map[string]string) error
+	// ObjectParts gives the parts that an object was completed from.
+	ObjectParts(ctx context.Context, bucket, key string, after, max int) (Object, []Part, error)
 
 	StartUpload(ctx context.Context, bucket, key string, m Meta) (Upload, error)
+	Upload(ctx context.Context, bucket, key, upload string) (Upload, error)
 	PutPart(ctx context.Context, bucket, key, upload string, number int, p Put) (Part, error)
 	Parts(ctx context.Context, bucket, key, upload string, after, max int) (Upload, []Part, error)
-	Complete(ctx context.Context, bucket, key, upload string, parts []Part, c Conditions) (Object, error)
+	// Complete makes an object of parts, which are checked by number, ETag and
+	// what checksums they carry. Repeating it gives the same object.
+	Complete(ctx context.Context, bucket, key, upload string, c Complete) (Object, error)
 	Abort(ctx context.Context, bucket, key, upload string) error
-	Uploads(ctx context.Context, bucket, prefix, afterKey, afterID string, max int) ([]Upload, error)
+	Uploads(ctx context.Context, bucket, prefix, delimiter, afterKey, afterID string, max int) (Uploads, error)
+}
+
+// Complete says what a finished upload consists of.
+type Complete struct {
+	Parts []Part // Number, ETag and Checksums count
+	If    Conditions
+	Size  int64 // -1 unknown
+	// Checksums of the whole, as the client expects them.
+	Checksums map[string]string
 }
