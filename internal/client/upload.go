@@ -1,0 +1,162 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+const (
+	partSize    = 8 << 20
+	maxParts    = 10_000
+	growEvery   = 1000 // parts double in size after so many, so 10,000 carry terabytes
+	maxPartSize = 1 << 30
+)
+
+// Upload stores a stream of any length: one PUT when it is small, else a
+// multipart upload, one part in memory at a time. On an error nothing is left
+// behind. It returns the object's ETag without quotes.
+func (c *Client) Upload(ctx context.Context, bucket, key string, body io.Reader) (string, error) {
+	buf := make([]byte, partSize)
+	n, err := io.ReadFull(body, buf)
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		sum := md5.Sum(buf[:n])
+		return hex.EncodeToString(sum[:]), c.Put(ctx, bucket, key, buf[:n])
+	}
+	if err != nil {
+		return "", err
+	}
+	id, err := c.createUpload(ctx, bucket, key)
+	if err != nil {
+		return "", err
+	}
+	etag, err := c.sendParts(ctx, bucket, key, id, buf, body)
+	if err != nil {
+		// the upload's end must not hang on the cause of its failure
+		actx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return "", errors.Join(err, c.abortUpload(actx, bucket, key, id))
+	}
+	return etag, nil
+}
+
+type completedPart struct {
+	PartNumber int
+	ETag       string
+}
+
+func (c *Client) sendParts(ctx context.Context, bucket, key, id string, buf []byte, body io.Reader) (string, error) {
+	var parts []completedPart
+	sums := md5.New()
+	n := len(buf)
+	for number := 1; n > 0; number++ {
+		if number > maxParts {
+			return "", fmt.Errorf("s3://%s/%s: too large for one object", bucket, key)
+		}
+		tag, err := c.putPart(ctx, bucket, key, id, number, buf[:n])
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, completedPart{number, tag})
+		sum := md5.Sum(buf[:n])
+		sums.Write(sum[:])
+		if number%growEvery == 0 && len(buf) < maxPartSize {
+			buf = make([]byte, 2*len(buf))
+		}
+		n, err = io.ReadFull(body, buf)
+		if err != nil && err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return "", err
+		}
+	}
+	want := hex.EncodeToString(sums.Sum(nil)) + "-" + strconv.Itoa(len(parts))
+	return want, c.completeUpload(ctx, bucket, key, id, want, parts)
+}
+
+func (c *Client) createUpload(ctx context.Context, bucket, key string) (string, error) {
+	resp, err := c.send(ctx, call{
+		service: "s3", operation: "CreateMultipartUpload", method: http.MethodPost,
+		path: objectPath(bucket, key), query: url.Values{"uploads": {""}},
+	})
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close() //nolint:errcheck // decoded below
+	var out struct{ UploadId string }
+	if err := xml.NewDecoder(resp.Body).Decode(&out); err != nil || out.UploadId == "" {
+		return "", errors.Join(fmt.Errorf("s3 CreateMultipartUpload of s3://%s/%s: no upload id", bucket, key), err)
+	}
+	return out.UploadId, nil
+}
+
+func (c *Client) putPart(ctx context.Context, bucket, key, id string, number int, data []byte) (string, error) {
+	resp, err := c.send(ctx, call{
+		service: "s3", operation: "UploadPart", method: http.MethodPut, path: objectPath(bucket, key), body: data,
+		query: url.Values{"uploadId": {id}, "partNumber": {strconv.Itoa(number)}},
+	})
+	if err != nil {
+		return "", err
+	}
+	return resp.Header.Get("ETag"), drain(resp)
+}
+
+func (c *Client) completeUpload(ctx context.Context, bucket, key, id, want string, parts []completedPart) error {
+	var body bytes.Buffer
+	doc := struct {
+		XMLName xml.Name        `xml:"CompleteMultipartUpload"`
+		Part    []completedPart `xml:"Part"`
+	}{Part: parts}
+	if err := xml.NewEncoder(&body).Encode(doc); err != nil {
+		return err
+	}
+	resp, err := c.send(ctx, call{
+		service: "s3", operation: "CompleteMultipartUpload", method: http.MethodPost, path: objectPath(bucket, key),
+		query: url.Values{"uploadId": {id}}, body: body.Bytes(), header: http.Header{"Content-Type": {"application/xml"}},
+	})
+	if Code(err) == "NoSuchUpload" {
+		// a first try may have succeeded and its answer been lost
+		if o, herr := c.Head(ctx, bucket, key); herr == nil && o.ETag == want {
+			return nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	// S3 may answer 200 and then an Error document
+	defer resp.Body.Close() //nolint:errcheck // read below
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("s3 CompleteMultipartUpload of s3://%s/%s: %w", bucket, key, err)
+	}
+	var out struct {
+		XMLName xml.Name
+		Code    string
+		Message string
+	}
+	if xml.Unmarshal(data, &out) == nil && out.XMLName.Local == "Error" {
+		return &Error{Service: "s3", Operation: "CompleteMultipartUpload", Status: resp.StatusCode, Code: out.Code, Message: out.Message}
+	}
+	return nil
+}
+
+func (c *Client) abortUpload(ctx context.Context, bucket, key, id string) error {
+	resp, err := c.send(ctx, call{
+		service: "s3", operation: "AbortMultipartUpload", method: http.MethodDelete,
+		path: objectPath(bucket, key), query: url.Values{"uploadId": {id}},
+	})
+	if err != nil {
+		if IsNotFound(err) {
+			return nil
+		}
+		return err
+	}
+	return drain(resp)
+}
