@@ -1,0 +1,171 @@
+// Package folder keeps objects in a local folder: rows in the store's index,
+// and beside them one immutable content file for every object version and
+// every part, under a random name. It never makes a path of a key, never
+// changes a file that a row names, and never answers a write before bytes and
+// row are both on disk.
+//
+// A write goes tmp → final name → fsync of file and folder → row. What was
+// written without a row that names it is garbage: the file of a failed write
+// is removed at once, that of a crash by Sweep. Start at Open, then put.go,
+// content.go and read.go.
+package folder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"clary/internal/blob"
+	"clary/internal/store"
+)
+
+// Config says where objects are and who keeps their rows.
+type Config struct {
+	Root  string // created when missing; nobody else may write below it
+	Index store.Objects
+	// Room is asked before a write and answers store.ErrFull when the disk is
+	// too full for new work. nil: always room.
+	Room func() error
+	Log  *slog.Logger // nil: silent
+}
+
+// Store is a blob.Store.
+type Store struct {
+	index   store.Objects
+	room    func() error
+	log     *slog.Logger
+	content *content
+	lock    *os.File
+	stop    context.CancelFunc
+	swept   chan struct{}
+}
+
+var _ blob.Store = (*Store)(nil)
+
+const (
+	// crashed is the mark of a folder whose last user did not close it.
+	crashed = "OPEN"
+	// sweepEvery and sweepAge bound what a failing removal may leave behind.
+	sweepEvery = 6 * time.Hour
+	sweepAge   = time.Hour
+)
+
+// Open takes hold of the folder. When the last user did not close it, what it
+// left behind is swept in the background.
+func Open(cfg Config) (*Store, error) {
+	s, dirty, err := open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go s.sweeper(ctx, dirty)
+	return s, nil
+}
+
+func open(cfg Config) (*Store, bool, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Room == nil {
+		cfg.Room = func() error { return nil }
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.Root, tmpDir), 0o700); err != nil {
+		return nil, false, fmt.Errorf("blob folder: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(cfg.Root, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, false, fmt.Errorf("blob folder: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, false, errors.Join(fmt.Errorf("blob folder %s is in use by another process: %w", cfg.Root, err), lock.Close())
+	}
+	mark := filepath.Join(cfg.Root, crashed)
+	_, err = os.Stat(mark)
+	dirty := err == nil
+	c, err := newContent(cfg.Root)
+	if err == nil && !dirty {
+		err = os.WriteFile(mark, nil, 0o600)
+		if err == nil {
+			err = syncDir(cfg.Root)
+		}
+	}
+	if err != nil {
+		return nil, false, errors.Join(fmt.Errorf("blob folder: %w", err), lock.Close())
+	}
+	return &Store{
+		index: cfg.Index, room: cfg.Room, log: cfg.Log,
+		content: c, lock: lock, swept: make(chan struct{}),
+	}, dirty, nil
+}
+
+// Close ends the background work and leaves the folder clean. Requests must
+// have ended.
+func (s *Store) Close() error {
+	s.stop()
+	<-s.swept
+	clean := s.content.close()
+	if clean {
+		if err := os.Remove(filepath.Join(s.content.root, crashed)); err != nil {
+			s.log.Warn("blob folder stays marked as open", "err", err)
+		}
+	}
+	return s.lock.Close()
+}
+
+// wrap gives errors of the index the words of the contract.
+func wrap(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrNotFound):
+		return blob.ErrNoSuchBucket
+	case errors.Is(err, store.ErrExists):
+		return blob.ErrBucketExists
+	case errors.Is(err, store.ErrNotEmpty):
+		return blob.ErrBucketNotEmpty
+	case errors.Is(err, store.ErrFull), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return fmt.Errorf("%w: %w", blob.ErrFull, err)
+	}
+	return err
+}
+
+// CreateBucket makes b.
+func (s *Store) CreateBucket(ctx context.Context, b blob.Bucket) error {
+	return wrap(s.index.CreateBucket(ctx, store.BlobBucket(b)))
+}
+
+// Bucket reads one bucket.
+func (s *Store) Bucket(ctx context.Context, name string) (blob.Bucket, error) {
+	b, err := s.index.Bucket(ctx, name)
+	return blob.Bucket(b), wrap(err)
+}
+
+// Buckets reads the buckets of an account.
+func (s *Store) Buckets(ctx context.Context, account string) ([]blob.Bucket, error) {
+	rows, err := s.index.Buckets(ctx, account)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	out := make([]blob.Bucket, len(rows))
+	for i, r := range rows {
+		out[i] = blob.Bucket(r)
+	}
+	return out, nil
+}
+
+// DeleteBucket removes an empty bucket and what was being uploaded to it.
+func (s *Store) DeleteBucket(ctx context.Context, name string) error {
+	freed, err := s.index.DeleteBucket(ctx, name)
+	if err != nil {
+		return wrap(err)
+	}
+	s.content.free(freed)
+	return nil
+}

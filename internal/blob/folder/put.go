@@ -1,0 +1,256 @@
+package folder
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"clary/internal/blob"
+	"clary/internal/blob/checksum"
+	"clary/internal/store"
+)
+
+// Put writes one object.
+func (s *Store) Put(ctx context.Context, p blob.Put) (blob.Object, error) {
+	if err := s.ready(ctx, p); err != nil {
+		return blob.Object{}, err
+	}
+	w, err := s.content.write(ctx, p)
+	if err != nil {
+		return blob.Object{}, wrap(err)
+	}
+	return s.commit(ctx, p, w)
+}
+
+// ready refuses a write that could not be committed before its body is read.
+func (s *Store) ready(ctx context.Context, p blob.Put) error {
+	if err := s.room(); err != nil {
+		return wrap(err)
+	}
+	if p.If == (blob.Conditions{}) {
+		_, err := s.index.Bucket(ctx, p.Bucket)
+		return wrap(err)
+	}
+	old, err := s.index.Object(ctx, p.Bucket, p.Key)
+	if err != nil {
+		return wrap(err)
+	}
+	return check(p.If)(old)
+}
+
+// commit gives the written file its row.
+func (s *Store) commit(ctx context.Context, p blob.Put, w written) (blob.Object, error) {
+	o := blob.Object{
+		Bucket: p.Bucket, Key: p.Key, Version: w.file, Size: w.sums.Size,
+		ETag: w.etag(), Modified: now(), Meta: summed(p.Meta, w.sums),
+	}
+	row, err := toRow(o)
+	if err != nil {
+		s.content.discard(w.file)
+		return blob.Object{}, err
+	}
+	freed, err := s.index.PutObject(ctx, row, check(p.If))
+	if err != nil {
+		s.unsure(w.file)
+		return blob.Object{}, wrap(err)
+	}
+	s.content.settle(w.file)
+	s.content.free(freed)
+	return o, nil
+}
+
+// unsure drops a file whose row failed to commit, unless the row is there
+// after all: a commit may fail in the caller's eyes and still be on disk.
+func (s *Store) unsure(file string) {
+	if file == "" {
+		return
+	}
+	named, err := s.index.Referenced(context.Background(), []string{file})
+	if err == nil && len(named) == 0 {
+		s.content.discard(file)
+		return
+	}
+	s.content.settle(file) // a row names it, or the sweep will see that none does
+}
+
+// now is the precision that rows keep.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+// check guards a write by what the key stands for.
+func check(c blob.Conditions) store.BlobCheck {
+	return func(old *store.BlobObject) error {
+		switch {
+		case old == nil && c.IfMatch != "":
+			return blob.ErrNoSuchKey
+		case old == nil:
+			return nil
+		case c.IfMatch != "" && c.IfMatch != "*" && c.IfMatch != old.ETag,
+			c.IfNoneMatch == "*", c.IfNoneMatch != "" && c.IfNoneMatch == old.ETag:
+			return blob.ErrPrecondition
+		}
+		return nil
+	}
+}
+
+// Copy shares the bytes of a whole single-file object with its source by a
+// hard link, and reads and writes them otherwise.
+func (s *Store) Copy(ctx context.Context, bucket, key string, pick blob.Pick, p blob.Put) (blob.Object, error) {
+	if err := s.ready(ctx, p); err != nil {
+		return blob.Object{}, err
+	}
+	for range lookups {
+		src, from, length, err := s.find(ctx, bucket, key, pick)
+		if err != nil {
+			return blob.Object{}, err
+		}
+		sums, ok := known(src, p.Want)
+		if src.Parts > 0 || !ok || from != 0 || length != src.Size || src.Size == 0 {
+			break
+		}
+		file, err := s.content.link(src.Version)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // replaced meanwhile
+		}
+		if err != nil && unlinkable(err) {
+			break
+		}
+		if err != nil {
+			return blob.Object{}, wrap(err)
+		}
+		if p.Verify != nil {
+			if err := p.Verify(sums); err != nil {
+				s.content.discard(file)
+				return blob.Object{}, err
+			}
+		}
+		return s.commit(ctx, p, written{file: file, sums: sums})
+	}
+	src, body, err := s.Open(ctx, bucket, key, pick)
+	if err != nil {
+		return blob.Object{}, err
+	}
+	defer body.Close() //nolint:errcheck // read only
+	_ = src
+	p.Body, p.Size = body, -1
+	return s.Put(ctx, p)
+}
+
+// known gives the sums of a whole single-file object without reading it.
+func known(o blob.Object, want []string) (blob.Sums, bool) {
+	sums := blob.Sums{Size: o.Size, Checksums: map[string]string{}}
+	if n, err := hex.Decode(sums.MD5[:], []byte(o.ETag)); err != nil || n != len(sums.MD5) {
+		return sums, false
+	}
+	for _, w := range want {
+		v := o.Meta.Checksums[w]
+		if v == "" || o.Meta.ChecksumType != checksum.FullObject {
+			return sums, false
+		}
+		sums.Checksums[w] = v
+	}
+	return sums, true
+}
+
+// Delete removes a key.
+func (s *Store) Delete(ctx context.Context, bucket, key string, c blob.Conditions) error {
+	freed, err := s.index.DeleteObject(ctx, bucket, key, check(c))
+	if err != nil {
+		return wrap(err)
+	}
+	s.content.free(freed)
+	return nil
+}
+
+// SetTags replaces an object's tags.
+func (s *Store) SetTags(ctx context.Context, bucket, key string, tags map[string]string) error {
+	raw, err := encodeTags(tags)
+	if err != nil {
+		return err
+	}
+	found, err := s.index.SetTags(ctx, bucket, key, raw)
+	if err == nil && !found {
+		return blob.ErrNoSuchKey
+	}
+	return wrap(err)
+}
+
+func encodeTags(tags map[string]string) (json.RawMessage, error) {
+	if len(tags) == 0 {
+		return nil, nil
+	}
+	raw, err := json.Marshal(tags)
+	if err != nil {
+		return nil, fmt.Errorf("tags: %w", err)
+	}
+	return raw, nil
+}
+
+func encodeMeta(m blob.Meta) (meta, tags json.RawMessage, err error) {
+	if meta, err = json.Marshal(m); err != nil {
+		return nil, nil, fmt.Errorf("metadata: %w", err)
+	}
+	tags, err = encodeTags(m.Tags)
+	return meta, tags, err
+}
+
+func decodeMeta(meta, tags json.RawMessage) (m blob.Meta, err error) {
+	if len(meta) > 0 {
+		if err := json.Unmarshal(meta, &m); err != nil {
+			return m, fmt.Errorf("metadata: %w", err)
+		}
+	}
+	if len(tags) > 0 {
+		if err := json.Unmarshal(tags, &m.Tags); err != nil {
+			return m, fmt.Errorf("tags: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func toRow(o blob.Object) (store.BlobObject, error) {
+	meta, tags, err := encodeMeta(o.Meta)
+	if err != nil {
+		return store.BlobObject{}, err
+	}
+	return store.BlobObject{
+		Bucket: o.Bucket, Key: o.Key, Version: o.Version, Size: o.Size, ETag: o.ETag,
+		Modified: o.Modified, Parts: o.Parts, Sums: sumsColumn(o.Meta), Meta: meta, Tags: tags,
+	}, nil
+}
+
+// sumsColumn is what a listing tells of checksums: names and type.
+func sumsColumn(m blob.Meta) string {
+	if len(m.Checksums) == 0 {
+		return ""
+	}
+	names := make([]string, 0, len(m.Checksums))
+	for n := range m.Checksums {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ",") + "/" + m.ChecksumType
+}
+
+func fromRow(r store.BlobObject) (blob.Object, error) {
+	m, err := decodeMeta(r.Meta, r.Tags)
+	if err != nil {
+		return blob.Object{}, fmt.Errorf("object %q in %s: %w", r.Key, r.Bucket, err)
+	}
+	if len(r.Meta) == 0 && r.Sums != "" {
+		names, typ, _ := strings.Cut(r.Sums, "/")
+		m.ChecksumType, m.Checksums = typ, map[string]string{}
+		for n := range strings.SplitSeq(names, ",") {
+			m.Checksums[n] = ""
+		}
+	}
+	return blob.Object{
+		Bucket: r.Bucket, Key: r.Key, Version: r.Version, Size: r.Size, ETag: r.ETag,
+		Modified: r.Modified, Parts: r.Parts, Meta: m,
+	}, nil
+}
