@@ -1,0 +1,122 @@
+package stage
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	tailSize = 32 << 10
+	// causeSize leaves room for a prefix within FailureReason's 1024.
+	causeSize = 900
+)
+
+// tailBuffer keeps the end of what is written to it.
+type tailBuffer struct{ b []byte }
+
+func (t *tailBuffer) Write(p []byte) (int, error) {
+	n := len(p)
+	if n >= tailSize {
+		t.b = append(t.b[:0], p[n-tailSize:]...)
+		return n, nil
+	}
+	if over := len(t.b) + n - 2*tailSize; over > 0 { // move rarely, not at each write
+		t.b = append(t.b[:0], t.b[len(t.b)-tailSize:]...)
+	}
+	t.b = append(t.b, p...)
+	return n, nil
+}
+
+// Bytes is at most the last tailSize bytes.
+func (t *tailBuffer) Bytes() []byte {
+	if len(t.b) > tailSize {
+		return t.b[len(t.b)-tailSize:]
+	}
+	return t.b
+}
+
+// CauseOf finds in the end of a program's output why it failed: the last
+// Python traceback, else the last lines. It is valid UTF-8, without terminal
+// codes, and short enough for a FailureReason.
+func CauseOf(output []byte) string { return causeOf(output) }
+
+func causeOf(output []byte) string {
+	lines := strings.Split(clean(output), "\n")
+	start := -1
+	for i, l := range lines {
+		if strings.HasPrefix(l, "Traceback (most recent call last)") {
+			start = i
+		}
+	}
+	if start >= 0 {
+		return shorten(traceback(lines[start:]), causeSize)
+	}
+	var last []string
+	for i := len(lines) - 1; i >= 0 && len(last) < 5; i-- {
+		if l := strings.TrimSpace(lines[i]); l != "" {
+			last = append([]string{l}, last...)
+		}
+	}
+	return shorten(strings.Join(last, "\n"), causeSize)
+}
+
+// traceback cuts at the end of the exception: its frames are indented, its
+// message runs to the next line that starts a different thing. What follows a
+// message cannot be told from it, so at most ten of its lines are taken.
+func traceback(lines []string) string {
+	end := len(lines)
+	for i, l := range lines[1:] {
+		if l != "" && l[0] != ' ' && l[0] != '\t' {
+			end = min(i+1+10, len(lines))
+			break
+		}
+	}
+	return strings.TrimSpace(strings.Join(lines[:end], "\n"))
+}
+
+// shorten keeps the end of s, which holds the cause, in whole lines when it
+// can.
+func shorten(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	s = s[len(s)-most+4:]
+	if i := strings.IndexByte(s, '\n'); i >= 0 && i < most/2 {
+		s = s[i+1:]
+	}
+	for s != "" && !utf8.RuneStart(s[0]) {
+		s = s[1:]
+	}
+	return "...\n" + s
+}
+
+// clean drops terminal codes and what carriage returns overwrote.
+func clean(b []byte) string {
+	var out bytes.Buffer
+	for len(b) > 0 {
+		switch c := b[0]; {
+		case c == 0x1b && len(b) > 1 && b[1] == '[':
+			i := 2
+			for i < len(b) && (b[i] < 0x40 || b[i] > 0x7e) {
+				i++
+			}
+			b = b[min(i+1, len(b)):]
+		case c == '\r':
+			b = b[1:]
+			if len(b) > 0 && b[0] != '\n' {
+				if i := bytes.LastIndexByte(out.Bytes(), '\n'); i >= 0 {
+					out.Truncate(i + 1)
+				} else {
+					out.Reset()
+				}
+			}
+		case c == '\n' || c == '\t' || c >= 0x20:
+			out.WriteByte(c)
+			b = b[1:]
+		default:
+			b = b[1:]
+		}
+	}
+	return strings.ToValidUTF8(out.String(), "\uFFFD")
+}
