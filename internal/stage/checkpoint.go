@@ -106,22 +106,9 @@ func (c *checkpoints) restore(ctx context.Context) error {
 }
 
 func (c *checkpoints) scan(visit func(string, stamp) error) error {
-	return fs.WalkDir(c.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil // the program removes old ones
-		}
-		if err != nil {
-			return err
-		}
-		if !d.Type().IsRegular() {
+	return tree{c.root, "."}.walk(func(name string, info fs.FileInfo) error {
+		if !info.Mode().IsRegular() {
 			return nil
-		}
-		info, err := c.root.Lstat(name)
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
 		}
 		return visit(name, stamp{info.Size(), info.ModTime()})
 	})
@@ -136,7 +123,7 @@ func (c *checkpoints) sync(ctx context.Context, end bool) error {
 		if c.sent[name] == s || (!end && c.seen[name] != s) {
 			return nil
 		}
-		f, _, err := openRegular(c.root, name)
+		f, _, err := tree{c.root, "."}.open(name)
 		if errors.Is(err, os.ErrNotExist) {
 			return nil
 		}

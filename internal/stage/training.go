@@ -130,7 +130,7 @@ func (t *training) readFailure(res *plan.Result) {
 		return
 	}
 	const name, most = "output/failure", 1024
-	data, err := readRegular(t.ml, name, 4*most)
+	data, err := tree{t.ml, "."}.readStart(name, 4*most)
 	if err != nil {
 		return // none is the usual case
 	}

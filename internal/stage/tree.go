@@ -1,0 +1,116 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"syscall"
+)
+
+// deepest is how many folders deep an output may be.
+const deepest = 200
+
+// tree is a folder that the program may have filled or replaced with
+// anything. It is reached through root alone, and nothing in it is opened in a
+// way that could wait: a pipe or a device is seen for what it is.
+type tree struct {
+	root *os.Root
+	dir  string
+}
+
+func (t tree) at(name string) string { return path.Join(t.dir, name) }
+
+// open opens one of its files.
+func (t tree) open(name string) (*os.File, fs.FileInfo, error) {
+	f, err := t.root.OpenFile(t.at(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a file", name)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}
+
+// readStart reads the first bytes of a file.
+func (t tree) readStart(name string, most int64) ([]byte, error) {
+	f, _, err := t.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	return io.ReadAll(io.LimitReader(f, most))
+}
+
+func (t tree) openDir(name string) (*os.File, error) {
+	return t.root.OpenFile(t.at(name), os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
+}
+
+// empty says whether there is nothing. A folder that is gone, or is no folder
+// any more, holds nothing.
+func (t tree) empty() (bool, error) {
+	d, err := t.openDir(".")
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENXIO) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer d.Close() //nolint:errcheck // read only
+	_, err = d.Readdirnames(1)
+	if err == io.EOF {
+		return true, nil
+	}
+	return false, err
+}
+
+// walk visits everything below in order, folders before what they hold. It
+// follows no link, and what vanishes meanwhile is passed over.
+func (t tree) walk(visit func(name string, info fs.FileInfo) error) error {
+	return t.walkDir(".", 0, visit)
+}
+
+func (t tree) walkDir(dir string, depth int, visit func(string, fs.FileInfo) error) error {
+	if depth > deepest {
+		return userError("/opt/ml/%s: folders are nested more than %d deep", t.dir, deepest)
+	}
+	d, err := t.openDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	names, err := d.Readdirnames(-1)
+	if err := errors.Join(err, d.Close()); err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		name := path.Join(dir, n)
+		info, err := t.root.Lstat(t.at(name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := visit(name, info); err != nil {
+			return err
+		}
+		if info.IsDir() {
+			if err := t.walkDir(name, depth+1, visit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
