@@ -59,6 +59,7 @@ type Query struct {
 	Kind                          Kind
 	Parent                        string
 	Phase                         string
+	UID                           string
 	NameContains                  string // case-insensitive substring
 	CreatedAfter, CreatedBefore   time.Time
 	ModifiedAfter, ModifiedBefore time.Time

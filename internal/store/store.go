@@ -22,6 +22,8 @@ var (
 	ErrConflict = errors.New("record changed meanwhile")
 	// ErrToken says that a page token is not one of ours.
 	ErrToken = errors.New("invalid page token")
+	// ErrLeased says that another owner looks at the record just now.
+	ErrLeased = errors.New("record is leased")
 	// ErrFull says that the disk is too full to take new work.
 	ErrFull = errors.New("disk full")
 )
@@ -44,12 +46,17 @@ type Store interface {
 	// Lease takes up to max records of kind that are due at now and not
 	// leased, for owner until the given time.
 	Lease(ctx context.Context, kind resource.Kind, owner string, now, until time.Time, max int) ([]*resource.Record, error)
+	// Take leases one record whether it is due or not. ErrNotFound, ErrLeased.
+	Take(ctx context.Context, k resource.Key, owner string, now, until time.Time) (*resource.Record, error)
+	// Renew prolongs a lease. ErrLeased when it is no longer the owner's.
+	Renew(ctx context.Context, k resource.Key, owner string, until time.Time) error
 	// Release ends a lease and sets when to look again (zero: never), the
 	// count of failed looks and the last error, provided that the record's
 	// version is still the given one; otherwise it only ends the lease, and
 	// the due time that the newer version has stays.
 	Release(ctx context.Context, k resource.Key, owner string, version int64, due time.Time, attempts int, lastError string) error
-	// NextDue says when the earliest unleased record of kind is due; zero if none.
+	// NextDue says when the earliest record of kind is due; zero if none. A
+	// leased record counts from the end of its lease.
 	NextDue(ctx context.Context, kind resource.Kind) (time.Time, error)
 
 	ListUsage(ctx context.Context, q resource.UsageQuery) ([]resource.Usage, error)

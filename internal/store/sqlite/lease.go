@@ -1,0 +1,158 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"clary/internal/resource"
+	"clary/internal/store"
+)
+
+type lease struct {
+	owner string
+	until time.Time
+}
+
+// leases are held in memory. mu is held while due records are read and taken,
+// and Release ends a lease only after its write: so a record that was just
+// dealt with is never taken again from an older snapshot.
+type leases struct {
+	mu   sync.Mutex // guards held
+	held map[resource.Key]lease
+}
+
+func (l *leases) taken(k resource.Key, now time.Time) bool {
+	h, ok := l.held[k]
+	return ok && h.until.After(now)
+}
+
+// Lease implements store.Store.
+func (s *Store) Lease(ctx context.Context, kind resource.Kind, owner string, now, until time.Time, limit int) (out []*resource.Record, err error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	err = s.reader(ctx, func(t *tx) error {
+		rows, err := t.QueryContext(ctx, `SELECT `+columns+` FROM resource WHERE kind = ? AND due > 0 AND due <= ? ORDER BY due, id`,
+			string(kind), nanos(now))
+		if err != nil {
+			return err
+		}
+		defer rows.Close() //nolint:errcheck // rows.Err tells
+		for len(out) < limit && rows.Next() {
+			r, err := scanRecord(rows)
+			if err != nil {
+				return err
+			}
+			if !s.leases.taken(r.Key, now) {
+				out = append(out, r)
+			}
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range out {
+		s.leases.held[r.Key] = lease{owner, until}
+	}
+	return out, nil
+}
+
+// Take implements store.Store.
+func (s *Store) Take(ctx context.Context, k resource.Key, owner string, now, until time.Time) (*resource.Record, error) {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	if s.leases.taken(k, now) {
+		return nil, store.ErrLeased
+	}
+	r, err := s.Get(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	s.leases.held[k] = lease{owner, until}
+	return r, nil
+}
+
+// Renew implements store.Store.
+func (s *Store) Renew(_ context.Context, k resource.Key, owner string, until time.Time) error {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	if s.leases.held[k].owner != owner {
+		return store.ErrLeased
+	}
+	s.leases.held[k] = lease{owner, until}
+	return nil
+}
+
+// Release implements store.Store.
+func (s *Store) Release(ctx context.Context, k resource.Key, owner string, version int64, due time.Time, attempts int, lastError string) error {
+	defer func() {
+		s.leases.mu.Lock()
+		defer s.leases.mu.Unlock()
+		if s.leases.held[k].owner == owner {
+			delete(s.leases.held, k)
+		}
+	}()
+	// Most looks change nothing that must be written.
+	r, err := s.Get(ctx, k)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case r.Version != version, r.Due.Equal(due) && r.Attempts == attempts && r.LastError == lastError:
+		return nil
+	}
+	s.leases.mu.Lock()
+	ours := s.leases.held[k].owner == owner
+	s.leases.mu.Unlock()
+	if !ours {
+		return nil // it ran out, and another looks at the record now
+	}
+	return s.update(ctx, func(t *tx) error {
+		_, err := t.exec(`UPDATE resource SET due = ?, attempts = ?, last_error = ?
+			WHERE kind = ? AND account = ? AND region = ? AND name = ? AND version = ?`,
+			nanos(due), attempts, lastError, string(k.Kind), k.Account, k.Region, k.Name, version)
+		return err
+	})
+}
+
+// NextDue implements store.Store.
+func (s *Store) NextDue(ctx context.Context, kind resource.Kind) (next time.Time, err error) {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	err = s.reader(ctx, func(t *tx) error {
+		rows, err := t.QueryContext(ctx, `SELECT account, region, name, due FROM resource WHERE kind = ? AND due > 0 ORDER BY due, id`, string(kind))
+		if err != nil {
+			return err
+		}
+		defer rows.Close() //nolint:errcheck // rows.Err tells
+		for rows.Next() {
+			k := resource.Key{Kind: kind}
+			var due int64
+			if err := rows.Scan(&k.Account, &k.Region, &k.Name, &due); err != nil {
+				return err
+			}
+			at := instant(due)
+			if !next.IsZero() && !at.Before(next) {
+				break
+			}
+			h, held := s.leases.held[k]
+			if held && h.until.After(at) {
+				at = h.until
+			}
+			if next.IsZero() || at.Before(next) {
+				next = at
+			}
+			if !held {
+				break
+			}
+		}
+		return rows.Err()
+	})
+	return next, err
+}

@@ -1,0 +1,189 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"clary/internal/resource"
+	"clary/internal/store"
+)
+
+// A single goroutine, write, has the only connection that writes. It opens a
+// transaction for the first caller and lets those in who wait meanwhile, each
+// behind a savepoint; then it commits once for all. A caller runs its own
+// function in its own goroutine when it has the turn, so a panic is its own.
+
+const (
+	maxBatch = 512 // callers that share a commit
+	retries  = 16  // of a function that met ErrConflict
+)
+
+// errAbandoned is the verdict of a function that panicked or left its goroutine.
+var errAbandoned = errors.New("transaction function did not return")
+
+type job struct {
+	turn  chan *tx   // writer to caller: run now
+	back  chan error // caller to writer: how it went
+	done  chan error // writer to caller: it is on disk, or not
+	err   error      // how the last run went
+	hints []resource.Key
+}
+
+func openWriter(path string) (*conn, error) { return openConn(dsn(path, false)) }
+
+// update runs fn in the write transaction and returns once it is durable.
+func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
+	var err error
+	for range retries {
+		if err = s.commit(ctx, fn); !errors.Is(err, store.ErrConflict) {
+			break
+		}
+	}
+	return err
+}
+
+func (s *Store) commit(ctx context.Context, fn func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	j := &job{turn: make(chan *tx), back: make(chan error), done: make(chan error, 1)}
+	select {
+	case s.jobs <- j:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closing:
+		return errClosed
+	}
+	// From here on the writer answers soon, and what it does may no longer be
+	// called off: ctx has had its say.
+	for {
+		select {
+		case t := <-j.turn:
+			j.run(t, fn)
+		case err := <-j.done:
+			return err
+		}
+	}
+}
+
+func (j *job) run(t *tx, fn func(*tx) error) {
+	verdict := errAbandoned
+	defer func() { j.back <- verdict }()
+	verdict = fn(t)
+}
+
+func (s *Store) write(w *conn) {
+	defer close(s.written)
+	defer w.close() //nolint:errcheck // everything answered is on disk
+	for {
+		select {
+		case j := <-s.jobs:
+			s.batch(w, j)
+		case <-s.closing:
+			return
+		}
+	}
+}
+
+// batch answers j and all who come while it is under way.
+func (s *Store) batch(w *conn, j *job) {
+	batch := []*job{j}
+	err := s.attempt(w, &batch, true)
+	if errors.Is(err, sqlite3.FULL) && s.ballast.release() {
+		err = s.attempt(w, &batch, false)
+	}
+	if err == nil {
+		for _, j := range batch {
+			s.watches.tell(j.hints)
+		}
+	}
+	for _, j := range batch {
+		if err != nil {
+			j.done <- wrapFull(err)
+		} else {
+			j.done <- j.err
+		}
+	}
+	s.ballast.restore()
+}
+
+func wrapFull(err error) error {
+	if errors.Is(err, sqlite3.FULL) {
+		return errors.Join(store.ErrFull, err)
+	}
+	return err
+}
+
+// attempt runs the batch in one transaction. Its error is of the transaction
+// as a whole: nothing of it was kept.
+func (s *Store) attempt(w *conn, batch *[]*job, gather bool) (err error) {
+	if err := w.exec(`BEGIN IMMEDIATE`); err != nil {
+		return err
+	}
+	var undo []*tx
+	defer func() {
+		if err == nil {
+			return
+		}
+		for i := len(undo) - 1; i >= 0; i-- {
+			undo[i].undo()
+		}
+		// SQLite may have rolled back by itself; then this one has nothing to do.
+		_ = w.exec(`ROLLBACK`)
+	}()
+	for i := 0; ; i++ {
+		if i == len(*batch) && (!gather || !s.join(batch)) {
+			break
+		}
+		j := (*batch)[i]
+		if errors.Is(j.err, errAbandoned) {
+			continue
+		}
+		t, err := turn(w, j)
+		if t != nil {
+			undo = append(undo, t)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return w.exec(`COMMIT`)
+}
+
+// join adds one who waits right now.
+func (s *Store) join(batch *[]*job) bool {
+	if len(*batch) == maxBatch {
+		return false
+	}
+	select {
+	case j := <-s.jobs:
+		*batch = append(*batch, j)
+		return true
+	default:
+		return false
+	}
+}
+
+// turn lets j run behind a savepoint. It gives back the transaction when its
+// effects stand, and an error when all of the batch is void.
+func turn(w *conn, j *job) (*tx, error) {
+	if err := w.exec(`SAVEPOINT turn`); err != nil {
+		return nil, err
+	}
+	t := &tx{conn: w, writes: true}
+	j.turn <- t
+	j.err = <-j.back
+	j.hints = t.hints
+	if t.broken != nil {
+		t.undo()
+		return nil, t.broken
+	}
+	if j.err != nil {
+		t.undo()
+		j.hints = nil
+		return nil, w.exec(`ROLLBACK TO turn; RELEASE turn`)
+	}
+	return t, w.exec(`RELEASE turn`)
+}
