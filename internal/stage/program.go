@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"clary/internal/stage/plan"
+	"clary/internal/stage/tail"
 )
 
 // drainFor bounds how long output is waited for after the program has ended
@@ -40,10 +41,10 @@ func runProgram(ctx context.Context, h Host) plan.Result {
 	if err != nil {
 		return plan.Result{ExitCode: -1, Class: classAlgorithm, Failure: fmt.Sprintf("cannot start %q: %v", prog.Args[0], err)}
 	}
-	tail := &tailBuffer{}
+	last := &tail.Buffer{}
 	copied := make(chan error, 1)
 	go func() {
-		_, err := io.Copy(io.MultiWriter(tail, h.Stderr), r)
+		_, err := io.Copy(io.MultiWriter(last, h.Stderr), r)
 		copied <- err
 	}()
 	type end struct {
@@ -81,7 +82,7 @@ func runProgram(ctx context.Context, h Host) plan.Result {
 		return res
 	}
 	res.Class = classAlgorithm
-	res.Failure = causeOf(tail.Bytes())
+	res.Failure = tail.Cause(last.Bytes())
 	if res.Failure == "" {
 		res.Failure = "the program printed nothing"
 	}

@@ -1,4 +1,6 @@
-package stage
+// Package tail keeps the end of a program's output and finds in it why the
+// program failed. It reads bytes and nothing else. Start at Cause.
+package tail
 
 import (
 	"bytes"
@@ -7,41 +9,41 @@ import (
 )
 
 const (
-	tailSize = 32 << 10
-	// causeSize leaves room for a prefix within FailureReason's 1024.
-	causeSize = 900
+	// Size is how much of the output is kept.
+	Size = 32 << 10
+	// CauseSize leaves room for a prefix within FailureReason's 1024.
+	CauseSize = 900
 )
 
-// tailBuffer keeps the end of what is written to it.
-type tailBuffer struct{ b []byte }
+// Buffer keeps the end of what is written to it. The zero value is ready.
+type Buffer struct{ b []byte }
 
-func (t *tailBuffer) Write(p []byte) (int, error) {
+// Write never fails.
+func (t *Buffer) Write(p []byte) (int, error) {
 	n := len(p)
-	if n >= tailSize {
-		t.b = append(t.b[:0], p[n-tailSize:]...)
+	if n >= Size {
+		t.b = append(t.b[:0], p[n-Size:]...)
 		return n, nil
 	}
-	if over := len(t.b) + n - 2*tailSize; over > 0 { // move rarely, not at each write
-		t.b = append(t.b[:0], t.b[len(t.b)-tailSize:]...)
+	if over := len(t.b) + n - 2*Size; over > 0 { // move rarely, not at each write
+		t.b = append(t.b[:0], t.b[len(t.b)-Size:]...)
 	}
 	t.b = append(t.b, p...)
 	return n, nil
 }
 
-// Bytes is at most the last tailSize bytes.
-func (t *tailBuffer) Bytes() []byte {
-	if len(t.b) > tailSize {
-		return t.b[len(t.b)-tailSize:]
+// Bytes is at most the last Size bytes.
+func (t *Buffer) Bytes() []byte {
+	if len(t.b) > Size {
+		return t.b[len(t.b)-Size:]
 	}
 	return t.b
 }
 
-// CauseOf finds in the end of a program's output why it failed: the last
-// Python traceback, else the last lines. It is valid UTF-8, without terminal
-// codes, and short enough for a FailureReason.
-func CauseOf(output []byte) string { return causeOf(output) }
-
-func causeOf(output []byte) string {
+// Cause finds in the end of a program's output why it failed: the last Python
+// traceback, else the last lines. It is valid UTF-8, without terminal codes,
+// and short enough for a FailureReason.
+func Cause(output []byte) string {
 	lines := strings.Split(clean(output), "\n")
 	start := -1
 	for i, l := range lines {
@@ -50,7 +52,7 @@ func causeOf(output []byte) string {
 		}
 	}
 	if start >= 0 {
-		return shorten(traceback(lines[start:]), causeSize)
+		return shorten(traceback(lines[start:]), CauseSize)
 	}
 	var last []string
 	for i := len(lines) - 1; i >= 0 && len(last) < 5; i-- {
@@ -58,7 +60,7 @@ func causeOf(output []byte) string {
 			last = append([]string{l}, last...)
 		}
 	}
-	return shorten(strings.Join(last, "\n"), causeSize)
+	return shorten(strings.Join(last, "\n"), CauseSize)
 }
 
 // traceback cuts at the end of the exception: its frames are indented, its

@@ -1,0 +1,45 @@
+package tail
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestCause(t *testing.T) {
+	t.Parallel()
+	long := "Traceback (most recent call last):\n" + strings.Repeat("  File \"x.py\", line 1, in f\n    g()\n", 100) + "KeyError: 'é'"
+	for _, tt := range []struct{ name, in, want string }{
+		{"empty", "", ""},
+		{"progress", "10%\r20%\r100%\nlast", "100%\nlast"},
+		{"colours", "\x1b[31mred\x1b[0m", "red"},
+		{"last of two tracebacks", "Traceback (most recent call last):\n  a\nA: 1\n\nDuring handling\n\nTraceback (most recent call last):\n  b\nB: 2", "Traceback (most recent call last):\n  b\nB: 2"},
+		{"message of several lines", "Traceback (most recent call last):\n  a\nE: one\n two\nthree", "Traceback (most recent call last):\n  a\nE: one\n two\nthree"},
+		{"not UTF-8", "\xff\xfe", "\uFFFD"},
+	} {
+		if got := Cause([]byte(tt.in)); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	if got := Cause([]byte(long)); len(got) > CauseSize || !strings.HasSuffix(got, "KeyError: 'é'") {
+		t.Errorf("%d bytes ending %q", len(got), got[len(got)-30:])
+	}
+}
+
+func TestBuffer(t *testing.T) {
+	t.Parallel()
+	var tail Buffer
+	var all []byte
+	for i := range 3000 {
+		chunk := bytes.Repeat([]byte{byte(i)}, i%97)
+		if i == 1500 {
+			chunk = bytes.Repeat([]byte("z"), 3*Size+5)
+		}
+		all = append(all, chunk...)
+		_, _ = tail.Write(chunk)
+		want := all[max(0, len(all)-Size):]
+		if !bytes.Equal(tail.Bytes(), want) {
+			t.Fatalf("after write %d the tail is wrong", i)
+		}
+	}
+}
