@@ -300,20 +300,22 @@ func listObjects(ctx context.Context, q querier, bucket string, w walk, after st
 	return page, err
 }
 
+// lookAtOnce is how many files one statement looks for.
+const lookAtOnce = 200
+
 // referenced looks in both places where a row can name a file.
 func referenced(ctx context.Context, q querier, files []string) ([]string, error) {
+	marks := strings.Repeat("?,", lookAtOnce-1) + "?"
+	query := fmt.Sprintf(`SELECT version FROM blob_object WHERE version IN (%s)
+		UNION SELECT file FROM blob_part WHERE file IN (%s)`, marks, marks)
 	var out []string
 	for len(files) > 0 {
-		n := min(len(files), 400)
-		args := make([]any, 0, 2*n)
-		for range 2 {
-			for _, f := range files[:n] {
-				args = append(args, f)
-			}
+		n := min(len(files), lookAtOnce)
+		args := make([]any, 2*lookAtOnce) // NULL is in no list
+		for i, f := range files[:n] {
+			args[i], args[lookAtOnce+i] = f, f
 		}
-		marks := strings.TrimSuffix(strings.Repeat("?,", n), ",")
-		found, err := texts(ctx, q, fmt.Sprintf(`SELECT version FROM blob_object WHERE version IN (%s)
-			UNION SELECT file FROM blob_part WHERE file IN (%s)`, marks, marks), args...)
+		found, err := texts(ctx, q, query, args...)
 		if err != nil {
 			return nil, err
 		}
