@@ -1,0 +1,196 @@
+package identity
+
+import (
+	"context"
+	"crypto/cipher"
+	"errors"
+	"net/http"
+	"time"
+
+	"clary/internal/aws/apierr"
+	"clary/internal/aws/arn"
+	"clary/internal/resource"
+	"clary/internal/store"
+)
+
+// Config is what identity works with.
+type Config struct {
+	Store       store.Store
+	Dir         string // DATA/keys
+	Account     string
+	StrictRoles bool // unknown roles are refused
+}
+
+// Identity knows who is who on this server.
+type Identity struct {
+	store   store.Store
+	account string
+	strict  bool
+	root    RootKey
+	aead    cipher.AEAD
+	started time.Time
+}
+
+// Open reads the keys, and makes them at the first start.
+func Open(c Config) (*Identity, error) {
+	root, aead, err := openKeys(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Identity{store: c.Store, account: c.Account, strict: c.StrictRoles, root: root, aead: aead, started: time.Now().Truncate(time.Second)}, nil
+}
+
+// Root is the account's own access key.
+func (i *Identity) Root() RootKey { return i.root }
+
+// Account is the server's account.
+func (i *Identity) Account() string { return i.account }
+
+// managed are the AWS managed policies that can be attached to a role. They
+// allow what their AWS namesakes allow of the services served here.
+var managed = map[string]string{
+	"arn:aws:iam::aws:policy/AdministratorAccess":       `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`,
+	"arn:aws:iam::aws:policy/PowerUserAccess":           `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":["iam:*"],"Resource":"*"},{"Effect":"Allow","Action":["iam:ListRoles","iam:GetRole"],"Resource":"*"}]}`,
+	"arn:aws:iam::aws:policy/AmazonSageMakerFullAccess": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["sagemaker:*","logs:*","cloudwatch:*","s3:ListAllMyBuckets","s3:CreateBucket","s3:GetBucketLocation","s3:ListBucket","s3:HeadBucket","iam:ListRoles","iam:GetRole","sts:GetCallerIdentity"],"Resource":"*"},{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject","s3:DeleteObject","s3:AbortMultipartUpload"],"Resource":["arn:aws:s3:::*SageMaker*","arn:aws:s3:::*Sagemaker*","arn:aws:s3:::*sagemaker*"]},{"Effect":"Allow","Action":"iam:PassRole","Resource":"arn:aws:iam::*:role/*","Condition":{"StringEquals":{"iam:PassedToService":"sagemaker.amazonaws.com"}}}]}`,
+	"arn:aws:iam::aws:policy/AmazonS3FullAccess":        `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`,
+	"arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess":    `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*","s3:List*"],"Resource":"*"}]}`,
+	"arn:aws:iam::aws:policy/CloudWatchFullAccess":      `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudwatch:*","logs:*"],"Resource":"*"}]}`,
+	"arn:aws:iam::aws:policy/CloudWatchLogsFullAccess":  `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"logs:*","Resource":"*"}]}`,
+}
+
+// Managed says whether an AWS managed policy is known here.
+func Managed(arn string) bool { return managed[arn] != "" }
+
+// Evaluate says what a role's policies allow, without asking who calls.
+func (i *Identity) Evaluate(r *Role, action, resourceArn string, keys map[string][]string) (Decision, error) {
+	if r.Assumed {
+		return Allowed, nil
+	}
+	var ps []*Policy
+	add := func(doc string) error {
+		p, err := ParsePolicy(doc, false)
+		if err == nil {
+			ps = append(ps, p)
+		}
+		return err
+	}
+	for _, doc := range r.Policies {
+		if err := add(doc); err != nil {
+			return ImplicitDeny, err
+		}
+	}
+	for _, name := range r.Managed {
+		if err := add(managed[name]); err != nil {
+			return ImplicitDeny, err
+		}
+	}
+	return evaluate(ps, ask{action: action, resource: resourceArn, keys: keys}), nil
+}
+
+func (i *Identity) keysOf(p resource.Principal) map[string][]string {
+	return map[string][]string{
+		"aws:principalarn":     {p.Arn},
+		"aws:principalaccount": {p.Account},
+		"aws:userid":           {p.UserID},
+		"aws:currenttime":      {time.Now().UTC().Format(time.RFC3339)},
+	}
+}
+
+// Allow decides one action of a principal.
+func (i *Identity) Allow(ctx context.Context, p resource.Principal, action, resourceArn string) error {
+	return i.allow(ctx, p, action, resourceArn, i.keysOf(p))
+}
+
+func (i *Identity) allow(ctx context.Context, p resource.Principal, action, resourceArn string, keys map[string][]string) error {
+	if p.Root {
+		return nil
+	}
+	d := ImplicitDeny
+	if p.RoleArn != "" {
+		role, err := i.Role(ctx, p.RoleArn)
+		if err != nil {
+			if e, ok := errors.AsType[*apierr.Error](err); !ok || e.Code != "NoSuchEntity" {
+				return err
+			}
+		} else if d, err = i.Evaluate(role, action, resourceArn, keys); err != nil {
+			return err
+		}
+	}
+	switch d {
+	case Allowed:
+		return nil
+	case ExplicitDeny:
+		return apierr.New(http.StatusForbidden, "AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s with an explicit deny in an identity-based policy", p.Arn, action, resourceArn)
+	}
+	return apierr.New(http.StatusForbidden, "AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", p.Arn, action, resourceArn, action)
+}
+
+// PassRole checks that p may hand the role to a service and that the role
+// trusts that service.
+func (i *Identity) PassRole(ctx context.Context, p resource.Principal, roleArn, service string) error {
+	a, ok := arn.Parse(roleArn)
+	if !ok {
+		return apierr.Validation("Invalid role ARN %q.", roleArn)
+	}
+	if a.Account != p.Account {
+		return apierr.Validation("Cross-account pass role is not allowed. The role %s belongs to account %s, and the request was signed by account %s.", roleArn, a.Account, p.Account)
+	}
+	keys := i.keysOf(p)
+	keys["iam:passedtoservice"] = []string{service}
+	if err := i.allow(ctx, p, "iam:PassRole", roleArn, keys); err != nil {
+		return err
+	}
+	role, err := i.Role(ctx, roleArn)
+	if e, ok := errors.AsType[*apierr.Error](err); ok && e.Code == "NoSuchEntity" {
+		return noTrust(roleArn, service)
+	}
+	if err != nil {
+		return err
+	}
+	if d, err := i.trusts(role, "Service", service, keys); err != nil || d != Allowed {
+		return noTrust(roleArn, service)
+	}
+	return nil
+}
+
+func noTrust(roleArn, service string) error {
+	return apierr.Validation("Could not assume role %s. Please ensure that the role exists and allows principal '%s' to assume the role.", roleArn, service)
+}
+
+func (i *Identity) trusts(r *Role, typ, who string, keys map[string][]string) (Decision, error) {
+	p, err := ParsePolicy(r.Trust, true)
+	if err != nil {
+		return ImplicitDeny, err
+	}
+	return evaluate([]*Policy{p}, ask{action: "sts:AssumeRole", typ: typ, who: who, keys: keys}), nil
+}
+
+// MayAssume checks an AssumeRole call: the role must trust the caller, and a
+// caller that is not the account itself must be allowed the action. A role
+// that does not exist is taken by its own account when roles are not strict.
+func (i *Identity) MayAssume(ctx context.Context, p resource.Principal, roleArn string) (*Role, error) {
+	denied := apierr.New(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", p.Arn, roleArn)
+	role, err := i.Role(ctx, roleArn)
+	if e, ok := errors.AsType[*apierr.Error](err); ok && e.Code == "NoSuchEntity" {
+		return nil, denied
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !p.Root {
+		if err := i.Allow(ctx, p, "sts:AssumeRole", roleArn); err != nil {
+			return nil, denied
+		}
+	}
+	if role.Assumed {
+		return role, nil
+	}
+	d, err := i.trusts(role, "AWS", p.Arn, i.keysOf(p))
+	if err != nil {
+		return nil, err
+	}
+	if d != Allowed {
+		return nil, denied
+	}
+	return role, nil
+}
