@@ -1,0 +1,47 @@
+// Command clary-task is what runs beside and inside a task. The server starts
+// it as a supervisor; everything else it is, it is within a task.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"clary/internal/compute/sandbox/jail"
+	"clary/internal/compute/sandbox/supervisor"
+)
+
+func main() {
+	os.Exit(run(os.Args))
+}
+
+func run(args []string) int {
+	verb := ""
+	if len(args) > 1 {
+		verb = args[1]
+	}
+	switch verb {
+	case "supervise":
+		if len(args) != 3 {
+			return usage()
+		}
+		if err := supervisor.Run(args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "clary-task supervise:", err)
+			return 1
+		}
+		return 0
+	case "init":
+		if len(args) != 3 {
+			return usage()
+		}
+		return jail.Init(args[2])
+	case "warden":
+		return jail.Warden()
+	}
+	return usage()
+}
+
+func usage() int {
+	fmt.Fprintf(os.Stderr, "%s is started by clary; it has nothing to be called for by hand\n", filepath.Base(os.Args[0]))
+	return 2
+}

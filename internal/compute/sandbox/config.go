@@ -1,0 +1,37 @@
+package sandbox
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"time"
+)
+
+// Config says where and with what tasks run.
+type Config struct {
+	Dir        string // DATA/tasks; made if missing
+	TaskBinary string // the small binary, readable by everyone
+	APISocket  string // the server's task listener; "" for none
+	CABundle   string // a file shown to tasks that trust more than the system does; "" for none
+
+	EgressAllow []netip.Prefix // ranges that tasks may reach besides the outside world
+	// HTTPProxy, HTTPSProxy and NoProxy are the host's own way out.
+	HTTPProxy, HTTPSProxy, NoProxy string
+
+	UploadLimit time.Duration // for stage after the program's end; 0: an hour
+	MaxTasks    int           // that run at once; 0: no limit but memory
+	MinFree     int64         // memory that must be free to start one more; 0: 128 MiB
+}
+
+func (c Config) checked() (Config, error) {
+	if c.Dir == "" || c.TaskBinary == "" {
+		return c, errors.New("sandbox: Dir and TaskBinary are required")
+	}
+	if c.UploadLimit == 0 {
+		c.UploadLimit = time.Hour
+	}
+	if c.MinFree == 0 {
+		c.MinFree = 128 << 20
+	}
+	return c, os.MkdirAll(c.Dir, 0o700)
+}

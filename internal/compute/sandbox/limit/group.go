@@ -1,0 +1,390 @@
+package limit
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNone says that this process may make no control groups.
+var ErrNone = errors.New("no control group may be made")
+
+// Limits of a group. Zero members do not limit.
+type Limits struct {
+	VCPU        int
+	MemoryBytes int64
+	PIDs        int64
+}
+
+// Group is a set of control group folders, one per controller that counts.
+type Group struct {
+	dirs map[string]dir // controller → its folder
+}
+
+type dir struct {
+	path string
+	v2   bool
+}
+
+var controllers = []string{"memory", "cpu", "pids"} //nolint:gochecknoglobals // a constant table
+
+// New makes the group name with limits. When a controller is missing the group
+// is made without it; see Has. ErrNone: there is none at all.
+func New(name string, l Limits) (*Group, error) {
+	return newGroup("", name, l)
+}
+
+func newGroup(root, name string, l Limits) (*Group, error) {
+	bases, err := find(root)
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{dirs: map[string]dir{}}
+	var last error
+	for _, c := range controllers {
+		b, ok := bases[c]
+		if !ok {
+			continue
+		}
+		d := dir{filepath.Join(b.path, name), b.v2}
+		if err := os.Mkdir(d.path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			last = err
+			continue
+		}
+		if err := set(c, d, l); err != nil {
+			last = err
+			_ = os.Remove(d.path)
+			continue
+		}
+		g.dirs[c] = d
+	}
+	if len(g.dirs) == 0 {
+		return nil, errors.Join(ErrNone, last)
+	}
+	return g, nil
+}
+
+// Has says whether a controller ("memory", "cpu", "pids") keeps its limit.
+func (g *Group) Has(controller string) bool {
+	if g == nil {
+		return false
+	}
+	_, ok := g.dirs[controller]
+	return ok
+}
+
+// Add moves a process into the group.
+func (g *Group) Add(pid int) error {
+	if g == nil {
+		return nil
+	}
+	done := map[string]bool{}
+	for _, c := range controllers {
+		d, ok := g.dirs[c]
+		if !ok || done[d.path] {
+			continue
+		}
+		done[d.path] = true
+		if err := write(d, "cgroup.procs", strconv.Itoa(pid)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OOMKills counts the processes that were killed for want of memory.
+func (g *Group) OOMKills() int {
+	if g == nil {
+		return 0
+	}
+	d, ok := g.dirs["memory"]
+	if !ok {
+		return 0
+	}
+	file := "memory.oom_control"
+	if d.v2 {
+		file = "memory.events"
+	}
+	b, err := os.ReadFile(filepath.Join(d.path, file))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			n, _ := strconv.Atoi(strings.TrimSpace(v))
+			return n
+		}
+	}
+	return 0
+}
+
+// Peak is the most memory that was used at once, 0 if unknown.
+func (g *Group) Peak() int64 {
+	if g == nil {
+		return 0
+	}
+	d, ok := g.dirs["memory"]
+	if !ok {
+		return 0
+	}
+	file := "memory.max_usage_in_bytes"
+	if d.v2 {
+		file = "memory.peak"
+	}
+	b, err := os.ReadFile(filepath.Join(d.path, file))
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64)
+	return n
+}
+
+// Remove deletes the group. Its processes must have ended; the kernel may need
+// a moment to agree.
+func (g *Group) Remove() error {
+	if g == nil {
+		return nil
+	}
+	var errs error
+	for _, d := range g.dirs {
+		err := os.Remove(d.path)
+		for try := 0; errors.Is(err, unix.EBUSY) && try < 50; try++ {
+			time.Sleep(10 * time.Millisecond) // version 1 has no event for "empty"
+			err = os.Remove(d.path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = errors.Join(errs, err)
+		}
+	}
+	return errs
+}
+
+// Sweep deletes what a killed supervisor left of the group name.
+func Sweep(name string) {
+	bases, err := find("")
+	if err != nil {
+		return
+	}
+	g := &Group{dirs: map[string]dir{}}
+	for c, b := range bases {
+		g.dirs[c] = dir{filepath.Join(b.path, name), b.v2}
+	}
+	_ = g.Remove()
+}
+
+func set(controller string, d dir, l Limits) error {
+	switch {
+	case controller == "memory" && l.MemoryBytes > 0:
+		n := strconv.FormatInt(l.MemoryBytes, 10)
+		if d.v2 {
+			_ = write(d, "memory.swap.max", "0") // absent without swap accounting
+			return write(d, "memory.max", n)
+		}
+		if err := write(d, "memory.limit_in_bytes", n); err != nil {
+			return err
+		}
+		_ = write(d, "memory.memsw.limit_in_bytes", n) // absent without swap accounting
+	case controller == "cpu" && l.VCPU > 0:
+		const period = 100_000
+		quota := strconv.Itoa(l.VCPU * period)
+		if d.v2 {
+			_ = write(d, "cpu.weight", strconv.Itoa(min(100*l.VCPU, 10_000)))
+			return write(d, "cpu.max", quota+" "+strconv.Itoa(period))
+		}
+		_ = write(d, "cpu.shares", strconv.Itoa(1024*l.VCPU))
+		if err := write(d, "cpu.cfs_period_us", strconv.Itoa(period)); err != nil {
+			return err
+		}
+		return write(d, "cpu.cfs_quota_us", quota)
+	case controller == "pids" && l.PIDs > 0:
+		return write(d, "pids.max", strconv.FormatInt(l.PIDs, 10))
+	}
+	return nil
+}
+
+func write(d dir, file, value string) error {
+	f, err := os.OpenFile(filepath.Join(d.path, file), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(value)
+	return err
+}
+
+// find says where groups may be made for each controller: below this
+// process's own group. root is put before every path, for tests.
+func find(root string) (map[string]dir, error) {
+	mounts, err := parseMounts(root + "/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(root + "/proc/self/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	bases := map[string]dir{}
+	var unified string
+	for line := range strings.Lines(string(b)) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) != 3 {
+			continue
+		}
+		if f[0] == "0" && f[1] == "" {
+			unified = f[2]
+			continue
+		}
+		for c := range strings.SplitSeq(f[1], ",") {
+			for _, m := range mounts {
+				if !m.v2 && m.has(c) {
+					if p, ok := m.below(f[2]); ok {
+						bases[c] = dir{path: root + p}
+					}
+				}
+			}
+		}
+	}
+	for _, m := range mounts {
+		if p, ok := m.below(unified); m.v2 && ok && unified != "" {
+			for c, d := range findUnified(root+m.point, root+p) {
+				if _, old := bases[c]; !old {
+					bases[c] = d
+				}
+			}
+		}
+	}
+	return bases, nil
+}
+
+// leaf is where processes of a delegated version 2 group go, because a group
+// that passes controllers on may hold none itself.
+const leaf = "clary-server"
+
+// findUnified looks for a version 2 group that passes controllers on.
+func findUnified(mount, own string) map[string]dir {
+	own = strings.TrimSuffix(own, "/"+leaf)
+	candidates := []string{own}
+	if own != mount {
+		candidates = append(candidates, filepath.Join(mount, "clary"))
+	}
+	for _, base := range candidates {
+		if base != own {
+			if err := os.Mkdir(base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+				continue
+			}
+		}
+		got := map[string]dir{}
+		for _, c := range controllers {
+			if enable(base, c) {
+				got[c] = dir{path: base, v2: true}
+			}
+		}
+		if len(got) > 0 {
+			return got
+		}
+	}
+	return nil
+}
+
+// enable passes a controller on to groups below base.
+func enable(base, controller string) bool {
+	has := func(file string) bool {
+		b, err := os.ReadFile(filepath.Join(base, file))
+		if err != nil {
+			return false
+		}
+		for _, f := range strings.Fields(string(b)) {
+			if f == controller {
+				return true
+			}
+		}
+		return false
+	}
+	if has("cgroup.subtree_control") {
+		return true
+	}
+	if !has("cgroup.controllers") {
+		return false
+	}
+	d := dir{path: base, v2: true}
+	err := write(d, "cgroup.subtree_control", "+"+controller)
+	if errors.Is(err, unix.EBUSY) && onlyUs(base) {
+		l := dir{path: filepath.Join(base, leaf), v2: true}
+		if err := os.Mkdir(l.path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return false
+		}
+		if write(l, "cgroup.procs", strconv.Itoa(os.Getpid())) != nil {
+			return false
+		}
+		err = write(d, "cgroup.subtree_control", "+"+controller)
+	}
+	return err == nil
+}
+
+// onlyUs says that a group holds this process and no other.
+func onlyUs(base string) bool {
+	b, err := os.ReadFile(filepath.Join(base, "cgroup.procs"))
+	return err == nil && strings.TrimSpace(string(b)) == strconv.Itoa(os.Getpid())
+}
+
+type mount struct {
+	root, point string
+	v2          bool
+	options     []string
+}
+
+func (m mount) has(controller string) bool {
+	for _, o := range m.options {
+		if o == controller {
+			return true
+		}
+	}
+	return false
+}
+
+// below maps a group's path to where it lies in the file system; a mount may
+// show but a part of the tree.
+func (m mount) below(group string) (string, bool) {
+	rel, err := filepath.Rel(m.root, group)
+	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+		return "", false
+	}
+	return filepath.Join(m.point, rel), true
+}
+
+func parseMounts(path string) ([]mount, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var ms []mount
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		left, right, ok := strings.Cut(s.Text(), " - ")
+		l, r := strings.Fields(left), strings.Fields(right)
+		if !ok || len(l) < 5 || len(r) < 3 {
+			continue
+		}
+		switch r[0] {
+		case "cgroup":
+			ms = append(ms, mount{root: l[3], point: l[4], options: strings.Split(r[2], ",")})
+		case "cgroup2":
+			ms = append(ms, mount{root: l[3], point: l[4], v2: true})
+		}
+	}
+	if err := s.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return ms, nil
+}

@@ -1,0 +1,78 @@
+package task
+
+import (
+	"encoding/json"
+	"net/netip"
+	"time"
+
+	"clary/internal/compute"
+)
+
+// Spec is all that a supervisor is told. It holds the role's credentials, so
+// its file is readable by the server's user alone.
+type Spec struct {
+	Task    compute.Task
+	Created time.Time
+	Env     []string // of the program, complete, each name once
+	// HostUID and HostUID+1 are the host's ids for 0 and 1000 inside; 0 says
+	// that the server may not choose and its own id is used.
+	HostUID int `json:",omitempty"`
+	// CredentialsPath is where 169.254.170.2 answers; all else there is 404.
+	CredentialsPath string
+	APISocket       string // the server's task listener; "" for none
+	CABundle        string // a file shown to the task; "" for none
+	Egress          Egress
+	UploadLimit     time.Duration // for stage after the program is over
+	Limits          Limits
+}
+
+// Limits are Task.Resources clamped to the machine.
+type Limits struct {
+	VCPU        int
+	MemoryBytes int64
+	DiskBytes   int64
+	PIDs        int64
+}
+
+// Egress says what the proxy for the outside may dial.
+type Egress struct {
+	// Allow are ranges that would otherwise be refused.
+	Allow []netip.Prefix `json:",omitempty"`
+	// HTTPProxy, HTTPSProxy and NoProxy are the host's own way out.
+	HTTPProxy, HTTPSProxy, NoProxy string `json:",omitempty"`
+}
+
+// Status is the supervisor's record of a task.
+type Status struct {
+	compute.TaskStatus
+	Boot      string // the boot in which the rest was true
+	PID       int    // of the supervisor; means nothing without Boot and StartTime
+	StartTime uint64 // of PID, in ticks since boot
+}
+
+// Stop is a wish to end a task.
+type Stop struct {
+	At    time.Time
+	Grace time.Duration
+}
+
+// ReadSpec reads the spec of the task in dir.
+func ReadSpec(dir string) (*Spec, error) {
+	s := new(Spec)
+	return s, readJSON(dir+"/"+SpecFile, s)
+}
+
+// ReadStatus reads the status of the task in dir; it is an fs.ErrNotExist
+// while no supervisor has begun.
+func ReadStatus(dir string) (*Status, error) {
+	s := new(Status)
+	return s, readJSON(dir+"/"+StatusFile, s)
+}
+
+// ReadStop reads the wish to stop, if there is one.
+func ReadStop(dir string) (*Stop, error) {
+	s := new(Stop)
+	return s, readJSON(dir+"/"+StopFile, s)
+}
+
+func encode(v any) ([]byte, error) { return json.Marshal(v) }

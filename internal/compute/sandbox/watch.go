@@ -1,0 +1,118 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"clary/internal/compute"
+	"clary/internal/compute/sandbox/task"
+)
+
+// watch follows one supervisor's events.
+type watch struct {
+	mu   sync.Mutex // guards wake
+	wake chan struct{}
+	over bool
+}
+
+// next is closed at the watch's next event.
+func (w *watch) next() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wake
+}
+
+func (w *watch) tell() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.wake)
+	w.wake = make(chan struct{})
+}
+
+// watch makes sure that somebody listens to the task's supervisor.
+func (d *Driver) watch(id compute.TaskID) *watch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w := d.watches[id]; w != nil {
+		return w
+	}
+	w := &watch{wake: make(chan struct{})}
+	if d.ctx.Err() != nil {
+		return w
+	}
+	d.watches[id] = w
+	d.wg.Go(func() {
+		d.follow(id, w)
+		d.mu.Lock()
+		delete(d.watches, id)
+		d.mu.Unlock()
+		w.tell()
+		d.changed(id)
+	})
+	return w
+}
+
+// changed is a hint; when nobody takes them, more hints help nobody.
+func (d *Driver) changed(id compute.TaskID) {
+	select {
+	case d.changes <- id:
+	default:
+	}
+}
+
+// follow listens until the task is over.
+func (d *Driver) follow(id compute.TaskID, w *watch) {
+	pause := 500 * time.Microsecond
+	for d.ctx.Err() == nil {
+		if d.listen(id, w) {
+			pause = 500 * time.Microsecond
+		}
+		// No connection: the supervisor is not there yet, or not any more.
+		st, err := d.status(id)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && (st.Phase == compute.Ended || st.Phase == compute.Lost) {
+			return
+		}
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-time.After(pause): // a socket that is not there yet cannot be waited for
+		}
+		pause = min(2*pause, 500*time.Millisecond)
+	}
+}
+
+// listen passes on one connection's events and says whether there was one.
+func (d *Driver) listen(id compute.TaskID, w *watch) bool {
+	c, err := task.Dial(d.ctx, filepath.Join(d.dir(id), task.SockFile))
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	defer context.AfterFunc(d.ctx, func() { _ = c.Close() })()
+	if json.NewEncoder(c).Encode(task.Control{Watch: true}) != nil {
+		return false
+	}
+	b := make([]byte, 256)
+	for {
+		n, err := c.Read(b)
+		status := false
+		for _, e := range b[:n] {
+			status = status || e == task.EventStatus
+		}
+		if n > 0 {
+			w.tell()
+		}
+		if status {
+			d.changed(id)
+		}
+		if err != nil {
+			return !errors.Is(err, io.ErrUnexpectedEOF)
+		}
+	}
+}
