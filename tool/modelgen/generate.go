@@ -30,7 +30,7 @@ func generate(doc *facts.Document) (map[string][]byte, error) {
 	groups := map[string][]*facts.Shape{}
 	seen := map[string]string{}
 	for name, s := range m.Shapes {
-		if s.Type != facts.Structure || s.Exception || !g.inputs[s] && !g.outputs[s] {
+		if s.Type != facts.Structure || !g.inputs[s] && !g.outputs[s] {
 			continue
 		}
 		goName := facts.GoName(name)

@@ -52,3 +52,7 @@ type IntegrationSummary struct {
 	IntegrationType   string `json:"integrationType,omitzero"`
 	IntegrationStatus string `json:"integrationStatus,omitzero"`
 }
+
+type InternalStreamingException struct {
+	Message string `json:"message,omitzero"`
+}

@@ -55,6 +55,14 @@ type SearchedLogStream struct {
 	SearchedCompletely *bool  `json:"searchedCompletely,omitzero"`
 }
 
+type SessionStreamingException struct {
+	Message string `json:"message,omitzero"`
+}
+
+type SessionTimeoutException struct {
+	Message string `json:"message,omitzero"`
+}
+
 type SplitString struct {
 	Entries []SplitStringEntry `json:"entries"`
 }
