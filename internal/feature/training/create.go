@@ -1,0 +1,212 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	api "clary/internal/api/sagemaker"
+	"clary/internal/aws/apierr"
+	"clary/internal/aws/op"
+	"clary/internal/resource"
+	"clary/internal/store"
+)
+
+// request is the stored spec: the validated request as it was sent.
+type request = api.CreateTrainingJobRequest
+
+func readSpec(r *resource.Record) (*request, error) {
+	var in request
+	if err := unmarshal(r.Spec, &in); err != nil {
+		return nil, fmt.Errorf("training job %s: spec: %w", r.Name, err)
+	}
+	return &in, nil
+}
+
+// Create accepts a job: one transaction, no compute touched.
+func (t *Training) Create(ctx context.Context, c op.Call, in *request) (*api.CreateTrainingJobResponse, error) {
+	if err := t.check(in); err != nil {
+		return nil, err
+	}
+	if err := t.Auth.PassRole(ctx, c.Principal, in.RoleArn, "sagemaker.amazonaws.com"); err != nil {
+		return nil, err
+	}
+	if err := t.Free(); err != nil {
+		return nil, apierr.New(400, "ResourceLimitExceeded",
+			"The server's disk is almost full and takes no new training jobs. Delete objects or jobs, or give the data folder more room, and try again.")
+	}
+	tags := make(map[string]string, len(in.Tags))
+	for _, tag := range in.Tags {
+		if _, twice := tags[tag.Key]; twice {
+			return nil, apierr.Validation("Duplicate tag key %q: tag keys must be unique.", tag.Key)
+		}
+		tags[tag.Key] = tag.Value
+	}
+	spec, err := marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("spec: %w", err)
+	}
+	now := time.Now()
+	rec := resource.Record{
+		Key: key(c.Account, c.Region, in.TrainingJobName), UID: resource.NewUID(), Arn: jobArn(c, in.TrainingJobName),
+		Phase: phaseInProgress, Created: now, Modified: now, Due: now, Spec: spec,
+	}
+	st := status{V: 1, Stream: fmt.Sprintf("%s/%s-%d", in.TrainingJobName, hostName, now.Unix())}
+	st.enter(secStarting, msgStarting, now)
+	if err := st.write(&rec); err != nil {
+		return nil, err
+	}
+	err = t.Store.Update(ctx, func(tx store.Tx) error {
+		r := rec
+		if err := tx.Put(&r); err != nil {
+			return err
+		}
+		return tx.PutTags(rec.Arn, tags)
+	})
+	if errors.Is(err, store.ErrExists) {
+		return nil, apierr.InUse("Training job names must be unique within an AWS account and region, and a training job with this name already exists (%s)", rec.Arn)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.track(&rec)
+	return &api.CreateTrainingJobResponse{TrainingJobArn: rec.Arn}, nil
+}
+
+// check refuses what the model allows and we cannot do, and what AWS refuses
+// beyond the model. Members that change nothing here are recorded and listed
+// in docs/DIVERGENCES.md.
+func (t *Training) check(in *request) error {
+	alg := in.AlgorithmSpecification
+	switch {
+	case in.ServerlessJobConfig != nil:
+		return refuse("ServerlessJobConfig")
+	case in.SessionChainingConfig != nil:
+		return refuse("SessionChainingConfig")
+	case in.ModelPackageConfig != nil:
+		return refuse("ModelPackageConfig")
+	case alg == nil:
+		return apierr.Validation("AlgorithmSpecification is required.")
+	case alg.AlgorithmName != "":
+		return refuse("AlgorithmSpecification.AlgorithmName")
+	case alg.TrainingImage == "":
+		return apierr.Validation("Both TrainingImage and AlgorithmName cannot be empty in AlgorithmSpecification; provide one of them.")
+	case alg.TrainingInputMode == "Pipe":
+		return refuse("TrainingInputMode Pipe")
+	case in.ResourceConfig == nil:
+		return apierr.Validation("ResourceConfig is required.")
+	}
+	if err := t.checkResources(in); err != nil {
+		return err
+	}
+	if err := checkTimes(in); err != nil {
+		return err
+	}
+	if _, _, ok := splitS3(in.OutputDataConfig.S3OutputPath); !ok {
+		return apierr.Validation("Invalid S3OutputPath %q: it must be of the form s3://bucket/prefix.", in.OutputDataConfig.S3OutputPath)
+	}
+	if in.CheckpointConfig != nil {
+		if _, _, ok := splitS3(in.CheckpointConfig.S3Uri); !ok {
+			return apierr.Validation("Invalid CheckpointConfig.S3Uri %q: it must be of the form s3://bucket/prefix.", in.CheckpointConfig.S3Uri)
+		}
+		if p := in.CheckpointConfig.LocalPath; p != "" && !strings.HasPrefix(p, "/opt/ml/") {
+			return apierr.Validation("Invalid CheckpointConfig.LocalPath %q: it must be below /opt/ml.", p)
+		}
+	}
+	return checkChannels(in)
+}
+
+func (t *Training) checkResources(in *request) error {
+	rc := in.ResourceConfig
+	switch {
+	case len(rc.InstanceGroups) > 0:
+		return refuse("ResourceConfig.InstanceGroups")
+	case len(rc.InstancePreferences) > 0:
+		return refuse("ResourceConfig.InstancePreferences")
+	case rc.TrainingPlanArn != "":
+		return refuse("ResourceConfig.TrainingPlanArn")
+	case rc.InstanceType == "":
+		return apierr.Validation("InstanceType is required in ResourceConfig.")
+	case rc.InstanceCount == nil || *rc.InstanceCount < 1:
+		return apierr.Validation("InstanceCount must be at least 1 in ResourceConfig.")
+	case *rc.InstanceCount > 1:
+		return refuse(fmt.Sprintf("ResourceConfig.InstanceCount %d: a training job has one instance here", *rc.InstanceCount))
+	}
+	if _, _, acc := t.Size(rc.InstanceType); acc > t.Capacity.GPUs {
+		return apierr.New(400, "ResourceLimitExceeded",
+			"The account-level service limit '%s for training job usage' is 0 Instances, with current utilization of 0 Instances and a request delta of 1 Instances. "+
+				"This machine has %d of the %d accelerators that the instance type needs; use a CPU instance type.", rc.InstanceType, t.Capacity.GPUs, acc)
+	}
+	return nil
+}
+
+const maxRuntimeLimit = 2419200 // 28 days, in seconds; the API reference's limit
+
+func checkTimes(in *request) error {
+	run := int64(defaultMaxRuntime)
+	var wait *int64
+	if s := in.StoppingCondition; s != nil {
+		if s.MaxRuntimeInSeconds != nil {
+			run = *s.MaxRuntimeInSeconds
+		}
+		wait = s.MaxWaitTimeInSeconds
+	}
+	switch {
+	case run > maxRuntimeLimit:
+		return apierr.Validation("Invalid MaxRuntimeInSeconds %d: it must not exceed %d seconds.", run, maxRuntimeLimit)
+	case isTrue(in.EnableManagedSpotTraining) && (wait == nil || *wait < run):
+		return apierr.Validation("Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds")
+	case !isTrue(in.EnableManagedSpotTraining) && wait != nil:
+		return apierr.Validation("MaxWaitTimeInSeconds above 0 is supported only when EnableManagedSpotTraining is set to true")
+	}
+	return nil
+}
+
+func checkChannels(in *request) error {
+	names := map[string]bool{}
+	for _, ch := range in.InputDataConfig {
+		if names[ch.ChannelName] {
+			return apierr.Validation("Duplicate channel name %q: channel names must be unique.", ch.ChannelName)
+		}
+		names[ch.ChannelName] = true
+		src := ch.DataSource
+		switch {
+		case ch.InputMode == "Pipe":
+			return refuse("InputMode Pipe")
+		case src == nil || (src.S3DataSource == nil && src.FileSystemDataSource == nil && src.DatasetSource == nil):
+			return apierr.Validation("No data source is given for channel %q.", ch.ChannelName)
+		case src.S3DataSource == nil:
+			return refuse("DataSource other than S3DataSource")
+		case ch.CompressionType == "Gzip":
+			return apierr.Validation("CompressionType Gzip of channel %q is supported only with Pipe input mode.", ch.ChannelName)
+		case ch.RecordWrapperType == "RecordIO":
+			return apierr.Validation("RecordWrapperType RecordIO of channel %q is supported only with Pipe input mode.", ch.ChannelName)
+		}
+		s3 := src.S3DataSource
+		switch s3.S3DataType {
+		case "S3Prefix", "ManifestFile":
+		default:
+			return refuse("S3DataType " + s3.S3DataType)
+		}
+		if _, _, ok := splitS3(s3.S3Uri); !ok {
+			return apierr.Validation("Invalid S3Uri %q of channel %q: it must be of the form s3://bucket/prefix.", s3.S3Uri, ch.ChannelName)
+		}
+	}
+	return nil
+}
+
+func refuse(what string) error {
+	return apierr.Validation("Clary does not support %s for training jobs. Nothing was created.", what)
+}
+
+// splitS3 takes s3://bucket/key apart.
+func splitS3(uri string) (bucket, key string, ok bool) {
+	rest, ok := strings.CutPrefix(uri, "s3://")
+	if !ok {
+		return "", "", false
+	}
+	bucket, key, _ = strings.Cut(rest, "/")
+	return bucket, key, bucket != ""
+}

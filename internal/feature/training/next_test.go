@@ -1,0 +1,190 @@
+package training
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"clary/internal/compute"
+	"clary/internal/stage/plan"
+)
+
+var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func at(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
+
+func started() status {
+	st := status{V: 1, Stream: "j/algo-1-1"}
+	st.enter(secStarting, msgStarting, t0)
+	return st
+}
+
+func steps(names ...string) []compute.Step {
+	var out []compute.Step
+	for i, n := range names {
+		out = append(out, compute.Step{Name: n, At: at(10 * (i + 1))})
+	}
+	return out
+}
+
+func exited(e compute.Exit) *compute.TaskStatus {
+	e.At = at(100)
+	return &compute.TaskStatus{Phase: compute.Ended, Steps: steps(plan.StepDownloading, plan.StepTraining, plan.StepUploading), Exit: &e, Spooled: 10}
+}
+
+func TestNextEnds(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		exit             compute.Exit
+		stop             bool
+		phase, secondary string
+		reason           string // a part of FailureReason
+	}{
+		"success": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Artifact: "s3://b/m"}}, false, phaseCompleted, secCompleted, ""},
+		"script raises": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "ValueError: no"}}, false,
+			phaseFailed, secFailed, "AlgorithmError: ValueError: no, exit code: 1"},
+		"signal": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: 139, Signal: "segmentation fault"}}, false,
+			phaseFailed, secFailed, ", signal: segmentation fault"},
+		"no input": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: -1, Class: "ClientError", Failure: "No S3 objects found"}}, false,
+			phaseFailed, secFailed, "ClientError: No S3 objects found"},
+		"stopped":            {compute.Exit{Reason: compute.ReasonStopped, Result: plan.Result{ExitCode: 143, Signal: "terminated"}}, true, phaseStopped, secStopped, ""},
+		"ended before stop":  {compute.Exit{Reason: compute.ReasonExited}, true, phaseCompleted, secCompleted, ""},
+		"time limit":         {compute.Exit{Reason: compute.ReasonMaxRuntime, Result: plan.Result{ExitCode: 143}}, false, phaseStopped, secMaxRuntime, ""},
+		"memory":             {compute.Exit{Reason: compute.ReasonMemory, PeakMemory: 2 << 30, Result: plan.Result{ExitCode: 137}}, false, phaseFailed, secFailed, "out of memory and was killed at 2.0 GiB"},
+		"disk":               {compute.Exit{Reason: compute.ReasonDisk}, false, phaseFailed, secFailed, "VolumeSizeInGB"},
+		"could not be run":   {compute.Exit{Reason: compute.ReasonFailed, Result: plan.Result{Failure: "no namespaces"}}, false, phaseFailed, secFailed, "InternalServerError: The training job could not be run: no namespaces"},
+		"refused upload":     {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Class: "ClientError", Failure: "may not write"}}, false, phaseFailed, secFailed, "ClientError: may not write"},
+		"a very long reason": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: 3, Failure: strings.Repeat("é", 2000)}}, false, phaseFailed, secFailed, ", exit code: 3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			phase, st := phaseInProgress, started()
+			if tc.stop {
+				phase = phaseStopping
+				now := at(50)
+				st.StopAsked = &now
+			}
+			o := observed{now: at(101), task: exited(tc.exit)}
+			wait := next(phase, st, o)
+			if terminal(wait.phase) || wait.effect != effectAwait {
+				t.Fatalf("before its output is in, the job is %s with effect %v", wait.phase, wait.effect)
+			}
+			o.logsDone = true
+			d := next(phase, wait.st, o)
+			if d.phase != tc.phase || d.st.Secondary != tc.secondary {
+				t.Errorf("job is %s/%s, want %s/%s", d.phase, d.st.Secondary, tc.phase, tc.secondary)
+			}
+			if !strings.Contains(d.st.Failure, tc.reason) || (tc.reason == "" && d.st.Failure != "") || len(d.st.Failure) > 1024 {
+				t.Errorf("FailureReason %q, want one with %q", d.st.Failure, tc.reason)
+			}
+			if wait.open == nil || !wait.open.Equal(at(10)) || d.close == nil || !d.close.Equal(at(100)) {
+				t.Errorf("billed from %v to %v, want the first download and the task's end", wait.open, d.close)
+			}
+		})
+	}
+}
+
+func TestNextBeforeTask(t *testing.T) {
+	t.Parallel()
+	ready := image{ready: true}
+	for name, tc := range map[string]struct {
+		launched, stop bool
+		img            image
+		phase          string
+		effect         effect
+	}{
+		"ready":           {img: ready, phase: phaseInProgress, effect: effectStart},
+		"being built":     {img: image{progress: "installing 3 packages"}, phase: phaseInProgress, effect: effectAwait},
+		"unknown image":   {img: image{failed: "no runtime"}, phase: phaseFailed},
+		"stopped early":   {stop: true, img: ready, phase: phaseStopped},
+		"folder vanished": {launched: true, img: ready, phase: phaseFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			st := started()
+			st.Launched = tc.launched
+			if tc.stop {
+				now := at(1)
+				st.StopAsked = &now
+			}
+			d := next(phaseInProgress, st, observed{now: at(2), image: tc.img})
+			if d.phase != tc.phase || d.effect != tc.effect {
+				t.Errorf("%s with effect %v, want %s with %v", d.phase, d.effect, tc.phase, tc.effect)
+			}
+			if d.open != nil || d.close != nil {
+				t.Error("a job whose task never ran was billed")
+			}
+		})
+	}
+}
+
+// TestNextProperties walks random observations: a terminal phase never
+// changes, transitions are only appended and stay in order, billing opens at
+// most once and closes exactly when a billed job ends.
+func TestNextProperties(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(2000) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		phase, st := phaseInProgress, started()
+		var task *compute.TaskStatus
+		opened, closed := 0, 0
+		for now := 1; now < 60; now++ {
+			if r.IntN(20) == 0 && phase == phaseInProgress {
+				a := at(now)
+				st.StopAsked, phase = &a, phaseStopping
+			}
+			o := observed{now: at(now), image: image{ready: r.IntN(3) > 0, failed: pick(r, 40, "broken")}, logsDone: r.IntN(2) == 0}
+			switch {
+			case task == nil && st.Launched && r.IntN(30) > 0:
+				task = &compute.TaskStatus{Phase: compute.Running}
+			case task != nil && task.Phase == compute.Running && len(task.Steps) < 3 && r.IntN(3) == 0:
+				name := []string{plan.StepDownloading, plan.StepTraining, plan.StepUploading}[len(task.Steps)]
+				task.Steps = append(task.Steps, compute.Step{Name: name, At: at(now)})
+			case task != nil && task.Phase == compute.Running && r.IntN(8) == 0:
+				task.Phase = compute.Ended
+				task.Exit = &compute.Exit{At: at(now), Reason: compute.Reason(pick(r, 2, string(compute.ReasonExited))), Result: plan.Result{ExitCode: r.IntN(2)}}
+				if r.IntN(5) == 0 {
+					task.Phase, task.Exit, task.Heartbeat = compute.Lost, nil, at(now-1)
+				}
+			}
+			o.task = task
+			d := next(phase, st, o)
+			if terminal(phase) && (d.phase != phase || d.open != nil || d.close != nil || len(d.st.Transitions) != len(st.Transitions)) {
+				t.Fatalf("seed %d: %s became %s", seed, phase, d.phase)
+			}
+			for i, tr := range st.Transitions {
+				got := d.st.Transitions[i]
+				if got.Status != tr.Status || got.Message != tr.Message || !got.Start.Equal(tr.Start) || (tr.End != nil && !got.End.Equal(*tr.End)) {
+					t.Fatalf("seed %d: transition %d was rewritten", seed, i)
+				}
+				if got.End != nil && got.End.Before(got.Start) {
+					t.Fatalf("seed %d: transition %d ends before it starts", seed, i)
+				}
+			}
+			if d.open != nil {
+				opened++
+			}
+			if d.close != nil {
+				closed++
+			}
+			phase, st = d.phase, d.st
+			if d.effect == effectStart {
+				st.Launched = true
+			}
+		}
+		if opened > 1 || closed > 1 || (terminal(phase) && opened != closed) || (!terminal(phase) && closed > 0) {
+			t.Fatalf("seed %d: %s after billing opened %d times and closed %d times", seed, phase, opened, closed)
+		}
+		if terminal(phase) && (st.Ended == nil || st.Transitions[len(st.Transitions)-1].End == nil) {
+			t.Fatalf("seed %d: a job at its end has an open transition", seed)
+		}
+	}
+}
+
+func pick(r *rand.Rand, n int, s string) string {
+	if r.IntN(n) == 0 {
+		return s
+	}
+	return ""
+}
