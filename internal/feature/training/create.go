@@ -10,6 +10,7 @@ import (
 	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
+	"clary/internal/meter"
 	"clary/internal/resource"
 	"clary/internal/store"
 )
@@ -134,7 +135,8 @@ func (t *Training) checkResources(in *request) error {
 	case *rc.InstanceCount > 1:
 		return refuse(fmt.Sprintf("ResourceConfig.InstanceCount %d: a training job has one instance here", *rc.InstanceCount))
 	}
-	if _, _, acc := t.Size(rc.InstanceType); acc > t.Capacity.GPUs {
+	size, _ := meter.Instance(rc.InstanceType)
+	if acc := size.Accelerators; acc > t.Capacity.GPUs {
 		return apierr.New(400, "ResourceLimitExceeded",
 			"The account-level service limit '%s for training job usage' is 0 Instances, with current utilization of 0 Instances and a request delta of 1 Instances. "+
 				"This machine has %d of the %d accelerators that the instance type needs; use a CPU instance type.", rc.InstanceType, t.Capacity.GPUs, acc)

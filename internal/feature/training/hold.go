@@ -105,7 +105,9 @@ func (t *Training) LogRead(accessKeyID, account, region, stream string) {
 	}
 }
 
-func heldClient(userAgent string) bool { return strings.Contains(userAgent, "AWS-SageMaker-Python-SDK") }
+func heldClient(userAgent string) bool {
+	return strings.Contains(userAgent, "AWS-SageMaker-Python-SDK")
+}
 
 // await holds an SDK's look at an unfinished job and returns the record as it
 // is afterwards.

@@ -241,7 +241,7 @@ func (t *Training) commit(ctx context.Context, rec *resource.Record, spec *reque
 		}
 		if d.close != nil {
 			slept := time.Duration(d.st.Suspended * float64(time.Second))
-			return meter.Close(tx, t.usage(rec, spec, *d.close).ID, d.close.Add(-slept))
+			return meter.Close(tx, meter.ID(rec.UID, "training", 1), d.close.Add(-slept))
 		}
 		return nil
 	})
@@ -252,9 +252,7 @@ func (t *Training) commit(ctx context.Context, rec *resource.Record, spec *reque
 }
 
 func (t *Training) usage(rec *resource.Record, spec *request, at time.Time) resource.Usage {
-	return resource.Usage{
-		ID: rec.UID + "/training/1", Account: rec.Account, Region: rec.Region, Kind: Kind, Name: rec.Name, UID: rec.UID,
-		Component: "training", InstanceType: spec.ResourceConfig.InstanceType, Unit: "instance-second",
-		Quantity: int64(*spec.ResourceConfig.InstanceCount), Start: at,
-	}
+	u := meter.Of(rec, "training", meter.InstanceSecond, 1, *spec.ResourceConfig.InstanceCount, at)
+	u.InstanceType = spec.ResourceConfig.InstanceType
+	return u
 }

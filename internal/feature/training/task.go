@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"clary/internal/compute"
+	"clary/internal/meter"
 	"clary/internal/resource"
 	"clary/internal/runtimes"
 	"clary/internal/stage/plan"
@@ -97,10 +98,10 @@ func (t *Training) plan(rec *resource.Record, spec *request, rt runtimes.Runtime
 // resources are the instance type's, divided by the operator's scale; memory
 // is what the machine has at most.
 func (t *Training) resources(spec *request) compute.Resources {
-	vcpu, gib, _ := t.Size(spec.ResourceConfig.InstanceType)
+	size, _ := meter.Instance(spec.ResourceConfig.InstanceType)
 	r := compute.Resources{
-		VCPU:        max(1, int(float64(vcpu)/t.Scale)),
-		MemoryBytes: int64(float64(gib) / t.Scale * (1 << 30)),
+		VCPU:        max(1, int(float64(size.VCPU)/t.Scale)),
+		MemoryBytes: int64(float64(size.MemoryGiB) / t.Scale * (1 << 30)),
 		PIDs:        4096,
 	}
 	if m := t.Capacity.MemoryBytes; m > 0 && r.MemoryBytes > m {
@@ -118,7 +119,8 @@ func (t *Training) note(spec *request, rt runtimes.Runtime) string {
 	if rt.Note != "" {
 		notes = append(notes, rt.Note)
 	}
-	_, gib, _ := t.Size(spec.ResourceConfig.InstanceType)
+	size, _ := meter.Instance(spec.ResourceConfig.InstanceType)
+	gib := size.MemoryGiB
 	if m := t.Capacity.MemoryBytes; m > 0 && float64(gib)/t.Scale*(1<<30) > float64(m) {
 		notes = append(notes, fmt.Sprintf("memory is limited to the machine's %.1f GiB; %s has %d GiB",
 			float64(m)/(1<<30), spec.ResourceConfig.InstanceType, gib))

@@ -23,9 +23,6 @@ type Output interface {
 	Done(ctx context.Context, task compute.TaskID, s logs.Stream, size int64) (bool, error)
 }
 
-// Sizer says how large an instance type is.
-type Sizer func(instanceType string) (vcpu, memoryGiB, accelerators int)
-
 // Config is what the feature works with.
 type Config struct {
 	Store    store.Store
@@ -36,7 +33,6 @@ type Config struct {
 	Auth     identity.Authorizer
 	Sessions identity.Sessions
 	Metrics  FinalMetrics
-	Size     Sizer
 	Capacity compute.Capacity
 	Scale    float64       // divides CPU and memory of an instance type; 0 is 1
 	Hold     time.Duration // --hold-describe; 0: the defaults of the design
