@@ -1,13 +1,20 @@
 // Package metrics is the contract for CloudWatch-like metrics: one-minute
-// rollups by namespace, name and dimensions.
+// rollups by namespace, name and dimensions. Data that were accepted are on
+// disk. It must never count a task's output twice. metricstest is the suite
+// that each adapter passes. Start at Store.
 package metrics
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
-// Datum is one measurement, or a ready-made rollup when Count > 1.
+// Datum is one measurement, whose value is Sum, or a ready-made rollup when
+// Count is neither 0 nor 1; only then Min and Max are read.
 type Datum struct {
 	Account, Region, Namespace, Name string
 	Dimensions                       map[string]string
@@ -32,6 +39,23 @@ type Query struct {
 	Period                           time.Duration
 }
 
+// Series names one series; Last is its newest measurement.
+type Series struct {
+	Namespace, Name string
+	Dimensions      map[string]string
+	Last            time.Time
+}
+
+// SeriesQuery selects series. Zero members do not filter; a dimension without
+// a value asks for the name alone.
+type SeriesQuery struct {
+	Account, Region, Namespace, Name string
+	Dimensions                       map[string]string // the series has them, and maybe others
+	Since                            time.Time
+	After                            string // Key of the last series of the page before
+	Max                              int    // 0: 500
+}
+
 // Store holds metrics.
 type Store interface {
 	Put(ctx context.Context, data []Datum) error
@@ -39,7 +63,36 @@ type Store interface {
 	// commits both together; a batch that was committed before adds nothing.
 	PutFrom(ctx context.Context, task string, next int64, data []Datum) error
 	Offset(ctx context.Context, task string) (int64, error)
+	// Points gives the periods that have data, in order. Period is a multiple
+	// of a minute; periods start at multiples of it since 1970.
 	Points(ctx context.Context, q Query) ([]Point, error)
+	// List gives series in the order of their keys.
+	List(ctx context.Context, q SeriesQuery) ([]Series, error)
 	// Last gives each metric's latest value with these dimensions, with its time.
 	Last(ctx context.Context, account, region, namespace string, dims map[string]string) (map[string]Datum, error)
+}
+
+// Rolled gives d as a rollup of at least one measurement.
+func (d Datum) Rolled() Datum {
+	if d.Count == 0 || d.Count == 1 {
+		d.Count, d.Min, d.Max = 1, d.Sum, d.Sum
+	}
+	return d
+}
+
+// Key orders series: namespace, name, then dimensions by name.
+func (s Series) Key() string {
+	return s.Namespace + "\x00" + s.Name + "\x00" + Dimensions(s.Dimensions)
+}
+
+// Dimensions writes dimensions in one canonical form.
+func Dimensions(d map[string]string) string {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(d)) {
+		b.WriteString(strconv.Quote(k))
+		b.WriteByte('=')
+		b.WriteString(strconv.Quote(d[k]))
+		b.WriteByte(',')
+	}
+	return b.String()
 }
