@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"clary/internal/blob"
-	"clary/internal/blob/checksum"
+	"clary/internal/aws/checksum"
 )
 
 // Run checks the store that open gives. Every call of open is a new, empty

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"clary/internal/blob"
-	"clary/internal/blob/checksum"
+	"clary/internal/aws/checksum"
 )
 
 // upload makes one object of parts and returns all its bytes.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"clary/internal/blob"
-	"clary/internal/blob/checksum"
+	"clary/internal/aws/checksum"
 	"clary/internal/store"
 )
 

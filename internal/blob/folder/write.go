@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"clary/internal/blob"
-	"clary/internal/blob/checksum"
+	"clary/internal/aws/checksum"
 )
 
 // flushEvery is how many bytes are handed to the disk at a time, so that the

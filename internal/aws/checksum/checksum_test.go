@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"clary/internal/blob/checksum"
+	"clary/internal/aws/checksum"
 )
 
 func sum(algorithm string, data []byte) string {

@@ -84,6 +84,16 @@ func Size(algorithm string) int {
 	return h.Size()
 }
 
+// Of gives the sum of data in base64.
+func Of(algorithm string, data []byte) string {
+	h := New(algorithm)
+	if h == nil {
+		return ""
+	}
+	h.Write(data)
+	return base64.StdEncoding.EncodeToString(h.Sum(nil))
+}
+
 // Valid says whether sum is a base64 sum of the algorithm.
 func Valid(algorithm, sum string) bool {
 	b, err := base64.StdEncoding.DecodeString(sum)
