@@ -1,7 +1,8 @@
 // Package reconcile is the one loop that makes things happen. It looks at due
 // records, one at a time per key, and lets the kind's Reconciler take one
 // step. Wake-ups carry no payload: state decides, and a restart is just the
-// next look.
+// next look. It must never look at one record twice at once, nor decide what a
+// record becomes: that is the kind's Reconciler. Start at Loop.
 package reconcile
 
 import (
