@@ -3,12 +3,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"clary/internal/compute/sandbox/jail"
 	"clary/internal/compute/sandbox/supervisor"
+	"clary/internal/stage/launch"
 )
 
 func main() {
@@ -19,6 +21,11 @@ func run(args []string) int {
 	verb := ""
 	if len(args) > 1 {
 		verb = args[1]
+	}
+	// A task finds script mode's launcher in its PATH under the name that
+	// SageMaker's images give it.
+	if filepath.Base(args[0]) == "train" {
+		verb = "launch"
 	}
 	switch verb {
 	case "supervise":
@@ -37,6 +44,10 @@ func run(args []string) int {
 		return jail.Init(args[2])
 	case "warden":
 		return jail.Warden()
+	case "stage":
+		return runStage()
+	case "launch":
+		return launch.Main(context.Background(), "/opt/ml", os.Environ(), os.Stdout, os.Stderr)
 	}
 	return usage()
 }

@@ -1,0 +1,113 @@
+package jail
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"clary/internal/stage/plan"
+)
+
+// StageSide is stage's end of its conversation with init.
+type StageSide struct {
+	Input StageInput
+	Stop  chan struct{} // closed when the task shall end
+
+	conn     *packets
+	launched chan Answer
+	exit     chan Answer
+	once     sync.Once
+}
+
+// OpenStage takes every privilege from this process and reads what it shall do.
+func OpenStage() (*StageSide, error) {
+	runtime.LockOSThread()
+	syscall.CloseOnExec(stageFD)
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("not dumpable: %w", err)
+	}
+	if err := Confine(); err != nil {
+		return nil, err
+	}
+	s := &StageSide{Stop: make(chan struct{}), launched: make(chan Answer, 1), exit: make(chan Answer, 1)}
+	if err := json.NewDecoder(os.Stdin).Decode(&s.Input); err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	var err error
+	if s.conn, err = NewPackets(os.NewFile(stageFD, "init")); err != nil {
+		return nil, err
+	}
+	go s.receive()
+	return s, nil
+}
+
+func (s *StageSide) receive() {
+	defer close(s.exit)
+	defer close(s.launched)
+	for {
+		var a Answer
+		if s.conn.Receive(&a, nil) != nil {
+			return
+		}
+		switch {
+		case a.Stop:
+			s.once.Do(func() { close(s.Stop) })
+		case a.Exit != nil:
+			s.exit <- a
+		default:
+			s.launched <- a
+		}
+	}
+}
+
+var errInitGone = errors.New("the task's first process is gone")
+
+// Launch asks init to run the program, once. output becomes its stdout and
+// stderr; nil is the task's output.
+func (s *StageSide) Launch(p Program, output *os.File) error {
+	var fds []int
+	if output != nil {
+		fds = []int{int(output.Fd())}
+	}
+	if err := s.conn.Send(Ask{Launch: &p}, fds...); err != nil {
+		return fmt.Errorf("ask for the program: %w", err)
+	}
+	a, ok := <-s.launched
+	switch {
+	case !ok:
+		return errInitGone
+	case a.Error != "":
+		return errors.New(a.Error)
+	}
+	return nil
+}
+
+// Wait returns how the program ended. It is called once.
+func (s *StageSide) Wait() (Exit, error) {
+	a, ok := <-s.exit
+	if !ok {
+		return Exit{Code: -1}, errInitGone
+	}
+	if a.Exit.Error != "" {
+		return *a.Exit, errors.New(a.Exit.Error)
+	}
+	return *a.Exit, nil
+}
+
+// Signal sends a signal to the program.
+func (s *StageSide) Signal(sig syscall.Signal) error { return s.conn.Send(Ask{Signal: int(sig)}) }
+
+// Report tells how far stage is.
+func (s *StageSide) Report(step string) error { return s.conn.Send(Ask{Step: step}) }
+
+// Finish hands over the result.
+func (s *StageSide) Finish(r plan.Result) error {
+	r.Failure, r.Artifact = clip(r.Failure, maxText), clip(r.Artifact, 2048)
+	return s.conn.Send(Ask{Result: &r})
+}
