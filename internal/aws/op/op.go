@@ -36,6 +36,9 @@ type Handler struct {
 	Resource func(c Call, in any) string
 }
 
+// Free as a Handler's Action says that no policy is asked: the handler decides.
+const Free = "-"
+
 // Op makes a Handler of a typed function.
 func Op[In, Out any](f func(context.Context, Call, *In) (*Out, error)) Handler {
 	return Handler{
