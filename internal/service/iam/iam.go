@@ -5,6 +5,7 @@ package iam
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -252,7 +253,7 @@ func (s *IAM) source(ctx context.Context, c op.Call, in *apiiam.SimulatePrincipa
 		if err := identity.CheckPolicy(doc); err != nil {
 			return nil, err
 		}
-		more.Policies["PolicyInputList."+string(rune('1'+i))] = doc
+		more.Policies[fmt.Sprintf("PolicyInputList.%d", i+1)] = doc
 	}
 	return &more, nil
 }
