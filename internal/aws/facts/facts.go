@@ -97,6 +97,7 @@ type Shape struct {
 
 	byName   map[string]*Member
 	enumText func() string
+	enums    map[string]struct{}
 	match    func() (matcher, error)
 }
 
@@ -108,6 +109,12 @@ type Member struct {
 
 // Member finds a member by its name, nil if there is none.
 func (s *Shape) Member(name string) *Member { return s.byName[name] }
+
+// HasEnum says whether v is one of the shape's values.
+func (s *Shape) HasEnum(v string) bool {
+	_, ok := s.enums[v]
+	return ok
+}
 
 // WireName is the name that the member has in XML, in queries and in headers.
 func (m *Member) WireName() string {
@@ -226,6 +233,12 @@ func (m *Model) link(d *ShapeDoc) error {
 	}
 	s.enumText = sync.OnceValue(func() string { return enumSet(s.Enum) })
 	s.match = sync.OnceValues(func() (matcher, error) { return compile(s.Pattern) })
+	if len(s.Enum) > 0 {
+		s.enums = make(map[string]struct{}, len(s.Enum))
+		for _, v := range s.Enum {
+			s.enums[v] = struct{}{}
+		}
+	}
 	var err error
 	if d.Type == Structure {
 		s.byName = make(map[string]*Member, len(d.Members))

@@ -87,24 +87,59 @@ func simpleRepeat(toks []token) (matcher, bool, error) {
 	}, true, nil
 }
 
+// render writes the tokens in the dialect of RE2 or of the backtracking engine.
+// RE2 refuses to repeat anything more than a thousand times, so longer repeats
+// are written one after the other.
 func render(toks []token, backtracking bool) string {
-	var sb strings.Builder
+	esc := re2Rune
+	if backtracking {
+		esc = netRune
+	}
+	var out string
+	atom := 0 // where the last atom of out starts
+	var groups []int
 	for _, t := range toks {
 		switch {
-		case t.kind == tokClass && backtracking:
-			sb.WriteString(t.classText(netRune))
+		case t.kind == tokRepeat && t.hi > maxRepeat && !backtracking:
+			x := out[atom:]
+			lo, hi := t.lo, t.hi
+			out = out[:atom]
+			for hi > 0 {
+				out += fmt.Sprintf("%s{%d,%d}", x, min(lo, maxRepeat), min(hi, maxRepeat))
+				lo, hi = max(0, lo-maxRepeat), hi-maxRepeat
+			}
+			continue
+		case t.kind == tokRepeat:
+			out += t.text
+			continue
+		case t.text == ")":
+			if len(groups) > 0 {
+				atom = groups[len(groups)-1]
+				groups = groups[:len(groups)-1]
+			}
+			out += ")"
+			continue
+		}
+		atom = len(out)
+		switch {
 		case t.kind == tokClass:
-			sb.WriteString(t.classText(re2Rune))
+			out += t.classText(esc)
 		case t.kind == tokBegin:
-			sb.WriteString(`(?:\A)`)
+			out += `(?:\A)`
 		case t.kind == tokEnd:
-			sb.WriteString(`(?:\z)`)
+			out += `(?:\z)`
 		default:
-			sb.WriteString(t.text)
+			if strings.HasPrefix(t.text, "(?") {
+				groups = append(groups, atom)
+			}
+			out += t.text
 		}
 	}
-	return sb.String()
+	return out
 }
+
+// maxRepeat is RE2's bound.
+const maxRepeat = 1000
 
 func re2Rune(r rune) string { return fmt.Sprintf(`\x{%x}`, r) }
 
