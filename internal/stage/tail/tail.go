@@ -52,7 +52,7 @@ func Cause(output []byte) string {
 		}
 	}
 	if start >= 0 {
-		return shorten(traceback(lines[start:]), CauseSize)
+		return Shorten(traceback(lines[start:]), CauseSize)
 	}
 	var last []string
 	for i := len(lines) - 1; i >= 0 && len(last) < 5; i-- {
@@ -60,7 +60,7 @@ func Cause(output []byte) string {
 			last = append([]string{l}, last...)
 		}
 	}
-	return shorten(strings.Join(last, "\n"), CauseSize)
+	return Shorten(strings.Join(last, "\n"), CauseSize)
 }
 
 // traceback cuts at the end of the exception: its frames are indented, its
@@ -77,9 +77,9 @@ func traceback(lines []string) string {
 	return strings.TrimSpace(strings.Join(lines[:end], "\n"))
 }
 
-// shorten keeps the end of s, which holds the cause, in whole lines when it
+// Shorten keeps the end of s, which holds the cause, in whole lines when it
 // can.
-func shorten(s string, most int) string {
+func Shorten(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
