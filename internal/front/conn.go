@@ -1,0 +1,283 @@
+package front
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// origin says whose connections a listener takes.
+type origin int
+
+const (
+	fromUser origin = iota
+	fromTask
+)
+
+// conn is one connection as the HTTP server reads it: plain or decrypted, its
+// heads checked for ambiguity before the server sees them, and given up when
+// it stalls.
+type conn struct {
+	net.Conn          // decrypted, when TLS
+	raw      net.Conn // the socket
+	scheme   string
+	from     origin
+	ended    string // the host whose TLS we ended after CONNECT, else ""
+	guard    guard
+}
+
+// Read never gives out bytes of a head before all of it is there and judged.
+func (c *conn) Read(p []byte) (int, error) {
+	return c.guard.read(c, p)
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(stallTime)) // a closed socket shows at Write
+	return c.Conn.Write(p)
+}
+
+const sendPiece = 4 << 20
+
+// ReadFrom keeps the kernel's way from file to socket, in pieces so that a
+// stalled reader is noticed.
+func (c *conn) ReadFrom(r io.Reader) (n int64, err error) {
+	rf, ok := c.Conn.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(onlyWriter{c}, r)
+	}
+	for {
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(stallTime)) // as in Write
+		// the file must stay visible to the socket, one limit deep
+		piece := int64(sendPiece)
+		src := r
+		outer, limited := r.(*io.LimitedReader)
+		if limited {
+			piece = min(piece, outer.N)
+			src = outer.R
+		}
+		if piece <= 0 {
+			return n, nil
+		}
+		m, err := rf.ReadFrom(&io.LimitedReader{R: src, N: piece})
+		n += m
+		if limited {
+			outer.N -= m
+		}
+		if err != nil || m < piece {
+			return n, err
+		}
+	}
+}
+
+type onlyWriter struct{ io.Writer }
+
+// CloseWrite half-closes, so that the last answer arrives before the end.
+func (c *conn) CloseWrite() error {
+	if cw, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return nil
+}
+
+// feed is a listener whose connections were looked at: their first byte says
+// HTTP or TLS. It also takes connections whose TLS we end after CONNECT.
+type feed struct {
+	l     net.Listener
+	from  origin
+	ca    *CA
+	ready chan *conn
+	quit  chan struct{}
+	once  sync.Once
+	slots chan struct{}
+	work  sync.WaitGroup
+
+	mu   sync.Mutex            // guards open
+	open map[net.Conn]struct{} // connections that are still being looked at
+	err  error                 // of the listener
+}
+
+func newFeed(l net.Listener, from origin, ca *CA) *feed {
+	return &feed{
+		l: l, from: from, ca: ca, ready: make(chan *conn), quit: make(chan struct{}),
+		slots: make(chan struct{}, maxConns), open: map[net.Conn]struct{}{},
+	}
+}
+
+func (f *feed) Addr() net.Addr { return f.l.Addr() }
+
+func (f *feed) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.ready:
+		return c, nil
+	case <-f.quit:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.err != nil {
+			return nil, f.err
+		}
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends accepting; connections that were handed out live on.
+func (f *feed) Close() error {
+	var err error
+	f.once.Do(func() {
+		close(f.quit)
+		err = f.l.Close()
+		f.mu.Lock()
+		for c := range f.open {
+			_ = c.Close() // never became a request
+		}
+		f.mu.Unlock()
+	})
+	return err
+}
+
+func (f *feed) wait() { f.work.Wait() }
+
+func (f *feed) run() {
+	delay := time.Millisecond
+	for {
+		c, err := f.l.Accept()
+		if err != nil {
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() || isTemporary(err) {
+				select {
+				case <-f.quit:
+					return
+				case <-time.After(delay):
+				}
+				delay = min(2*delay, time.Second)
+				continue
+			}
+			f.mu.Lock()
+			f.err = err
+			f.mu.Unlock()
+			_ = f.Close() // the listener's error is told by Accept
+			return
+		}
+		delay = time.Millisecond
+		select {
+		case f.slots <- struct{}{}:
+		case <-f.quit:
+			_ = c.Close()
+			return
+		}
+		c = &slotted{Conn: c, free: func() { <-f.slots }}
+		f.work.Go(func() { f.look(c, "") })
+	}
+}
+
+// look decides by the first byte and hands the connection on. ended names the
+// host whose TLS is ended here.
+func (f *feed) look(raw net.Conn, ended string) {
+	f.mu.Lock()
+	f.open[raw] = struct{}{}
+	f.mu.Unlock()
+	c, err := f.sniff(raw, ended)
+	f.mu.Lock()
+	delete(f.open, raw)
+	f.mu.Unlock()
+	if err != nil {
+		_ = raw.Close()
+		return
+	}
+	select {
+	case f.ready <- c:
+	case <-f.quit:
+		_ = raw.Close()
+	}
+}
+
+func (f *feed) sniff(raw net.Conn, ended string) (*conn, error) {
+	if err := raw.SetReadDeadline(time.Now().Add(sniffTime)); err != nil {
+		return nil, err
+	}
+	br := bufio.NewReaderSize(raw, 16)
+	first, err := br.Peek(1)
+	if err != nil {
+		return nil, err
+	}
+	if err := raw.SetReadDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	peeked := &peekedConn{Conn: raw, br: br}
+	c := &conn{Conn: peeked, raw: raw, scheme: "http", from: f.from, ended: ended}
+	const recordHandshake = 0x16
+	switch {
+	case first[0] == recordHandshake && f.ca != nil:
+		c.scheme = "https"
+		c.Conn = tls.Server(peeked, f.ca.serverConfig(ended))
+	case first[0] == recordHandshake || ended != "":
+		return nil, errors.New("TLS where there is none, or none where there must be")
+	}
+	return c, nil
+}
+
+// peekedConn gives out the sniffed bytes first.
+type peekedConn struct {
+	net.Conn
+	br *bufio.Reader
+}
+
+func (p *peekedConn) Read(b []byte) (int, error) {
+	if p.br != nil {
+		if p.br.Buffered() > 0 {
+			return p.br.Read(b)
+		}
+		p.br = nil
+	}
+	return p.Conn.Read(b)
+}
+
+func (p *peekedConn) ReadFrom(r io.Reader) (int64, error) {
+	if rf, ok := p.Conn.(io.ReaderFrom); ok {
+		return rf.ReadFrom(r)
+	}
+	return io.Copy(onlyWriter{p.Conn}, r)
+}
+
+func (p *peekedConn) CloseWrite() error {
+	if cw, ok := p.Conn.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return nil
+}
+
+// slotted frees its place when it is closed.
+type slotted struct {
+	net.Conn
+	once sync.Once
+	free func()
+}
+
+func (s *slotted) Close() error {
+	err := s.Conn.Close()
+	s.once.Do(s.free)
+	return err
+}
+
+func (s *slotted) ReadFrom(r io.Reader) (int64, error) {
+	if rf, ok := s.Conn.(io.ReaderFrom); ok {
+		return rf.ReadFrom(r)
+	}
+	return io.Copy(onlyWriter{s.Conn}, r)
+}
+
+func (s *slotted) CloseWrite() error {
+	if cw, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return nil
+}
+
+// isTemporary are failures of accept that pass.
+func isTemporary(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
+}

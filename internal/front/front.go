@@ -1,0 +1,173 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"clary/internal/aws/codec"
+	"clary/internal/aws/op"
+	"clary/internal/identity"
+)
+
+// The bounds of what comes in.
+const (
+	maxHeader     = 64 << 10
+	headerTime    = 15 * time.Second
+	idleTime      = 2 * time.Minute
+	stallTime     = 90 * time.Second // without one byte read or written
+	maxBody       = 16 << 20         // of everything but objects
+	maxBodies     = 256 << 20        // of all such bodies at a time
+	maxObject     = 5 << 30          // one PUT, as on S3
+	maxConns      = 8192
+	sniffTime     = headerTime
+	requestIDSize = 16
+)
+
+// Private serves one of Clary's own paths for an authenticated caller.
+type Private func(w http.ResponseWriter, r *http.Request, c op.Call)
+
+// Config is what a front is made of.
+type Config struct {
+	Services []op.Service
+	// Codecs by protocol: json, query, rest-json, rest-xml, smithy-rpc-v2-cbor;
+	// json-1.0 and json-1.1 go before json.
+	Codecs  map[string]codec.Codec
+	Keys    identity.Keys
+	Auth    identity.Authorizer
+	Private map[string]Private // by path: /_clary/usage
+	Region  string             // of requests whose signature names none
+	Log     *slog.Logger       // nil: slog.Default
+
+	// Hosts are further names that the server answers to. BucketSuffixes are
+	// domains below which a name is a bucket; localhost is always one.
+	Hosts, BucketSuffixes []string
+
+	// CA signs our end of TLS; nil: none. Token guards the CONNECT proxy; "":
+	// none. Tunnel dials what the proxy passes on; it refuses what no client
+	// may reach through us.
+	CA     *CA
+	Token  string
+	Tunnel func(ctx context.Context, hostport string) (net.Conn, error)
+
+	Now func() time.Time // nil: time.Now
+}
+
+// Front is safe for concurrent use.
+type Front struct {
+	cfg    Config
+	log    *slog.Logger
+	routes *routes
+	hosts  *hostRules
+	bodies *semaphore.Weighted
+
+	mu      sync.Mutex // guards servers, closed
+	servers []*http.Server
+	closed  bool
+	tunnels sync.WaitGroup
+	ctx     context.Context // ends tunnels at Shutdown
+	stop    context.CancelFunc
+}
+
+// New checks the configuration against the service models.
+func New(cfg Config) (*Front, error) {
+	if cfg.Keys == nil || cfg.Auth == nil {
+		return nil, errors.New("front: no keys or no authorizer")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1"
+	}
+	rt, err := newRoutes(cfg.Services, cfg.Codecs)
+	if err != nil {
+		return nil, fmt.Errorf("front: %w", err)
+	}
+	f := &Front{
+		cfg: cfg, log: cfg.Log, routes: rt, hosts: newHostRules(cfg.Hosts, cfg.BucketSuffixes),
+		bodies: semaphore.NewWeighted(maxBodies),
+	}
+	f.ctx, f.stop = context.WithCancel(context.Background())
+	return f, nil
+}
+
+// Serve answers users on l: HTTP, TLS when there is a CA, and CONNECT. l must
+// listen on a loopback address: beyond it, plain HTTP would give requests away.
+func (f *Front) Serve(l net.Listener) error {
+	a, ok := l.Addr().(*net.TCPAddr)
+	if !ok || !a.IP.IsLoopback() {
+		return fmt.Errorf("listen on %s: only a loopback address is served without TLS of your own", l.Addr())
+	}
+	return f.serve(l, fromUser)
+}
+
+// ServeTask answers tasks on l: no CONNECT, and calls are marked FromTask.
+func (f *Front) ServeTask(l net.Listener) error { return f.serve(l, fromTask) }
+
+func (f *Front) serve(l net.Listener, from origin) error {
+	feed := newFeed(l, from, f.cfg.CA)
+	srv := &http.Server{
+		Handler:           &handler{f: f, feed: feed},
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+	}
+	srv.Protocols = new(http.Protocols)
+	srv.Protocols.SetHTTP1(true)
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return errors.Join(http.ErrServerClosed, l.Close())
+	}
+	f.servers = append(f.servers, srv)
+	f.mu.Unlock()
+	go feed.run()
+	err := srv.Serve(feed)
+	feed.wait()
+	return err
+}
+
+// Shutdown stops listening, ends tunnels and waits for requests in flight as
+// long as ctx allows; then it cuts them.
+func (f *Front) Shutdown(ctx context.Context) error {
+	f.mu.Lock()
+	f.closed = true
+	servers := f.servers
+	f.mu.Unlock()
+	f.stop()
+	var wg sync.WaitGroup
+	errs := make([]error, len(servers))
+	for i, s := range servers {
+		wg.Go(func() {
+			if errs[i] = s.Shutdown(ctx); errs[i] != nil {
+				errs[i] = errors.Join(errs[i], s.Close())
+			}
+		})
+	}
+	wg.Wait()
+	f.tunnels.Wait()
+	return errors.Join(errs...)
+}
+
+type connKey struct{}
+
+// connOf is the connection that a request came on.
+func connOf(r *http.Request) *conn {
+	c, _ := r.Context().Value(connKey{}).(*conn)
+	return c
+}
