@@ -111,6 +111,46 @@ func parse(dec *jsontext.Decoder) (Node, error) {
 	return Node{}, fmt.Errorf("unexpected %s", t.Kind())
 }
 
+// AppendJSON writes n as JSON.
+func (n *Node) AppendJSON(b []byte) []byte {
+	switch n.Kind {
+	case False:
+		return append(b, "false"...)
+	case True:
+		return append(b, "true"...)
+	case Number:
+		return append(b, n.Text...)
+	case Text:
+		return quote(b, n.Text)
+	case Array:
+		b = append(b, '[')
+		for i := range n.Items {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = n.Items[i].AppendJSON(b)
+		}
+		return append(b, ']')
+	case Object:
+		b = append(b, '{')
+		for i := range n.Fields {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(quote(b, n.Fields[i].Name), ':')
+			b = n.Fields[i].Value.AppendJSON(b)
+		}
+		return append(b, '}')
+	}
+	return append(b, "null"...)
+}
+
+// quote writes a JSON string; bytes that are not UTF-8 become U+FFFD.
+func quote(b []byte, s string) []byte {
+	out, _ := jsontext.AppendQuote(b, strings.ToValidUTF8(s, "\uFFFD"))
+	return out
+}
+
 // maxShown bounds how much of a value an error message repeats.
 const maxShown = 8 << 10
 

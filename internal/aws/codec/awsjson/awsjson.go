@@ -88,6 +88,9 @@ func (c Codec) EncodeError(w http.ResponseWriter, r *http.Request, op *facts.Ope
 		}
 		if op.Model.QueryCompatible && r.Header.Get("X-Amzn-Query-Mode") == "true" {
 			code, who := e.Code, "Sender"
+			if code == "ValidationException" {
+				code = "ValidationError"
+			}
 			if s != nil && s.ErrorCode != "" {
 				code = s.ErrorCode
 			}
