@@ -1,0 +1,74 @@
+package catalog
+
+import (
+	"embed"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+//go:embed locks
+var locks embed.FS
+
+// Variant is one version of a recipe for some Python minors. Each has a lock
+// file locks/<recipe>-<version>-py3<minor>.txt, made by genlocks.
+type Variant struct {
+	Recipe  string
+	Version string // of the framework; "1" where there is none
+	Pythons []int  // minors of Python 3, best first
+	Pins    []string
+}
+
+func (v Variant) lockFile(minor int) string {
+	return fmt.Sprintf("locks/%s-%s-py3%d.txt", v.Recipe, v.Version, minor)
+}
+
+// Recipe names.
+const (
+	scikitLearn = "scikit-learn"
+	basePython  = "base-python"
+)
+
+// Both recipes hold what scripts for these images import most and what the
+// SageMaker SDKs need to install themselves; a script's requirements.txt
+// brings the rest.
+var common = []string{"boto3", "requests", "pyyaml", "psutil", "pip", "setuptools<81", "wheel"} //nolint:gochecknoglobals // a constant table
+
+// Variants is the catalog: for each scikit-learn line the newest versions of
+// its time that have wheels for the Python, since older compiled packages and
+// newer ones do not go together.
+func Variants() []Variant {
+	era := func(version string, pythons []int, pins ...string) Variant {
+		return Variant{scikitLearn, version, pythons, append(append([]string{"scikit-learn==" + version, "joblib"}, pins...), common...)}
+	}
+	return []Variant{
+		era("1.1.3", []int{11}, "numpy==1.24.4", "scipy==1.10.1", "pandas==1.5.3"),
+		era("1.2.1", []int{11}, "numpy==1.24.4", "scipy==1.10.1", "pandas==1.5.3"),
+		era("1.3.2", []int{12}, "numpy==1.26.4", "scipy==1.11.4", "pandas==2.1.4"),
+		era("1.4.2", []int{11, 12}, "numpy==1.26.4", "scipy==1.13.1", "pandas==2.2.3"),
+		era("1.5.2", []int{13}, "numpy==2.1.3", "scipy==1.14.1", "pandas==2.2.3"),
+		era("1.7.2", []int{14}, "numpy==2.3.5", "scipy==1.16.3", "pandas==2.3.3"),
+		{basePython, "1", []int{11, 12, 13, 14}, append([]string{"numpy", "pandas"}, common...)},
+	}
+}
+
+// lock is a variant's locked requirements for one Python.
+func (v Variant) lock(minor int) ([]byte, error) {
+	return locks.ReadFile(v.lockFile(minor))
+}
+
+// versionOf reads a package's version from a lock.
+func versionOf(lock []byte, name string) string {
+	for line := range strings.Lines(string(lock)) {
+		if v, ok := strings.CutPrefix(line, name+"=="); ok {
+			v, _, _ = strings.Cut(v, " ")
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
+// packages counts a lock's packages.
+func packages(lock []byte) int {
+	return slices.Max([]int{0, strings.Count(string(lock), "==")})
+}
