@@ -1,0 +1,159 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"clary/internal/resource"
+	"clary/internal/store"
+)
+
+func usage(id string, start time.Time) resource.Usage {
+	return resource.Usage{
+		ID: id, Account: "123456789012", Region: "us-east-1", Kind: kind, Name: "a", UID: "uid-a",
+		Component: "training", InstanceType: "ml.m5.large", Unit: "instance-second", Quantity: 2, Start: start,
+	}
+}
+
+func listUsage(t testing.TB, s store.Store, q resource.UsageQuery) []resource.Usage {
+	t.Helper()
+	us, err := s.ListUsage(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return us
+}
+
+func testUsage(t *testing.T, s store.Store) {
+	do := func(fn func(tx store.Tx) error) {
+		t.Helper()
+		if err := s.Update(t.Context(), fn); err != nil {
+			t.Error(err)
+		}
+	}
+	u := usage("u1", epoch())
+	do(func(tx store.Tx) error { return tx.OpenUsage(u) })
+	again := u
+	again.Start, again.Quantity = epoch().Add(time.Hour), 9
+	do(func(tx store.Tx) error { return tx.OpenUsage(again) })
+	if us := listUsage(t, s, resource.UsageQuery{}); !reflect.DeepEqual(us, []resource.Usage{u}) {
+		t.Errorf("opened twice: %+v", us)
+	}
+	end := epoch().Add(90*time.Second + time.Nanosecond)
+	do(func(tx store.Tx) error { return tx.CloseUsage("u1", end) })
+	do(func(tx store.Tx) error { return tx.CloseUsage("u1", end.Add(time.Hour)) })
+	do(func(tx store.Tx) error { return tx.CloseUsage("nobody", end) })
+	do(func(tx store.Tx) error { return tx.OpenUsage(again) })
+	u.End = end
+	if us := listUsage(t, s, resource.UsageQuery{}); !reflect.DeepEqual(us, []resource.Usage{u}) {
+		t.Errorf("closed twice: %+v", us)
+	}
+	// An end before the start is a clock's fault: nothing is billed back.
+	do(func(tx store.Tx) error { return tx.OpenUsage(usage("u2", epoch())) })
+	do(func(tx store.Tx) error { return tx.CloseUsage("u2", epoch().Add(-time.Hour)) })
+	for _, u := range listUsage(t, s, resource.UsageQuery{From: epoch().Add(-2 * time.Hour)}) {
+		if u.ID == "u2" && !u.End.Equal(u.Start) {
+			t.Errorf("u2 ends %s after its start", u.End.Sub(u.Start))
+		}
+	}
+	for what, fn := range map[string]func(tx store.Tx) error{
+		"no start": func(tx store.Tx) error { return tx.OpenUsage(usage("u3", time.Time{})) },
+		"no id":    func(tx store.Tx) error { return tx.OpenUsage(usage("", epoch())) },
+		"no end":   func(tx store.Tx) error { return tx.CloseUsage("u1", time.Time{}) },
+	} {
+		if err := s.Update(t.Context(), fn); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+}
+
+func testUsageQueries(t *testing.T, s store.Store) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	at := func(n int) time.Time { return epoch().Add(time.Duration(n) * time.Second) }
+	var us []resource.Usage
+	err := s.Update(t.Context(), func(tx store.Tx) error {
+		us = nil
+		for i := range 200 {
+			u := usage(fmt.Sprintf("u%03d", i), at(rng.IntN(100)))
+			u.UID, u.Account, u.Region = pick(rng, "x", "y"), pick(rng, "1", "2"), pick(rng, "r", "s")
+			if rng.IntN(3) > 0 {
+				u.End = u.Start.Add(time.Duration(1+rng.IntN(50)) * time.Second)
+			}
+			if err := tx.OpenUsage(u); err != nil {
+				return err
+			}
+			us = append(us, u)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hits := 0
+	for range 300 {
+		q := resource.UsageQuery{Account: pick(rng, "", "1", "3"), Region: pick(rng, "", "r"), UID: pick(rng, "", "x")}
+		if rng.IntN(2) == 0 {
+			q.From = at(rng.IntN(150))
+		}
+		if rng.IntN(2) == 0 {
+			q.To = at(rng.IntN(150))
+		}
+		var want []resource.Usage
+		for _, u := range us {
+			if (q.Account == "" || q.Account == u.Account) && (q.Region == "" || q.Region == u.Region) && (q.UID == "" || q.UID == u.UID) &&
+				(q.To.IsZero() || u.Start.Before(q.To)) && (u.End.IsZero() || q.From.IsZero() || u.End.After(q.From)) {
+				want = append(want, u)
+			}
+		}
+		slices.SortFunc(want, func(a, b resource.Usage) int {
+			if c := a.Start.Compare(b.Start); c != 0 {
+				return c
+			}
+			return compare(a.ID, b.ID)
+		})
+		hits += len(want)
+		if got := listUsage(t, s, q); !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v: %d intervals, want %d", q, len(got), len(want))
+		}
+	}
+	if hits < 1000 {
+		t.Errorf("the queries match only %d intervals: they test nothing", hits)
+	}
+}
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// An interval stands or falls with the status that causes it.
+func testUsageWithState(t *testing.T, s store.Store) {
+	put(t, s, record("a"))
+	err := s.Update(t.Context(), func(tx store.Tx) error {
+		r, err := tx.Get(key("a"))
+		if err != nil {
+			return err
+		}
+		if err := tx.OpenUsage(usage("u", epoch())); err != nil {
+			return err
+		}
+		r.Version++ // as if it had changed meanwhile
+		return tx.Put(r)
+	})
+	if !errors.Is(err, store.ErrConflict) {
+		t.Errorf("%v, want a conflict", err)
+	}
+	if us := listUsage(t, s, resource.UsageQuery{}); len(us) != 0 {
+		t.Errorf("an interval without its status: %+v", us)
+	}
+}
