@@ -474,8 +474,10 @@ func (q *request) dispatch() error {
 	if h.Resource != nil {
 		resource = h.Resource(q.call, in)
 	}
-	if err := q.f.cfg.Auth.Allow(q.r.Context(), q.call.Principal, q.route.action(h), resource); err != nil {
-		return err
+	if action := q.route.action(h); action != op.Free {
+		if err := q.f.cfg.Auth.Allow(q.r.Context(), q.call.Principal, action, resource); err != nil {
+			return err
+		}
 	}
 	if h.Serve == nil {
 		return apierr.Unsupported(q.route.svc.name, q.route.name)
