@@ -72,74 +72,74 @@ type counts struct {
 	secsFrom, seconds int64
 }
 
+// Query selects the usage that Bill needs for [from, to).
+func Query(account, region string, from, to time.Time) resource.UsageQuery {
+	if !from.IsZero() {
+		from = from.UTC().Truncate(24 * time.Hour)
+	}
+	return resource.UsageQuery{Account: account, Region: region, From: from, To: to}
+}
+
 // Bill folds usage into lines for [from, to), seen at now: open intervals last
-// until now. A zero from is the beginning, a zero to is now's end of time.
-// An amount is rounded once per line, counted from the beginning of its day,
-// so that the sum does not depend on how time or resources are cut.
+// until now. A zero from is the beginning, a zero to is open. An amount is
+// rounded once per line, and what a part of a day costs is the difference of
+// two such amounts since the day began, so the sum does not depend on how time
+// or resources are cut. usages must therefore hold all of from's day: see Query.
 func Bill(usages []resource.Usage, b Book, from, to, now time.Time) Statement {
 	lines := make(map[lineKey]*counts)
 	for _, u := range usages {
 		end := u.End
-		if end.IsZero() || u.Unit == Request {
-			end = now
-		}
-		if !u.Start.Before(now) && u.End.IsZero() && u.Unit != Request {
-			continue // a clock that was set back: it has not begun
-		}
-		last := end
-		if !to.IsZero() && to.Before(last) {
-			last = to
-		}
 		if u.Unit == Request {
-			last = u.Start
-			if !to.IsZero() && !u.Start.Before(to) || u.Start.Before(from) || u.Start.After(now) {
+			end = u.Start.Add(1) // an instant, charged when it was
+			if end.After(now.Add(1)) {
 				continue
 			}
+		} else if end.IsZero() {
+			end = now
 		}
-		first := u.Start
-		if from.After(first) {
-			first = from
-		}
-		if u.Unit != Request && !first.Before(last) {
-			continue
-		}
-		for day := first.UTC().Truncate(24 * time.Hour); !day.After(last); day = day.Add(24 * time.Hour) {
-			b.addDay(lines, u, end, day, from, to)
+		if !to.IsZero() && to.Before(end) {
+			b.addDays(lines, u, end, from, to)
+		} else {
+			b.addDays(lines, u, end, from, end)
 		}
 	}
 	return b.statement(lines)
 }
 
-// addDay adds what u is charged on one day.
-func (b Book) addDay(lines map[lineKey]*counts, u resource.Usage, end, day, from, to time.Time) {
-	dayEnd := day.Add(24 * time.Hour)
-	at := func(t time.Time) int64 { return b.charged(u, end, t) }
-	base := at(day)
-	until := dayEnd
-	if !to.IsZero() && to.Before(until) {
-		until = to
+// addDays adds what u, which ends at end, is charged on the days of [from, to).
+func (b Book) addDays(lines map[lineKey]*counts, u resource.Usage, end, from, to time.Time) {
+	first := u.Start
+	if from.After(first) {
+		first = from
 	}
-	since := day
-	if from.After(since) {
-		since = from
+	for day := first.UTC().Truncate(24 * time.Hour); day.Before(to); day = day.Add(24 * time.Hour) {
+		since, until := day, day.Add(24*time.Hour)
+		if from.After(since) {
+			since = from
+		}
+		if to.Before(until) {
+			until = to
+		}
+		before := b.charged(u, end, day)
+		c := b.line(lines, u, day.Format(time.DateOnly))
+		c.untilFrom += (b.charged(u, end, since) - before) * u.Quantity
+		c.until += (b.charged(u, end, until) - before) * u.Quantity
+		if u.Unit != Request {
+			c.secsFrom += b.charged(u, end, since) - before
+			c.seconds += b.charged(u, end, until) - before
+		}
 	}
-	if at(until) == at(since) {
-		return
-	}
-	date := day.Format(time.DateOnly)
-	price, ok := b.Prices.Price(u.Region, u.Component, u.InstanceType, u.Unit, date)
-	k := lineKey{u.UID, u.Component, u.InstanceType, u.Unit, date, price.Version, u.Account, u.Region, u.Name, u.Kind, ok}
+}
+
+func (b Book) line(lines map[lineKey]*counts, u resource.Usage, day string) *counts {
+	price, ok := b.Prices.Price(u.Region, u.Component, u.InstanceType, u.Unit, day)
+	k := lineKey{u.UID, u.Component, u.InstanceType, u.Unit, day, price.Version, u.Account, u.Region, u.Name, u.Kind, ok}
 	c := lines[k]
 	if c == nil {
 		c = &counts{price: price}
 		lines[k] = c
 	}
-	c.untilFrom += (at(since) - base) * u.Quantity
-	c.until += (at(until) - base) * u.Quantity
-	if u.Unit != Request {
-		c.secsFrom += at(since) - base
-		c.seconds += at(until) - base
-	}
+	return c
 }
 
 // charged is how many seconds of u are charged by t: all granules that have
@@ -166,6 +166,9 @@ func (b Book) charged(u resource.Usage, end, t time.Time) int64 {
 func (b Book) statement(lines map[lineKey]*counts) Statement {
 	var s Statement
 	for k, c := range lines {
+		if c.until == c.untilFrom {
+			continue // all of it was before from
+		}
 		l := Line{
 			Account: k.account, Region: k.region, Kind: k.kind, Name: k.name, UID: k.uid, Component: k.component,
 			InstanceType: k.instanceType, Unit: k.unit, Day: k.day, PriceVersion: k.version,
