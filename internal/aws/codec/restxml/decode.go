@@ -100,6 +100,34 @@ func verifyBody(op *facts.Operation, r *http.Request, body []byte) error {
 	return nil
 }
 
+// Body is a streamed body and the checksums that are to follow it.
+type Body struct {
+	io.Reader
+	announced []string
+	trailer   func() http.Header
+}
+
+// Announced names the trailers that the client said it will send.
+func (b *Body) Announced() []string { return b.announced }
+
+// Trailer holds them, after io.EOF.
+func (b *Body) Trailer() http.Header { return b.trailer() }
+
+func newBody(r *http.Request) *Body {
+	b := &Body{Reader: r.Body, trailer: func() http.Header { return r.Trailer }}
+	if r.Body == nil {
+		b.Reader = http.NoBody
+	}
+	for _, value := range r.Header.Values("X-Amz-Trailer") {
+		for name := range strings.SplitSeq(value, ",") {
+			if name = strings.ToLower(strings.TrimSpace(name)); name != "" {
+				b.announced = append(b.announced, name)
+			}
+		}
+	}
+	return b
+}
+
 func decodeQuery(slot reflect.Value, f *field, query url.Values) error {
 	name := f.WireName()
 	values, ok := query[name]
@@ -206,11 +234,7 @@ func (c *Codec) decodeBody(op *facts.Operation, p *plan, v reflect.Value, r *htt
 	}
 	switch {
 	case streams(payload):
-		var stream io.Reader = r.Body
-		if r.Body == nil {
-			stream = http.NoBody
-		}
-		slot.Set(reflect.ValueOf(stream))
+		slot.Set(reflect.ValueOf(newBody(r)))
 	case payload.Shape.Type == facts.Blob:
 		slot.SetBytes(body)
 	case payload.Shape.Type == facts.String:

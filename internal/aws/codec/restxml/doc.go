@@ -2,8 +2,7 @@
 // headers and XML bodies, streams, and S3's error documents. It reads the
 // model for everything but S3's few habits that no model tells, which are
 // named in s3.go. It must never hold a streamed body in memory, nor give an
-// error text that is not the client's to see. Start at Codec; Router finds the
-// operation.
+// error text that is not the client's to see. Start at Codec.
 package restxml
 
 import (
