@@ -2,9 +2,11 @@ package logs
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -80,7 +82,7 @@ func (l *lines) split(s string) []line {
 		}
 		ms, text := stamp(text)
 		if ms == 0 {
-			ms = l.ms
+			ms = cmp.Or(l.ms, time.Now().UnixMilli())
 		}
 		l.ms = ms
 		batch = append(batch, line{start: at, end: end, ms: ms, text: clean(text)})
