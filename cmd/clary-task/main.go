@@ -7,11 +7,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 
 	"clary/internal/compute/sandbox/jail"
 	"clary/internal/compute/sandbox/supervisor"
 	"clary/internal/stage/launch"
 )
+
+// Supervisor, init and warden set up their first thread and make children of
+// it; control groups count memory where that thread is.
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // the only way to be on the first thread
 
 func main() {
 	os.Exit(run(os.Args))
@@ -38,10 +44,14 @@ func run(args []string) int {
 		}
 		return 0
 	case "init":
-		if len(args) != 3 {
+		if len(args) != 4 {
 			return usage()
 		}
-		return jail.Init(args[2])
+		groups, err := strconv.Atoi(args[3])
+		if err != nil {
+			return usage()
+		}
+		return jail.Init(args[2], groups)
 	case "warden":
 		return jail.Warden()
 	case "stage":

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -32,6 +33,10 @@ func (c Config) checked() (Config, error) {
 	}
 	if c.MinFree == 0 {
 		c.MinFree = 128 << 20
+	}
+	var err error
+	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
+		return c, err
 	}
 	return c, os.MkdirAll(c.Dir, 0o700)
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"clary/internal/compute"
+	"clary/internal/compute/sandbox/filter"
 	"clary/internal/compute/sandbox/task"
 )
 
@@ -20,6 +21,8 @@ import (
 type Driver struct {
 	cfg  Config
 	root bool
+	// filter is of system calls, the same for every task.
+	filter []byte
 
 	ctx     context.Context // ends the watches
 	cancel  context.CancelFunc
@@ -43,6 +46,9 @@ func New(cfg Config) (*Driver, error) {
 		cfg: cfg, root: os.Geteuid() == 0,
 		changes: make(chan compute.TaskID, 1024),
 		watches: map[compute.TaskID]*watch{}, uids: map[int]compute.TaskID{},
+	}
+	if d.filter, err = filter.Assemble(); err != nil {
+		return nil, fmt.Errorf("sandbox: system call filter: %w", err)
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	entries, err := os.ReadDir(cfg.Dir)

@@ -2,58 +2,174 @@ package sandbox_test
 
 import (
 	"context"
-	"io"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"clary/internal/compute"
+	"clary/internal/compute/computetest"
 	"clary/internal/compute/sandbox"
 )
 
-func buildTask(dir string) (string, error) {
+// binary builds the small binary once for all tests. CLARY_TASK names one that
+// is there already, for users who cannot build.
+var binary = sync.OnceValues(func() (string, error) {
 	if b := os.Getenv("CLARY_TASK"); b != "" {
 		return b, nil
 	}
-	bin := filepath.Join(dir, "clary-task")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "clary/cmd/clary-task")
+	dir, err := os.MkdirTemp("", "clary-task-")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	b := filepath.Join(dir, "clary-task")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", b, "clary/cmd/clary-task")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	cmd.Stderr = os.Stderr
-	return bin, cmd.Run()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return b, nil
+})
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("SANDBOX_TEST_SERVER"); dir != "" {
+		server(dir)
+	}
+	code := m.Run()
+	if b, err := binary(); err == nil && os.Getenv("CLARY_TASK") == "" {
+		_ = os.RemoveAll(filepath.Dir(b))
+	}
+	os.Exit(code)
 }
 
-func TestHello(t *testing.T) {
-	bin, err := buildTask(t.TempDir())
+// place is a folder of tasks that drivers come and go on.
+type place struct {
+	cfg sandbox.Config
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	b, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := sandbox.New(sandbox.Config{Dir: filepath.Join(t.TempDir(), "tasks"), TaskBinary: bin})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	ctx := context.Background()
-	for i := 0; i < 5; i++ {
-		id := compute.TaskID("t-" + string(rune('a'+i)))
-		t0 := time.Now()
-		if err := d.Start(ctx, compute.Task{ID: id, Args: []string{"sh", "-c", "echo hello; id; env; mount; ls -la / /opt/ml /etc; ps ax; exit 3"}[0:3]}); err != nil {
-			t.Fatal(err)
-		}
-		t1 := time.Now()
-		r, err := d.Spool(ctx, id, 0)
+	p := &place{sandbox.Config{Dir: filepath.Join(t.TempDir(), "tasks"), TaskBinary: b}}
+	t.Cleanup(func() {
+		d, err := sandbox.New(p.cfg)
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
+			return
 		}
-		b, err := io.ReadAll(r)
-		t.Log(time.Since(t0), t1.Sub(t0), err)
-		if i == 0 {
-			t.Log(string(b))
-			log, _ := os.ReadFile(filepath.Join(filepath.Dir(bin)))
-			t.Log(string(log))
+		defer d.Close() //nolint:errcheck // returns nil
+		ids, err := d.List(context.Background())
+		if err != nil {
+			t.Error(err)
 		}
-		st, err := d.Status(ctx, id)
-		t.Logf("%+v %v exit %+v", st, err, st.Exit)
+		for _, id := range ids {
+			if t.Failed() {
+				log, _ := os.ReadFile(filepath.Join(p.cfg.Dir, string(id), "supervisor.log"))
+				t.Logf("supervisor of %s: %s", id, log)
+			}
+			if err := d.Remove(context.Background(), id); err != nil {
+				t.Errorf("remove %s: %v", id, err)
+			}
+		}
+	})
+	return p
+}
+
+func (p *place) open(t *testing.T) *sandbox.Driver {
+	t.Helper()
+	d, err := sandbox.New(p.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+// shell runs a program of the suite.
+func shell(p computetest.Program) []string {
+	var b strings.Builder
+	if p.IgnoreTERM {
+		b.WriteString("trap '' TERM\n")
+	}
+	for _, l := range p.Lines {
+		fmt.Fprintf(&b, "echo '%s'\n", l)
+	}
+	switch {
+	case p.Forever && p.IgnoreTERM:
+		b.WriteString("while :; do sleep 0.1; done\n")
+	case p.Forever:
+		b.WriteString("exec sleep 1000\n")
+	case p.Run > 0:
+		fmt.Fprintf(&b, "sleep %f\n", p.Run.Seconds())
+	}
+	fmt.Fprintf(&b, "exit %d\n", p.Exit)
+	return []string{"sh", "-c", b.String()}
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	computetest.Run(t, func(t *testing.T) computetest.Subject {
+		p := newPlace(t)
+		return computetest.Subject{
+			Open: func(t *testing.T) compute.Driver { return p.open(t) },
+			Args: shell,
+		}
+	})
+}
+
+// runs starts a script and returns its output's lines and its end.
+func (p *place) runs(t *testing.T, d *sandbox.Driver, tk compute.Task) ([]string, compute.TaskStatus) {
+	t.Helper()
+	if err := d.Start(t.Context(), tk); err != nil {
+		t.Fatal(err)
+	}
+	lines := computetest.Lines(t, computetest.Output(t, d, tk.ID, 0))
+	return lines, computetest.Ended(t, d, tk.ID)
+}
+
+func script(id, text string) compute.Task {
+	return compute.Task{ID: compute.TaskID(id), Kind: "test", Name: id, Args: []string{"sh", "-c", text}, Grace: time.Second}
+}
+
+func BenchmarkTrue(b *testing.B) {
+	bin, err := binary()
+	if err != nil {
+		b.Fatal(err)
+	}
+	d, err := sandbox.New(sandbox.Config{Dir: filepath.Join(b.TempDir(), "tasks"), TaskBinary: bin})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close() //nolint:errcheck // returns nil
+	i := 0
+	for b.Loop() {
+		i++
+		id := compute.TaskID(fmt.Sprintf("bench-%d", i))
+		if err := d.Start(b.Context(), compute.Task{ID: id, Args: []string{"/bin/true"}}); err != nil {
+			b.Fatal(err)
+		}
+		for {
+			st, err := d.Status(b.Context(), id)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if st.Phase == compute.Ended {
+				if st.Exit.Reason != compute.ReasonExited {
+					b.Fatalf("%+v", *st.Exit)
+				}
+				break
+			}
+			<-d.Changes()
+		}
 	}
 }

@@ -36,11 +36,7 @@ func (d *Driver) Start(_ context.Context, t compute.Task) error {
 	if alive, err := task.Alive(d.dir(t.ID)); err != nil || alive {
 		return err
 	}
-	if err := d.spawn(t.ID); err != nil {
-		return err
-	}
-	d.watch(t.ID)
-	return nil
+	return d.spawn(t.ID)
 }
 
 // accept writes the task's folder, whole and on disk, or finds it written.
@@ -102,7 +98,7 @@ func (d *Driver) spec(t compute.Task) (*task.Spec, error) {
 			return nil, err
 		}
 	}
-	s.Env = environment(s)
+	s.Env, s.Filter = environment(s), d.filter
 	return s, nil
 }
 
@@ -127,11 +123,19 @@ func (d *Driver) spawn(id compute.TaskID) error {
 	cmd := exec.Command(d.cfg.TaskBinary, "supervise", dir) //nolint:noctx // it must outlive every context
 	cmd.Dir = "/"
 	cmd.Env = []string{"GOMAXPROCS=2", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-	cmd.Stderr = log
+	ready, stdin, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("task %s: %w", id, err)
+	}
+	cmd.Stdin, cmd.Stderr = stdin, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	_ = stdin.Close()
+	if err != nil {
+		_ = ready.Close()
 		return fmt.Errorf("task %s: start supervisor: %w", id, err)
 	}
 	go func() { _ = cmd.Wait() }() // collects it, should we live longer
+	d.watchFrom(id, ready)
 	return nil
 }

@@ -77,7 +77,7 @@ func (d *Driver) Remove(ctx context.Context, id compute.TaskID) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("task %s: %w", id, err)
 	}
-	limit.Sweep(supervisor.GroupName(id))
+	limit.Sweep(supervisor.GroupName(dir))
 	return d.erase(tmp)
 }
 

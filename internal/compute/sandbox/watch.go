@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -36,18 +37,33 @@ func (w *watch) tell() {
 }
 
 // watch makes sure that somebody listens to the task's supervisor.
-func (d *Driver) watch(id compute.TaskID) *watch {
+func (d *Driver) watch(id compute.TaskID) *watch { return d.watchFrom(id, nil) }
+
+// watchFrom is watch; the supervisor listens once ready, if not nil, has ended.
+func (d *Driver) watchFrom(id compute.TaskID, ready *os.File) *watch {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if w := d.watches[id]; w != nil {
+		if ready != nil {
+			_ = ready.Close()
+		}
 		return w
 	}
 	w := &watch{wake: make(chan struct{})}
 	if d.ctx.Err() != nil {
+		if ready != nil {
+			_ = ready.Close()
+		}
 		return w
 	}
 	d.watches[id] = w
 	d.wg.Go(func() {
+		if ready != nil {
+			end := context.AfterFunc(d.ctx, func() { _ = ready.SetReadDeadline(time.Now()) })
+			_, _ = ready.Read(make([]byte, 1))
+			end()
+			_ = ready.Close()
+		}
 		d.follow(id, w)
 		d.mu.Lock()
 		delete(d.watches, id)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 
@@ -20,21 +19,24 @@ const (
 	specFD    = 0 // the task's spec
 	controlFD = 3 // packets to and from the supervisor
 	spoolFD   = 4 // where the program's output goes; 2 is the supervisor's log
+	groupFD   = 5 // and on: files of control groups to enter
 )
 
 // Init is process 1 of a task. It returns when the task is over; the kernel
 // then ends all that is left inside.
-func Init(binary string) int {
-	runtime.LockOSThread()
+// groups is how many control groups wait to be entered.
+func Init(binary string, groups int) int {
 	// What init becomes must not be readable by whoever shares its user id.
-	for _, fd := range []int{specFD, controlFD, spoolFD} {
-		syscall.CloseOnExec(fd)
+	for fd := range groupFD + groups {
+		if fd != 1 && fd != 2 {
+			syscall.CloseOnExec(fd)
+		}
 	}
 	ctl, err := NewPackets(os.NewFile(controlFD, "supervisor"))
 	if err != nil {
 		return 1
 	}
-	in := &initProcess{ctl: ctl, binary: binary}
+	in := &initProcess{ctl: ctl, binary: binary, groups: groups}
 	result, stage, err := in.run()
 	end := Word{End: &result, Stage: stage}
 	if err != nil {
@@ -50,19 +52,23 @@ type initProcess struct {
 	ctl    *packets
 	spec   *task.Spec
 	binary string // this program on the host
+	groups int
 	reaper *reaper
+	pids   uint64 // a limit that no control group keeps
 
 	orders chan Order // closed when the supervisor is gone
 
 	mu      sync.Mutex // guards program
+	warden  *warden    // made before it is needed
 	program *child
 	killed  bool // no program may begin any more
 }
 
 // child is a running warden.
 type child struct {
-	pid  int
-	exit chan Exit // one value
+	pid   int
+	ready chan struct{} // closed when signals reach the program
+	exit  chan Exit     // one value
 }
 
 func (in *initProcess) run() (plan.Result, bool, error) {
@@ -71,7 +77,6 @@ func (in *initProcess) run() (plan.Result, bool, error) {
 	if err := in.prepare(); err != nil {
 		return none, false, err
 	}
-	in.reaper = newReaper()
 	in.orders = make(chan Order)
 	go func() {
 		defer close(in.orders)
@@ -83,14 +88,18 @@ func (in *initProcess) run() (plan.Result, bool, error) {
 			in.orders <- o
 		}
 	}()
-	if o, ok := <-in.orders; !ok || !o.Go {
+	o, ok := <-in.orders
+	if !ok || !o.Go {
 		return none, false, errors.New("ended before it began")
 	}
-	if in.spec.Task.Plan == (plan.Plan{}) {
+	in.pids = o.PIDs
+	if in.isBare() {
 		return in.bare()
 	}
 	return in.staged()
 }
+
+func (in *initProcess) isBare() bool { return in.spec.Task.Plan == (plan.Plan{}) }
 
 func (in *initProcess) prepare() error {
 	f := os.NewFile(specFD, "spec")
@@ -106,13 +115,16 @@ func (in *initProcess) prepare() error {
 	if err := unix.Dup3(null, specFD, unix.O_CLOEXEC); err != nil {
 		return err
 	}
+	if err := in.enterGroups(); err != nil {
+		return err
+	}
 	if err := unix.Sethostname([]byte(hostname(in.spec))); err != nil {
 		return fmt.Errorf("hostname: %w", err)
 	}
-	if err := buildRoot(in.spec, in.binary); err != nil {
-		return err
-	}
-	if err := setNetwork(in.spec); err != nil {
+	// Mounts and network are different locks of the kernel.
+	net := make(chan error, 1)
+	go func() { net <- setNetwork(in.spec) }()
+	if err := errors.Join(buildRoot(in.spec, in.binary), <-net); err != nil {
 		return err
 	}
 	if err := enterRoot(); err != nil {
@@ -125,6 +137,16 @@ func (in *initProcess) prepare() error {
 	if err := sealRoot(); err != nil {
 		return err
 	}
+	const keep = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETFCAP | 1<<unix.CAP_KILL | 1<<unix.CAP_SETPCAP
+	if err := dropCapabilities(keep); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no new privileges: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("not dumpable: %w", err)
+	}
 	fds := make([]int, len(files))
 	for i, f := range files {
 		fds[i] = int(f.Fd())
@@ -136,14 +158,31 @@ func (in *initProcess) prepare() error {
 	if err != nil {
 		return fmt.Errorf("hand out listeners: %w", err)
 	}
-	const keep = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETFCAP | 1<<unix.CAP_KILL | 1<<unix.CAP_SETPCAP
-	if err := dropCapabilities(keep); err != nil {
-		return err
+	in.reaper = newReaper()
+	if in.isBare() {
+		// It gets ready while the supervisor does.
+		in.warden, err = in.startWarden(spoolFD)
 	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("no new privileges: %w", err)
+	return err
+}
+
+// enterGroups moves this thread into the task's control groups, and with it
+// all its children to come. The kernel lets a thread move itself at once,
+// while moving another process waits for every processor. Memory is counted
+// for the whole process where its first thread is, which is this one.
+func (in *initProcess) enterGroups() error {
+	for i := range in.groups {
+		f := os.NewFile(uintptr(groupFD+i), "control group")
+		if f == nil {
+			return fmt.Errorf("control group %d is missing", i)
+		}
+		_, err := f.WriteString("0")
+		_ = f.Close()
+		if err != nil {
+			return fmt.Errorf("enter control group: %w", err)
+		}
 	}
-	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	return nil
 }
 
 func hostname(s *task.Spec) string {
@@ -167,7 +206,7 @@ func (in *initProcess) bare() (plan.Result, bool, error) {
 			case !ok || o.Kill:
 				in.kill()
 			case o.Stop != nil:
-				in.reaper.signal(p.pid, unix.SIGTERM)
+				in.signal(p, unix.SIGTERM)
 			}
 			if !ok {
 				return plan.Result{ExitCode: -1}, false, errors.New("the supervisor is gone")
@@ -191,7 +230,7 @@ func (in *initProcess) kill() {
 	}
 }
 
-// launch starts warden with the program. output becomes its stdout and stderr.
+// launch runs the program. output becomes its stdout and stderr.
 func (in *initProcess) launch(p Program, output int) (*child, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -201,9 +240,33 @@ func (in *initProcess) launch(p Program, output int) (*child, error) {
 	if in.killed {
 		return nil, errors.New("the task is being stopped")
 	}
+	w := in.warden
+	if w == nil {
+		var err error
+		if w, err = in.startWarden(output); err != nil {
+			return nil, err
+		}
+	}
 	if p.Dir == "" {
 		p.Dir = "/"
 	}
+	c := &child{pid: w.pid, ready: make(chan struct{}), exit: make(chan Exit, 1)}
+	in.program = c
+	o := wardenOrder{Program: p, Filter: in.spec.Filter, PIDs: in.pids}
+	go func() {
+		c.exit <- w.run(o, c.ready)
+	}()
+	return c, nil
+}
+
+// warden is a started one that waits for its program.
+type warden struct {
+	pid  int
+	done <-chan syscall.WaitStatus
+	conn *os.File
+}
+
+func (in *initProcess) startWarden(output int) (*warden, error) {
 	ours, theirs, err := pair(unix.SOCK_STREAM, "warden")
 	if err != nil {
 		return nil, err
@@ -216,22 +279,46 @@ func (in *initProcess) launch(p Program, output int) (*child, error) {
 		_ = ours.Close()
 		return nil, err
 	}
-	c := &child{pid: pid, exit: make(chan Exit, 1)}
-	in.program = c
+	return &warden{pid: pid, done: done, conn: ours}, nil
+}
+
+// run hands over the program and returns its end. ready is closed once signals
+// reach the program, or none will any more.
+func (w *warden) run(o wardenOrder, ready chan struct{}) Exit {
+	defer w.conn.Close()
+	var exit *Exit
+	told := false
+	if json.NewEncoder(w.conn).Encode(o) == nil {
+		dec := json.NewDecoder(w.conn)
+		for exit == nil {
+			var m wardenWord
+			if dec.Decode(&m) != nil {
+				break
+			}
+			if !told {
+				told = true
+				close(ready)
+			}
+			exit = m.Exit
+		}
+	}
+	if !told {
+		close(ready)
+	}
+	ws := <-w.done
+	if exit == nil {
+		e := exitOf(ws)
+		exit = &e
+	}
+	return *exit
+}
+
+// signal passes a signal to the program as soon as it can take one.
+func (in *initProcess) signal(c *child, s syscall.Signal) {
 	go func() {
-		defer ours.Close()
-		var told Exit
-		err := json.NewEncoder(ours).Encode(p)
-		if err == nil {
-			err = json.NewDecoder(ours).Decode(&told)
-		}
-		ws := <-done
-		if err != nil {
-			told = exitOf(ws)
-		}
-		c.exit <- told
+		<-c.ready
+		in.reaper.signal(c.pid, s)
 	}()
-	return c, nil
 }
 
 // below is a child in a user namespace under init's, so that it can have no
@@ -249,12 +336,15 @@ func (in *initProcess) below() *syscall.SysProcAttr {
 	return a
 }
 
+// runtimeEnv suits processes of ours that hardly allocate.
+var runtimeEnv = []string{"GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=32MiB"} //nolint:gochecknoglobals // a constant table
+
 // fork runs a verb of this binary. The child's id maps are files that belong
 // to root as long as init is not dumpable, hence the moment's exception.
 func (in *initProcess) fork(verb string, sys *syscall.SysProcAttr, files []uintptr) (int, <-chan syscall.WaitStatus, error) {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
 	defer func() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }()
-	pid, done, err := in.reaper.start(Binary, []string{"clary-task", verb}, &syscall.ProcAttr{Dir: "/", Env: []string{"GOMAXPROCS=2"}, Files: files, Sys: sys})
+	pid, done, err := in.reaper.start(Binary, []string{"clary-task", verb}, &syscall.ProcAttr{Dir: "/", Env: runtimeEnv, Files: files, Sys: sys})
 	if err != nil {
 		return 0, nil, fmt.Errorf("start %s: %w", verb, err)
 	}

@@ -21,6 +21,7 @@ type StageInput struct {
 	Identity compute.Identity
 	Grace    time.Duration
 	API      bool // APISocket is there
+	Filter   []byte
 }
 
 // Ask is what stage tells init. A program's output comes as one descriptor
@@ -91,7 +92,7 @@ func (in *initProcess) staged() (plan.Result, bool, error) {
 				program, exit = p, p.exit
 				_ = conn.Send(Answer{Launched: true})
 			case a.Signal != 0 && program != nil:
-				in.reaper.signal(program.pid, syscall.Signal(a.Signal))
+				in.signal(program, syscall.Signal(a.Signal))
 			case a.Step != "" && steps < maxSteps:
 				steps++
 				_ = in.ctl.Send(Word{Step: clip(a.Step, 64)})
@@ -139,7 +140,7 @@ func clip(s string, n int) string {
 func (in *initProcess) startStage() (*packets, <-chan syscall.WaitStatus, error) {
 	t := in.spec.Task
 	input, err := json.Marshal(StageInput{
-		Plan: t.Plan, Identity: t.Identity, Grace: t.Grace, API: in.spec.APISocket != "",
+		Plan: t.Plan, Identity: t.Identity, Grace: t.Grace, API: in.spec.APISocket != "", Filter: in.spec.Filter,
 		Program: Program{Args: append(append([]string{}, t.Entrypoint...), t.Args...), Env: in.spec.Env, Dir: t.Dir},
 	})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 
@@ -27,17 +26,16 @@ type StageSide struct {
 
 // OpenStage takes every privilege from this process and reads what it shall do.
 func OpenStage() (*StageSide, error) {
-	runtime.LockOSThread()
 	syscall.CloseOnExec(stageFD)
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("not dumpable: %w", err)
 	}
-	if err := Confine(); err != nil {
-		return nil, err
-	}
 	s := &StageSide{Stop: make(chan struct{}), launched: make(chan Answer, 1), exit: make(chan Answer, 1)}
 	if err := json.NewDecoder(os.Stdin).Decode(&s.Input); err != nil {
 		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	if err := Confine(s.Input.Filter); err != nil {
+		return nil, err
 	}
 	var err error
 	if s.conn, err = NewPackets(os.NewFile(stageFD, "init")); err != nil {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -22,6 +21,20 @@ type Program struct {
 	Dir  string
 }
 
+// wardenOrder is what warden is told first.
+type wardenOrder struct {
+	Program Program
+	Filter  []byte
+	PIDs    uint64 `json:",omitempty"` // a limit that no control group keeps
+}
+
+// wardenWord is what warden tells: first that the program runs and can be
+// signalled, or that it does not, then its end.
+type wardenWord struct {
+	Running bool  `json:",omitempty"`
+	Exit    *Exit `json:",omitempty"`
+}
+
 // wardenFD is the socket on which warden is told the program and tells its end.
 const wardenFD = 3
 
@@ -29,16 +42,11 @@ const wardenFD = 3
 // the program's, takes all privileges away, runs it, and passes signals on.
 // When the program ends, so do warden and everything that the program left.
 func Warden() int {
-	runtime.LockOSThread()
 	syscall.CloseOnExec(wardenFD)
 	conn := os.NewFile(wardenFD, "init")
 	tell := func(e Exit) int {
-		_ = json.NewEncoder(conn).Encode(e)
+		_ = json.NewEncoder(conn).Encode(wardenWord{Exit: &e})
 		return 0
-	}
-	var p Program
-	if err := json.NewDecoder(conn).Decode(&p); err != nil {
-		return tell(Exit{Code: -1, Error: fmt.Sprintf("read the program: %v", err)})
 	}
 	// Before this process becomes opaque, its own files are still its own.
 	oom, err := os.OpenFile("/proc/self/oom_score_adj", os.O_RDWR, 0)
@@ -54,10 +62,20 @@ func Warden() int {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals)
 	signal.Reset(unix.SIGCHLD, unix.SIGURG)
-	if err := Confine(); err != nil {
+	r := newReaper()
+	var o wardenOrder
+	if err := json.NewDecoder(conn).Decode(&o); err != nil {
+		return tell(Exit{Code: -1, Error: fmt.Sprintf("read the program: %v", err)})
+	}
+	p := o.Program
+	if o.PIDs > 0 {
+		if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: o.PIDs, Max: o.PIDs}); err != nil {
+			return tell(Exit{Code: -1, Error: fmt.Sprintf("limit of processes: %v", err)})
+		}
+	}
+	if err := Confine(o.Filter); err != nil {
 		return tell(Exit{Code: -1, Error: err.Error()})
 	}
-	r := newReaper()
 	path, err := lookPath(p)
 	if err != nil {
 		return tell(Exit{Code: -1, Error: err.Error()})
@@ -69,6 +87,7 @@ func Warden() int {
 	if err != nil {
 		return tell(Exit{Code: -1, Error: fmt.Sprintf("start %s: %v", path, err)})
 	}
+	_ = json.NewEncoder(conn).Encode(wardenWord{Running: true})
 	for {
 		select {
 		case s := <-signals:

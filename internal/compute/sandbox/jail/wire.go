@@ -15,7 +15,8 @@ import (
 
 // Order is what a supervisor tells init.
 type Order struct {
-	Go   bool           `json:",omitempty"` // limits are in place
+	Go   bool           `json:",omitempty"` // what was handed out is served
+	PIDs uint64         `json:",omitempty"` // with Go: a limit that no control group keeps
 	Stop *time.Duration `json:",omitempty"` // ask the program to end within this grace
 	Kill bool           `json:",omitempty"` // end the program now; stage goes on
 }

@@ -82,23 +82,32 @@ func (g *Group) Has(controller string) bool {
 	return ok
 }
 
-// Add moves a process into the group.
-func (g *Group) Add(pid int) error {
+// Doors are the files by which a process of one thread's making enters the
+// version 1 groups: a thread that writes "0" is in, with its children to come.
+// A version 2 group is entered at birth instead, by the descriptor of its
+// folder; -1 if there is none.
+func (g *Group) Doors() (doors []*os.File, folder int, err error) {
+	folder = -1
 	if g == nil {
-		return nil
+		return nil, folder, nil
 	}
-	done := map[string]bool{}
 	for _, c := range controllers {
 		d, ok := g.dirs[c]
-		if !ok || done[d.path] {
-			continue
-		}
-		done[d.path] = true
-		if err := write(d, "cgroup.procs", strconv.Itoa(pid)); err != nil {
-			return err
+		switch {
+		case !ok:
+		case !d.v2:
+			f, err := os.OpenFile(filepath.Join(d.path, "tasks"), os.O_WRONLY, 0)
+			if err != nil {
+				return nil, -1, err
+			}
+			doors = append(doors, f)
+		case folder < 0:
+			if folder, err = unix.Open(d.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+				return nil, -1, &os.PathError{Op: "open", Path: d.path, Err: err}
+			}
 		}
 	}
-	return nil
+	return doors, folder, nil
 }
 
 // OOMKills counts the processes that were killed for want of memory.

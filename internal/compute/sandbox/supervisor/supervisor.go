@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"log"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -30,8 +31,9 @@ const heartbeat = 15 * time.Second
 // Run supervises the task in dir to its end. It does nothing when another
 // supervisor does or did. It must be called on the main thread: init dies with
 // the thread that made it.
+//
+// Descriptor 0 is closed when the control socket is there, for whoever waits.
 func Run(dir string) error {
-	runtime.LockOSThread()
 	if err := os.Chdir(dir); err != nil {
 		return err
 	}
@@ -103,6 +105,9 @@ func (s *supervisor) run() error {
 	}
 	defer l.Close()
 	go s.hub.serve(l)
+	if err := announce(); err != nil {
+		return err
+	}
 	// Whoever wished before the socket was there left a file.
 	if _, err := task.ReadStop("."); err == nil {
 		s.end.reason = compute.ReasonStopped
@@ -119,6 +124,16 @@ func (s *supervisor) run() error {
 	defer control.Close()
 	s.watch(control)
 	return s.finish()
+}
+
+// announce closes descriptor 0, which somebody may wait for; it stays taken.
+func announce() error {
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(null)
+	return unix.Dup3(null, 0, unix.O_CLOEXEC)
 }
 
 // fail ends a task that could not be started.
@@ -141,7 +156,7 @@ func (s *supervisor) launch() (control, error) {
 	go func() {
 		var err error
 		l := s.spec.Limits
-		s.group, err = limit.New(GroupName(s.spec.Task.ID), limit.Limits{VCPU: l.VCPU, MemoryBytes: l.MemoryBytes, PIDs: l.PIDs})
+		s.group, err = limit.New(GroupName(s.dir), limit.Limits{VCPU: l.VCPU, MemoryBytes: l.MemoryBytes, PIDs: l.PIDs})
 		groups <- err
 	}()
 	if err := s.prepareVolume(); err != nil {
@@ -171,14 +186,29 @@ func (s *supervisor) launch() (control, error) {
 	}
 	defer w.Close()
 
-	cmd := exec.Command(binary, "init", binary)
-	cmd.Env = []string{"GOMAXPROCS=2"}
+	doors, folder, err := s.group.Doors()
+	if err != nil {
+		return nil, fmt.Errorf("limits: %w", err)
+	}
+	defer func() {
+		for _, f := range doors {
+			_ = f.Close()
+		}
+		if folder >= 0 {
+			_ = unix.Close(folder)
+		}
+	}()
+	cmd := exec.Command(binary, "init", binary, strconv.Itoa(len(doors)))
+	cmd.Env = []string{"GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=32MiB"}
 	cmd.Stdin, cmd.Stderr = specFile, os.Stderr
-	cmd.ExtraFiles = []*os.File{theirs, w}
+	cmd.ExtraFiles = append([]*os.File{theirs, w}, doors...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET,
 		Pdeathsig:  unix.SIGKILL,
 		Setsid:     true,
+	}
+	if folder >= 0 {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, folder
 	}
 	if s.spec.HostUID == 0 {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
@@ -187,7 +217,7 @@ func (s *supervisor) launch() (control, error) {
 	}
 	free := func() {}
 	if !s.group.Has("cpu") {
-		free = limit.Pin(s.spec.Limits.VCPU, seed(s.spec.Task.ID))
+		free = limit.Pin(s.spec.Limits.VCPU, seed(s.dir))
 	}
 	err = cmd.Start()
 	free()
@@ -203,12 +233,6 @@ func (s *supervisor) launch() (control, error) {
 		defer r.Close()
 		s.spool.run(r)
 	}()
-	// An init that is gone already has left its own word on why.
-	if err := s.group.Add(cmd.Process.Pid); err != nil && !errors.Is(err, unix.ESRCH) {
-		_ = cmd.Process.Kill()
-		<-s.exited
-		return nil, fmt.Errorf("limits: %w", err)
-	}
 	ctl, err := jail.NewPackets(ours)
 	if err != nil {
 		_ = cmd.Process.Kill()
@@ -228,15 +252,16 @@ func (s *supervisor) launch() (control, error) {
 	return ctl, nil
 }
 
-// GroupName is the task's control group.
-func GroupName(id compute.TaskID) string { return "clary-" + string(id) }
+// GroupName is the control group of the task in dir. Another data folder may
+// hold a task of the same id.
+func GroupName(dir string) string {
+	return fmt.Sprintf("clary-%s-%08x", filepath.Base(dir), seed(dir))
+}
 
-func seed(id compute.TaskID) uint32 {
-	h := uint32(2166136261)
-	for i := range len(id) {
-		h = (h ^ uint32(id[i])) * 16777619
-	}
-	return h
+func seed(s string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s))
+	return h.Sum32()
 }
 
 func (s *supervisor) prepareVolume() error {

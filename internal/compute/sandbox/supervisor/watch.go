@@ -186,7 +186,11 @@ func (s *supervisor) watch(init control) {
 
 // begin lets init go on to the program.
 func (s *supervisor) begin(init control) {
-	if err := init.Send(jail.Order{Go: true}); err != nil {
+	order := jail.Order{Go: true}
+	if n := s.spec.Limits.PIDs; n > 0 && !s.group.Has("pids") {
+		order.PIDs = uint64(n)
+	}
+	if err := init.Send(order); err != nil {
 		s.log.Print(err)
 	}
 	now := time.Now()

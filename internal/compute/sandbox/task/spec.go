@@ -24,6 +24,7 @@ type Spec struct {
 	Egress          Egress
 	UploadLimit     time.Duration // for stage after the program is over
 	Limits          Limits
+	Filter          []byte // of system calls, as the kernel takes it
 }
 
 // Limits are Task.Resources clamped to the machine.
