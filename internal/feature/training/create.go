@@ -135,13 +135,28 @@ func (t *Training) checkResources(in *request) error {
 	case *rc.InstanceCount > 1:
 		return refuse(fmt.Sprintf("ResourceConfig.InstanceCount %d: a training job has one instance here", *rc.InstanceCount))
 	}
-	size, _ := meter.Instance(rc.InstanceType)
+	size, ok := meter.Instance(rc.InstanceType)
+	if !ok && accelerated(rc.InstanceType) {
+		size.Accelerators = 1 // at least
+	}
 	if acc := size.Accelerators; acc > t.Capacity.GPUs {
 		return apierr.New(400, "ResourceLimitExceeded",
 			"The account-level service limit '%s for training job usage' is 0 Instances, with current utilization of 0 Instances and a request delta of 1 Instances. "+
 				"This machine has %d of the %d accelerators that the instance type needs; use a CPU instance type.", rc.InstanceType, t.Capacity.GPUs, acc)
 	}
 	return nil
+}
+
+// accelerated says by its family's letter whether an instance type of unknown
+// size is made for accelerators.
+func accelerated(instanceType string) bool {
+	family := strings.TrimPrefix(instanceType, "ml.")
+	for _, p := range []string{"p", "g", "trn", "inf", "dl"} {
+		if rest, ok := strings.CutPrefix(family, p); ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
+			return true
+		}
+	}
+	return false
 }
 
 const maxRuntimeLimit = 2419200 // 28 days, in seconds; the API reference's limit
