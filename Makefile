@@ -1,0 +1,49 @@
+# Clary. Each target is one line; what needs an `if` is a Go program under tool/.
+.DEFAULT_GOAL := help
+export GOFLAGS += -buildvcs=false
+GO ?= go
+N ?= 10000
+
+.PHONY: help demo test check build run sim sdk lint gen setup lock bench clean
+
+demo: ## show the main path, from nothing: train with SageMaker's own SDKs, crash, recover, predict
+	@$(GO) run ./tool/demo
+
+test: ## everything that gates a change; prints its plan and installs what it needs
+	@$(GO) run ./tool/check test
+
+check: ## the quick part of test: formatting, vet, unit tests
+	@$(GO) run ./tool/check check
+
+build: ## bin/clary with clary-task embedded
+	@$(GO) run ./tool/setup build
+
+run: build ## a server on data that is thrown away when it stops
+	@d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && bin/clary serve --data "$$d"
+
+sim: ## N crash simulations, each from its own seed: make sim N=10000
+	@CLARY_SIM_SEEDS=$(N) $(GO) test -count=1 -timeout 60m ./test/sim
+
+sdk: ## real AWS clients against a real server
+	@$(GO) run ./tool/check sdk
+
+lint: ## golangci-lint with lint/golangci.yml
+	@$(GO) run ./tool/check lint
+
+gen: ## API structs and facts anew from an installed botocore
+	@$(GO) run ./tool/modelgen
+
+setup: ## the Python environments that sdk and demo use
+	@$(GO) run ./tool/setup
+
+lock: ## newer versions into test/sdk/requirements-*.txt
+	@$(GO) run ./tool/setup lock
+
+bench: build ## figures beside the floor of the same run, into bench/README.md
+	@$(GO) run ./bench
+
+clean: ## what was built here
+	@rm -rf bin internal/server/taskbin/clary-task
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

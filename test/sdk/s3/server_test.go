@@ -1,0 +1,144 @@
+// Package s3_test drives Clary's S3 with real clients.
+package s3_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"clary/internal/aws/apierr"
+	"clary/internal/aws/codec"
+	"clary/internal/aws/codec/restxml"
+	"clary/internal/aws/op"
+	"clary/internal/blob/folder"
+	"clary/internal/front"
+	"clary/internal/resource"
+	"clary/internal/service/s3"
+	"clary/internal/store/sqlite"
+)
+
+const (
+	account   = "123456789012"
+	keyID     = "AKIATESTTESTTESTTEST"
+	secretKey = "test-secret"
+	otherID   = "AKIAOTHEROTHEROTHERO" // of another account
+)
+
+// keys knows two accounts.
+type keys struct{}
+
+func (keys) Secret(_ context.Context, id, _ string) (string, resource.Principal, error) {
+	p := resource.Principal{AccessKeyID: id, Root: true}
+	switch id {
+	case keyID:
+		p.Account = account
+	case otherID:
+		p.Account = "210987654321"
+	default:
+		return "", p, apierr.New(http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid.")
+	}
+	p.Arn = "arn:aws:iam::" + p.Account + ":root"
+	return secretKey, p, nil
+}
+
+// auth denies what is called secret.
+type auth struct{}
+
+func (auth) Allow(_ context.Context, _ resource.Principal, action, arn string) error {
+	if match, _ := filepath.Match("arn:aws:s3:::*/secret*", arn); match {
+		return apierr.AccessDenied("not authorized to perform: %s on resource: %s", action, arn)
+	}
+	return nil
+}
+
+func (auth) PassRole(context.Context, resource.Principal, string, string) error { return nil }
+
+// serve starts a server of its own and gives its address.
+func serve(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	db, err := sqlite.Open(filepath.Join(dir, "db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs, err := folder.Open(folder.Config{Root: filepath.Join(dir, "blobs"), Index: db.Objects()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := front.New(front.Config{
+		Services: []op.Service{s3.New(blobs, auth{})},
+		Codecs:   map[string]codec.Codec{"rest-xml": restxml.New()},
+		Keys:     keys{}, Auth: auth{},
+		Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- f.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = f.Shutdown(ctx) // what is still open is cut
+		<-served
+		if err := blobs.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Logf("server: %s", b)
+	return len(b), nil
+}
+
+// venv is the Python environment with boto3 and the AWS CLI.
+func venv(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("CLARY_VENV_V2")
+	if dir == "" {
+		t.Fatal("CLARY_VENV_V2 is not set: it names a Python environment of test/sdk/requirements-v2.txt; `make setup` makes it")
+	}
+	return dir
+}
+
+func environment(addr, home string) []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "AWS_ENDPOINT_URL=http://" + addr, "AWS_ACCESS_KEY_ID=" + keyID,
+		"AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_DEFAULT_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_MAX_ATTEMPTS=1", "OTHER_KEY=" + otherID, "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore",
+	}
+}
+
+// python runs a script against a server of its own.
+func python(t *testing.T, script string) {
+	t.Helper()
+	t.Parallel()
+	py := filepath.Join(venv(t), "bin", "python")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, py, script)
+	home := t.TempDir()
+	cmd.Env = environment(serve(t), home)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+}
+
