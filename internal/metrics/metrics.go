@@ -6,11 +6,9 @@ package metrics
 
 import (
 	"context"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // Datum is one measurement, whose value is Sum, or a ready-made rollup when
@@ -35,6 +33,7 @@ type Point struct {
 type Query struct {
 	Account, Region, Namespace, Name string
 	Dimensions                       map[string]string // exact match
+	Unit                             string            // "" for all, each in points of its own
 	Start, End                       time.Time
 	Period                           time.Duration
 }
@@ -80,19 +79,16 @@ func (d Datum) Rolled() Datum {
 	return d
 }
 
-// Key orders series: namespace, name, then dimensions by name.
+// Key orders series: namespace, name, then dimensions.
 func (s Series) Key() string {
-	return s.Namespace + "\x00" + s.Name + "\x00" + Dimensions(s.Dimensions)
+	return s.Namespace + "\x00" + s.Name + "\x00" + canonical(s.Dimensions)
 }
 
-// Dimensions writes dimensions in one canonical form.
-func Dimensions(d map[string]string) string {
-	var b strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(d)) {
-		b.WriteString(strconv.Quote(k))
-		b.WriteByte('=')
-		b.WriteString(strconv.Quote(d[k]))
-		b.WriteByte(',')
+// canonical is one text for equal dimensions.
+func canonical(d map[string]string) string {
+	b, _ := json.Marshal(d, json.Deterministic(true)) // a map of strings
+	if len(d) == 0 {
+		return "{}"
 	}
-	return b.String()
+	return string(b)
 }

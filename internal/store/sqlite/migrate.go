@@ -16,6 +16,8 @@ func migrations() []migration {
 	return []migration{
 		{"records", recordSchema},
 		{"objects", objectSchema},
+		{"names", nameSchema},
+		{"metrics", metricSchema},
 	}
 }
 
