@@ -1,0 +1,190 @@
+package catalog
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"clary/internal/compute"
+	"clary/internal/runtimes"
+)
+
+// Config is what a catalog needs.
+type Config struct {
+	Dir    string // DATA/runtimes; made if missing
+	Driver compute.Driver
+	// Environ is the server's environment, of which a build gets the index
+	// and the CA bundle. nil: none.
+	Environ func(name string) string
+	// Pythons lists the machine's interpreters; nil: FindPythons.
+	Pythons func(context.Context) []Python
+}
+
+// Catalog is safe for concurrent use.
+type Catalog struct {
+	cfg     Config
+	changes chan string
+	ctx     context.Context // of the builds' followers; ended by Close
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+
+	once    sync.Once
+	pythons []Python
+
+	mu     sync.Mutex          // guards builds
+	builds map[string]*ongoing // by runtime id; running ones and fresh failures
+}
+
+var _ runtimes.Catalog = (*Catalog)(nil)
+
+// New opens a catalog and goes on with builds that an earlier server began.
+func New(cfg Config) (*Catalog, error) {
+	if cfg.Dir == "" || cfg.Driver == nil {
+		return nil, errors.New("runtime catalog: Dir and Driver are required")
+	}
+	if cfg.Environ == nil {
+		cfg.Environ = func(string) string { return "" }
+	}
+	if cfg.Pythons == nil {
+		cfg.Pythons = FindPythons
+	}
+	for _, d := range []string{"", "builds", "work", "cache"} {
+		if err := os.MkdirAll(filepath.Join(cfg.Dir, d), 0o700); err != nil {
+			return nil, fmt.Errorf("runtime catalog: %w", err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Catalog{cfg: cfg, changes: make(chan string, 64), ctx: ctx, cancel: cancel, builds: map[string]*ongoing{}}
+	if err := c.resume(); err != nil {
+		cancel()
+		return nil, fmt.Errorf("runtime catalog: %w", err)
+	}
+	return c, nil
+}
+
+// Close stops following builds. They go on by themselves.
+func (c *Catalog) Close() {
+	c.cancel()
+	c.wg.Wait()
+}
+
+// Changes delivers ids of runtimes whose build went on or ended. Hints only.
+func (c *Catalog) Changes() <-chan string { return c.changes }
+
+func (c *Catalog) changed(id string) {
+	select {
+	case c.changes <- id:
+	default:
+	}
+}
+
+// interpreters are looked for once in a server's life.
+func (c *Catalog) interpreters(ctx context.Context) []Python {
+	c.once.Do(func() { c.pythons = c.cfg.Pythons(context.WithoutCancel(ctx)) })
+	return c.pythons
+}
+
+// formatVersion changes when a build of the same lock would differ.
+const formatVersion = "1"
+
+// Resolve matches an image URI. A machine without a fitting Python is told of
+// by Ensure, since it is a failure of this machine and not of the image.
+func (c *Catalog) Resolve(ctx context.Context, imageURI string) (runtimes.Runtime, error) {
+	w, err := match(imageURI)
+	if err != nil {
+		return runtimes.Runtime{}, err
+	}
+	rt := runtimes.Runtime{
+		Recipe: w.recipe, Train: []string{"train"}, ScriptMode: true,
+		Env: map[string]string{
+			"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "UTF-8", "LC_ALL": "C.UTF-8",
+			"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_CACHE_DIR": "1",
+		},
+	}
+	if w.recipe == scikitLearn {
+		rt.Framework = "sagemaker_sklearn_container.training:main"
+		rt.Env["SAGEMAKER_TRAINING_MODULE"] = rt.Framework
+	}
+	c.hostNetwork(rt.Env)
+	ch, ok := choose(w, c.interpreters(ctx))
+	if !ok {
+		rt.Title = w.recipe
+		return rt, nil
+	}
+	lock, err := ch.variant.lock(ch.python.Minor)
+	if err != nil {
+		return runtimes.Runtime{}, fmt.Errorf("recipe %s: %w", w.recipe, err)
+	}
+	uv, err := locks.ReadFile("locks/uv.txt")
+	if err != nil {
+		return runtimes.Runtime{}, err
+	}
+	rt.ID = contentID(formatVersion, string(lock), string(uv), ch.python.Path, ch.python.Version)
+	rt.Note = ch.note
+	rt.Title = fmt.Sprintf("Python 3.%d", ch.python.Minor)
+	if w.recipe == scikitLearn {
+		rt.Title = fmt.Sprintf("scikit-learn %s, Python 3.%d", versionOf(lock, scikitLearn), ch.python.Minor)
+	}
+	rt.Image = c.image(rt.ID, ch.python)
+	return rt, nil
+}
+
+// hostNetwork lets pip inside a job use the index and the CA bundle that the
+// machine uses, where a job can see them. An address with a password is not
+// for jobs.
+func (c *Catalog) hostNetwork(env map[string]string) {
+	for _, k := range []string{"PIP_INDEX_URL", "UV_DEFAULT_INDEX"} {
+		if v := c.cfg.Environ(k); v != "" && !strings.Contains(v, "@") {
+			env[k] = v
+		}
+	}
+	for _, k := range []string{"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT"} {
+		if v := c.cfg.Environ(k); under(v, "/etc/ssl/certs") || under(v, "/etc/pki") || under(v, "/usr") {
+			env[k] = v
+		}
+	}
+}
+
+// contentID is a short name made of what it names.
+func contentID(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return strings.ToLower(base32.StdEncoding.EncodeToString(h.Sum(nil)))[:16]
+}
+
+func (c *Catalog) image(id string, p Python) compute.Image {
+	img := compute.Image{Env: filepath.Join(c.cfg.Dir, id, "env"), Path: []string{compute.EnvPath + "/bin"}}
+	if !p.System() {
+		img.Binds = []string{p.Prefix}
+		if !under(p.Path, p.Prefix) {
+			img.Binds = append(img.Binds, filepath.Dir(p.Path))
+		}
+	}
+	return img
+}
+
+// meta describes a built runtime; its presence makes the folder one.
+type meta struct {
+	ID, Recipe, Title string
+	Python            Python
+	Built             time.Time
+}
+
+func (c *Catalog) ready(id string) bool {
+	data, err := os.ReadFile(filepath.Join(c.cfg.Dir, id, "runtime.json"))
+	if err != nil {
+		return false
+	}
+	var m meta
+	return json.Unmarshal(data, &m) == nil && m.ID == id
+}
