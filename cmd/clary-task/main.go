@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 
 	"clary/internal/compute/sandbox/jail"
 	"clary/internal/compute/sandbox/supervisor"
+	"clary/internal/stage/build"
 	"clary/internal/stage/launch"
 )
 
@@ -54,8 +56,13 @@ func run(args []string) int {
 		return jail.Init(args[2], groups)
 	case "warden":
 		return jail.Warden()
+	case "hold": // keeps its namespaces until it is killed or not needed any more
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return 0
 	case "stage":
 		return runStage()
+	case "build":
+		return build.Main(context.Background(), args[2:], os.Environ(), os.Stdout)
 	case "launch":
 		return launch.Main(context.Background(), "/opt/ml", os.Environ(), os.Stdout, os.Stderr)
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"clary/internal/compute/sandbox/task"
 )
 
@@ -23,6 +25,10 @@ var (
 
 func makeEtc(s *task.Spec, root string) error {
 	etc := filepath.Join(root, "etc")
+	// A mount of its own stays writable when the root no longer is.
+	if err := unix.Mount("etc", etc, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=16m"); err != nil {
+		return fmt.Errorf("etc: %w", err)
+	}
 	host := s.Task.Network.Host
 	if host == "" {
 		host = "algo-1"

@@ -325,15 +325,19 @@ func (in *initProcess) signal(c *child, s syscall.Signal) {
 // capability over init whatever it does.
 func (in *initProcess) below() *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}
-	maps := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
-	a.Credential = &syscall.Credential{NoSetGroups: true}
-	if uid := in.spec.HostUID; uid != 0 {
-		maps = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}, {ContainerID: 1000, HostID: uid + 1, Size: 1}}
-		a.Credential.NoSetGroups = false
-		a.GidMappingsEnableSetgroups = true
-	}
-	a.UidMappings, a.GidMappings = maps, maps
+	a.UidMappings, a.GidMappings = idMaps(in.spec)
+	a.Credential = &syscall.Credential{NoSetGroups: in.spec.HostUID == 0}
+	a.GidMappingsEnableSetgroups = in.spec.HostUID != 0
 	return a
+}
+
+// idMaps are the task's ids as init sees them.
+func idMaps(s *task.Spec) (users, groups []syscall.SysProcIDMap) {
+	maps := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+	if uid := s.HostUID; uid != 0 {
+		maps = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}, {ContainerID: 1000, HostID: uid + 1, Size: 1}}
+	}
+	return maps, maps
 }
 
 // runtimeEnv suits processes of ours that hardly allocate.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -30,20 +31,23 @@ func buildRoot(s *task.Spec, binary string) error {
 			return err
 		}
 	}
-	steps := []func(*task.Spec, string) error{bindSystem, makeDev, makeEtc, bindVolume, bindImage}
+	if err := unix.Mount("proc", root+"/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("proc: %w", err)
+	}
+	steps := []func(*task.Spec, string) error{bindSystem, makeDev, makeEtc, bindVolume}
 	for _, f := range steps {
 		if err := f(s, root); err != nil {
 			return err
 		}
+	}
+	if err := bindImage(s, root, binary); err != nil {
+		return err
 	}
 	if err := bind(binary, root+Binary, true); err != nil {
 		return err
 	}
 	if err := os.Symlink(Binary, filepath.Join(root, "run/clary/bin/train")); err != nil {
 		return err
-	}
-	if err := unix.Mount("proc", root+"/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("proc: %w", err)
 	}
 	return nil
 }
@@ -166,7 +170,7 @@ func bindVolume(_ *task.Spec, root string) error {
 	return nil
 }
 
-func bindImage(s *task.Spec, root string) error {
+func bindImage(s *task.Spec, root, binary string) error {
 	img := s.Task.Image
 	if img.Env != "" {
 		if err := bind(img.Env, root+compute.EnvPath, true); err != nil {
@@ -174,31 +178,90 @@ func bindImage(s *task.Spec, root string) error {
 		}
 	}
 	for _, b := range img.Binds {
-		if err := bindInside(root, b, b, true); err != nil {
+		if b == "/usr" || strings.HasPrefix(b, "/usr/") {
+			continue // it is there already
+		}
+		if err := checkPath(b); err != nil {
+			return fmt.Errorf("image: %w", err)
+		}
+		if err := bind(b, root+b, true); err != nil {
 			return fmt.Errorf("image: %w", err)
 		}
 	}
+	users := -1
+	defer func() {
+		if users >= 0 {
+			_ = unix.Close(users)
+		}
+	}()
 	for _, m := range s.Task.Mounts {
-		if err := bindInside(root, m.Host, m.Path, !m.Writable); err != nil {
+		if err := checkPath(m.Path); err != nil {
+			return fmt.Errorf("mount: %w", err)
+		}
+		var err error
+		if !m.Writable || s.HostUID == 0 {
+			err = bind(m.Host, root+m.Path, !m.Writable)
+		} else {
+			if users < 0 {
+				if users, err = userNamespace(s, binary); err != nil {
+					return err
+				}
+			}
+			if err = bindMapped(m.Host, root+m.Path, users); err != nil {
+				// A file system that cannot map ids: the folder becomes the task's.
+				if err = os.Chown(m.Host, s.HostUID, s.HostUID); err == nil {
+					err = bind(m.Host, root+m.Path, false)
+				}
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("mount: %w", err)
 		}
 	}
 	return nil
 }
 
-// bindInside refuses paths that would lead out of the root or hide what the
+// userNamespace makes one with the task's ids, by a process that only waits.
+func userNamespace(s *task.Spec, binary string) (int, error) {
+	// Process numbers are ours, so must be the view of them.
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return -1, fmt.Errorf("proc: %w", err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return -1, err
+	}
+	defer w.Close()
+	sys := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}
+	sys.UidMappings, sys.GidMappings = idMaps(s)
+	pid, err := syscall.ForkExec(binary, []string{"clary-task", "hold"}, &syscall.ProcAttr{Env: runtimeEnv, Files: []uintptr{r.Fd()}, Sys: sys})
+	_ = r.Close()
+	if err != nil {
+		return -1, fmt.Errorf("user namespace: %w", err)
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/user", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	_ = syscall.Kill(pid, unix.SIGKILL)
+	for {
+		if _, werr := syscall.Wait4(pid, nil, 0, nil); !errors.Is(werr, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return -1, fmt.Errorf("user namespace: %w", err)
+	}
+	return fd, nil
+}
+
+// checkPath refuses places that would lead out of the root or hide what the
 // task's safety rests on.
-func bindInside(root, host, path string, readOnly bool) error {
+func checkPath(path string) error {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {
 		return fmt.Errorf("%q is not a clean absolute path", path)
 	}
-	for _, p := range []string{"/proc", "/dev", "/sys", "/run/clary", "/etc"} {
+	for _, p := range []string{"/proc", "/dev", "/sys", "/run/clary", "/etc", "/usr"} {
 		if path == p || strings.HasPrefix(path, p+"/") {
 			return fmt.Errorf("%q is reserved", path)
 		}
 	}
-	if path == "/usr" || strings.HasPrefix(path, "/usr/") {
-		return nil // it is there already
-	}
-	return bind(host, root+path, readOnly)
+	return nil
 }

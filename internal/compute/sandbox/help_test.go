@@ -1,0 +1,40 @@
+package sandbox_test
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"clary/internal/compute"
+	"clary/internal/compute/sandbox/task"
+)
+
+// owner is the host's user id of a task's program, as its spec says.
+func owner(t *testing.T, p *place, id compute.TaskID) int {
+	t.Helper()
+	s, err := task.ReadSpec(filepath.Join(p.cfg.Dir, string(id)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.HostUID
+}
+
+// killSupervisor kills it as the kernel's out-of-memory killer would.
+func killSupervisor(t *testing.T, p *place, id compute.TaskID) {
+	t.Helper()
+	st, err := task.ReadStatus(filepath.Join(p.cfg.Dir, string(id)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if start, err := task.StartTime(st.PID); err != nil || start != st.StartTime {
+		t.Fatalf("the supervisor is gone already: %v", err)
+	}
+	proc, err := os.FindProcess(st.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := proc.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
