@@ -7,6 +7,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/driver"
+	"github.com/ncruces/go-sqlite3/ext/fts5"
 
 	"clary/internal/resource"
 )
@@ -20,7 +21,7 @@ type conn struct {
 }
 
 func openConn(name string) (*conn, error) {
-	db, err := driver.Open(name)
+	db, err := driver.Open(name, fts5.Register)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +64,8 @@ type tx struct {
 	*conn
 	writes bool
 	broken error // the first error after which the whole transaction is void
+
+	inserts int // records added
 
 	puts  []put          // records whose version was raised, to lower it again on undo
 	hints []resource.Key // for watches, once all is on disk

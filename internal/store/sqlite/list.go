@@ -75,9 +75,6 @@ func newFilter(q resource.Query) *filter {
 	bound("created < ?", nanos(q.CreatedBefore))
 	bound("modified > ?", nanos(q.ModifiedAfter))
 	bound("modified < ?", nanos(q.ModifiedBefore))
-	if q.NameContains != "" {
-		f.and("instr(lower(name), ?) > 0", asciiLower(q.NameContains))
-	}
 	return f
 }
 
@@ -91,59 +88,100 @@ func asciiLower(s string) string {
 	}, s)
 }
 
+// page is one page of a listing in the making.
+type page struct {
+	filter *filter // without NameContains
+	needle string
+	column string
+	desc   bool
+	limit  int
+
+	args []any // of the filter
+	out  []*resource.Record
+	ids  []int64
+}
+
+func (p *page) where() string { return p.filter.where.String() }
+
+func (p *page) orderBy() string {
+	if p.desc {
+		return ` ORDER BY ` + p.column + ` DESC, id DESC`
+	}
+	return ` ORDER BY ` + p.column + `, id`
+}
+
+// within compares a place with the last one that may be seen.
+func (p *page) within() string {
+	if p.desc {
+		return ">="
+	}
+	return "<="
+}
+
+// more tells whether there is another page.
+func (p *page) more() bool { return len(p.out) > p.limit }
+
+// run reads the page, narrowed by a further condition.
+func (p *page) run(ctx context.Context, t *tx, narrow, hint string, args ...any) error {
+	p.out, p.ids = nil, nil
+	all := append(append([]any(nil), p.args...), args...)
+	query := `SELECT ` + columns + `, id FROM resource ` + hint + ` WHERE ` + p.where() + narrow
+	if p.needle != "" {
+		query += ` AND instr(lower(name), ?) > 0`
+		all = append(all, asciiLower(p.needle))
+	}
+	rows, err := t.QueryContext(ctx, query+p.orderBy()+` LIMIT ?`, append(all, p.limit+1)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	for rows.Next() {
+		var id int64
+		r, err := scanRecord(rows, &id)
+		if err != nil {
+			return err
+		}
+		p.out, p.ids = append(p.out, r), append(p.ids, id)
+	}
+	return rows.Err()
+}
+
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, q resource.Query) ([]*resource.Record, string, error) {
 	column, ok := order(q.Sort)
 	if !ok {
 		return nil, "", fmt.Errorf("list %s: no order %q", q.Kind, q.Sort)
 	}
-	limit := q.Limit
-	if limit <= 0 {
-		limit = defaultPage
-	}
-	limit = min(limit, maxPage)
-
-	f := newFilter(q)
-	direction, beyond := "", ">"
-	if q.Descending {
-		direction, beyond = " DESC", "<"
+	p := &page{filter: newFilter(q), needle: q.NameContains, column: column, desc: q.Descending, limit: min(q.Limit, maxPage)}
+	if p.limit <= 0 {
+		p.limit = defaultPage
 	}
 	if q.Token != "" {
 		value, id, err := readToken(q)
 		if err != nil {
 			return nil, "", err
 		}
-		f.and("("+column+", id) "+beyond+" (?, ?)", value)
-		f.args = append(f.args, id)
+		beyond := " > "
+		if q.Descending {
+			beyond = " < "
+		}
+		p.filter.and("("+column+", id)"+beyond+"(?, ?)", value, id)
 	}
-	query := `SELECT ` + columns + `, id FROM resource WHERE ` + f.where.String() +
-		` ORDER BY ` + column + direction + `, id` + direction + ` LIMIT ?`
-	var out []*resource.Record
-	var ids []int64
-	err := s.reader(ctx, func(t *tx) error {
-		rows, err := t.QueryContext(ctx, query, append(f.args, limit+1)...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close() //nolint:errcheck // rows.Err tells
-		for rows.Next() {
-			var id int64
-			r, err := scanRecord(rows, &id)
-			if err != nil {
-				return err
-			}
-			out, ids = append(out, r), append(ids, id)
-		}
-		return rows.Err()
-	})
+	p.args = p.filter.args
+	var err error
+	if q.NameContains != "" {
+		err = s.byName(ctx, q, p)
+	} else {
+		err = s.reader(ctx, func(t *tx) error { return p.run(ctx, t, "", "") })
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("list %s: %w", q.Kind, err)
 	}
-	if len(out) <= limit {
-		return out, "", nil
+	if !p.more() {
+		return p.out, "", nil
 	}
-	out = out[:limit]
-	return out, writeToken(q, out[limit-1], ids[limit-1]), nil
+	out := p.out[:p.limit]
+	return out, writeToken(q, out[p.limit-1], p.ids[p.limit-1]), nil
 }
 
 // A token is a place in one listing: version, a fingerprint of the query, the

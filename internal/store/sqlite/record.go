@@ -157,6 +157,7 @@ func (t *tx) put(r *resource.Record) error {
 			}
 			return fmt.Errorf("uid %s was used before: %w", r.UID, err)
 		}
+		t.inserts++
 		return err
 	}
 	n, err := t.exec(`UPDATE resource SET parent = ?, phase = ?, modified = ?, version = version + 1, due = ?, attempts = ?,

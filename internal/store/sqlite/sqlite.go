@@ -33,7 +33,11 @@ type Store struct {
 	closing chan struct{}
 	written chan struct{} // closed when the writer has ended
 	once    sync.Once
-	ballast ballast
+	inserts int // records added since the indexer was told; the writer's
+
+	unindexed chan struct{} // enough names wait for the index
+	indexed   chan struct{} // closed when the indexer has ended
+	ballast   ballast
 
 	pool    *pool
 	leases  leases
@@ -65,19 +69,22 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	s := &Store{
-		jobs:    make(chan *job),
-		closing: make(chan struct{}),
-		written: make(chan struct{}),
-		ballast: ballast{path: o.Ballast, size: o.BallastBytes},
-		pool:    newPool(dsn(abs, true), o.Readers),
-		leases:  leases{held: make(map[resource.Key]lease)},
-		watches: watches{all: make(map[*watch]struct{})},
+		jobs:      make(chan *job),
+		closing:   make(chan struct{}),
+		written:   make(chan struct{}),
+		ballast:   ballast{path: o.Ballast, size: o.BallastBytes},
+		unindexed: make(chan struct{}, 1),
+		indexed:   make(chan struct{}),
+		pool:      newPool(dsn(abs, true), o.Readers),
+		leases:    leases{held: make(map[resource.Key]lease)},
+		watches:   watches{all: make(map[*watch]struct{})},
 	}
 	if s.ballast.size <= 0 {
 		s.ballast.size = defaultBallast
 	}
 	s.ballast.restore()
 	go s.write(w)
+	go s.indexNames()
 	return s, nil
 }
 
@@ -88,6 +95,7 @@ func (s *Store) Close() error {
 		s.watches.close()
 	})
 	<-s.written
+	<-s.indexed
 	return s.pool.close()
 }
 

@@ -29,6 +29,7 @@ type job struct {
 	done  chan error // writer to caller: it is on disk, or not
 	err   error      // how the last run went
 	hints []resource.Key
+	added int // records
 }
 
 func openWriter(path string) (*conn, error) { return openConn(dsn(path, false)) }
@@ -97,6 +98,7 @@ func (s *Store) batch(w *conn, j *job) {
 	if err == nil {
 		for _, j := range batch {
 			s.watches.tell(j.hints)
+			s.wrote(j.added)
 		}
 	}
 	for _, j := range batch {
@@ -175,14 +177,14 @@ func turn(w *conn, j *job) (*tx, error) {
 	t := &tx{conn: w, writes: true}
 	j.turn <- t
 	j.err = <-j.back
-	j.hints = t.hints
+	j.hints, j.added = t.hints, t.inserts
 	if t.broken != nil {
 		t.undo()
 		return nil, t.broken
 	}
 	if j.err != nil {
 		t.undo()
-		j.hints = nil
+		j.hints, j.added = nil, 0
 		return nil, w.exec(`ROLLBACK TO turn; RELEASE turn`)
 	}
 	return t, w.exec(`RELEASE turn`)

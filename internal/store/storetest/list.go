@@ -295,14 +295,14 @@ func testListNames(t *testing.T, s store.Store) {
 					Sort: sort, Descending: descending, Limit: pick(rng, 2, 50, 1000),
 					Phase: pick(rng, "", "Failed"),
 				}
-				if strings.Contains("common7", needle) {
-					q.Limit = 1000
-				}
 				want := 0
 				for _, r := range rs {
 					if matches(q, r) {
 						want++
 					}
+				}
+				if want > 100 {
+					q.Limit = 1000 // the pages are the model test's matter
 				}
 				got := all(t, s, q, nil)
 				uids := make(map[string]bool)
