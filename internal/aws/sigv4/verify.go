@@ -190,6 +190,8 @@ func (a *Auth) verifyV2(r *http.Request, q query, secret string) (*Verified, err
 		}
 		switch p[0] {
 		case "AWSAccessKeyId", "Signature", "Expires", "x-amz-security-token":
+		case "content-type", "content-md5":
+			// boto3 repeats these headers here; the headers are what counts and what is signed
 		case "prefix", "delimiter", "marker", "max-keys", "encoding-type", "list-type", "continuation-token", "start-after", "fetch-owner", "x-id":
 			// version 2 leaves a listing's parameters unsigned, on AWS too
 		default:

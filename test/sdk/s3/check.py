@@ -10,7 +10,8 @@ from botocore.exceptions import ClientError
 def client(region="us-east-1", key=None, **config):
     if key is None:
         return boto3.client("s3", region_name=region, config=Config(**config))
-    return boto3.client("s3", region_name=region, aws_access_key_id=key, config=Config(**config))
+    return boto3.client("s3", region_name=region, aws_access_key_id=key,
+                        aws_secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"], config=Config(**config))
 
 
 def equal(got, want, what=""):

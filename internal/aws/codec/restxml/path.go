@@ -51,4 +51,3 @@ func bind(segments []segment, path string) (map[string]string, bool) {
 	}
 	return params, rest == ""
 }
-
