@@ -1,6 +1,8 @@
 package sandbox_test
 
 import (
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -37,4 +39,27 @@ func killSupervisor(t *testing.T, p *place, id compute.TaskID) {
 	if err := proc.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// listenLong listens at a path that is too long for an address.
+func listenLong(t *testing.T, path string) net.Listener {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	short := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(short, path); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func echo(c *net.UnixConn) {
+	_, _ = io.Copy(c, c)
+	_ = c.CloseWrite()
+	_ = c.Close()
 }
