@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"clary/internal/aws/apierr"
@@ -112,6 +113,8 @@ func (i *Identity) allow(ctx context.Context, p resource.Principal, action, reso
 			if e, ok := errors.AsType[*apierr.Error](err); !ok || e.Code != "NoSuchEntity" {
 				return err
 			}
+		} else if outlived(p, role) {
+			d = ImplicitDeny
 		} else if d, err = i.Evaluate(role, action, resourceArn, keys); err != nil {
 			return err
 		}
@@ -123,6 +126,14 @@ func (i *Identity) allow(ctx context.Context, p resource.Principal, action, reso
 		return apierr.New(http.StatusForbidden, "AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s with an explicit deny in an identity-based policy", p.Arn, action, resourceArn)
 	}
 	return apierr.New(http.StatusForbidden, "AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", p.Arn, action, resourceArn, action)
+}
+
+// outlived says that a session's role is gone: there is none of its name now,
+// or another one. A session that began before a role of its name was made acts
+// under that role's policies from then on.
+func outlived(p resource.Principal, now *Role) bool {
+	began, _, ok := strings.Cut(p.UserID, ":")
+	return ok && began != now.ID && began != assumedID(p.Account, now.Name)
 }
 
 // PassRole checks that p may hand the role to a service and that the role

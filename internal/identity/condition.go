@@ -15,6 +15,7 @@ type operator struct {
 	ifExists bool
 	negated  bool
 	null     bool
+	pattern  bool // values have wildcards
 	test     func(want, have string) bool
 }
 
@@ -38,9 +39,9 @@ func parseOperator(name string) (operator, error) {
 	case "StringNotEqualsIgnoreCase":
 		o.test, o.negated = strings.EqualFold, true
 	case "StringLike", "ArnLike", "ArnEquals":
-		o.test = like
+		o.test, o.pattern = like, true
 	case "StringNotLike", "ArnNotLike", "ArnNotEquals":
-		o.test, o.negated = like, true
+		o.test, o.negated, o.pattern = like, true, true
 	case "Bool":
 		o.test = strings.EqualFold
 	case "Null":
@@ -122,14 +123,14 @@ func inPrefix(want, have string) bool {
 // conditionsHold: all operators and all keys must hold; the values of one key
 // are alternatives. A key that the request lacks fails a plain operator, and
 // satisfies a negated one and IfExists.
-func conditionsHold(cond map[string]map[string]list, keys map[string][]string) bool {
+func conditionsHold(cond map[string]map[string]list, a ask) bool {
 	for name, byKey := range cond {
 		o, err := parseOperator(name)
 		if err != nil {
 			return false
 		}
 		for key, want := range byKey {
-			if !o.holds(want, keys[strings.ToLower(key)]) {
+			if !o.holds(a.expand(want, o.pattern), a.keys[strings.ToLower(key)]) {
 				return false
 			}
 		}

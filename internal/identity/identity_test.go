@@ -163,3 +163,54 @@ func TestStrictRoles(t *testing.T) {
 		t.Errorf("assuming an unknown role: %v", err)
 	}
 }
+
+// TestSessionOutlivesRole: a session of a role that was deleted may do nothing,
+// even where unknown roles may do everything.
+func TestSessionOutlivesRole(t *testing.T) {
+	t.Parallel()
+	i := open(t, t.TempDir(), false)
+	ctx := t.Context()
+	const arn = "arn:aws:iam::" + account + ":role/R"
+	role := Role{Name: "R", Path: "/", Trust: sageMakerTrust, Policies: map[string]string{"p": `{"Statement":{"Effect":"Allow","Action":"s3:Get*","Resource":"*"}}`}}
+	session := func() resource.Principal {
+		t.Helper()
+		c, err := i.Assume(ctx, arn, "se", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, p, err := i.Secret(ctx, c.AccessKeyID, c.SessionToken)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	before := session()
+	if _, err := i.CreateRole(ctx, account, role); err != nil {
+		t.Fatal(err)
+	}
+	during := session()
+	want := func(when string, p resource.Principal, action, wanted string) {
+		t.Helper()
+		if err := i.Allow(ctx, p, action, "*"); code(err) != wanted {
+			t.Errorf("%s, %s: %v", when, action, err)
+		}
+	}
+	const no = "AccessDeniedException"
+	want("a session from before the role", before, "s3:GetObject", "")
+	want("a session from before the role", before, "s3:PutObject", no)
+	want("the role's session", during, "s3:GetObject", "")
+	want("the role's session", during, "s3:PutObject", no)
+	if err := i.ChangeRole(ctx, account, "R", func(r *Role) error { r.Policies = nil; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.DeleteRole(ctx, account, "R"); err != nil {
+		t.Fatal(err)
+	}
+	want("the role is gone", during, "s3:GetObject", no)
+	want("no role again", before, "s3:PutObject", "")
+	if _, err := i.CreateRole(ctx, account, role); err != nil {
+		t.Fatal(err)
+	}
+	want("another role of that name", during, "s3:GetObject", no)
+	want("its own session", session(), "s3:GetObject", "")
+}

@@ -133,6 +133,9 @@ func accountOf(arn string) string {
 // MalformedPolicyDocument.
 func ParsePolicy(doc string, trust bool) (*Policy, error) {
 	// Statement may be one object or a list.
+	if strings.Contains(doc, `\u0000`) {
+		return nil, fmt.Errorf("syntax errors in policy: it holds a null character")
+	}
 	var raw struct {
 		Version   string
 		Id        string
@@ -194,6 +197,7 @@ type ask struct {
 	action, resource string
 	typ, who         string              // principal, for trust policies: AWS or Service
 	keys             map[string][]string // condition keys, lower-case
+	variables        bool                // the policy's version has ${variables}
 }
 
 func (s *Statement) applies(a ask) bool {
@@ -209,19 +213,20 @@ func (s *Statement) applies(a ask) bool {
 	if len(s.NotAction) > 0 && anyLike(s.NotAction, a.action, true) {
 		return false
 	}
-	if len(s.Resource) > 0 && !anyLike(s.Resource, a.resource, false) {
+	if len(s.Resource) > 0 && !anyLike(a.expand(s.Resource, true), a.resource, false) {
 		return false
 	}
-	if len(s.NotResource) > 0 && anyLike(s.NotResource, a.resource, false) {
+	if len(s.NotResource) > 0 && anyLike(a.expand(s.NotResource, true), a.resource, false) {
 		return false
 	}
-	return conditionsHold(s.Condition, a.keys)
+	return conditionsHold(s.Condition, a)
 }
 
 // evaluate: an explicit deny wins, then any allow, else the implicit deny.
 func evaluate(ps []*Policy, a ask) Decision {
 	d := ImplicitDeny
 	for _, p := range ps {
+		a.variables = p.Version == "2012-10-17"
 		for i := range p.Statement {
 			s := &p.Statement[i]
 			if !s.applies(a) {
@@ -251,7 +256,8 @@ func anyLike(patterns list, s string, fold bool) bool {
 	return false
 }
 
-// like matches * (any run) and ? (one character), in time O(len(p)·len(s)).
+// like matches * (any run), ? (one character) and literal (the character that
+// follows), in time O(len(p)·len(s)).
 func like(p, s string) bool {
 	pi, si, star, mark := 0, 0, -1, 0
 	for si < len(s) {
@@ -259,7 +265,10 @@ func like(p, s string) bool {
 		case pi < len(p) && p[pi] == '*':
 			star, mark = pi, si
 			pi++
-		case pi < len(p) && (p[pi] == '?' || p[pi] == s[si]):
+		case pi+1 < len(p) && p[pi] == literal && p[pi+1] == s[si]:
+			pi += 2
+			si++
+		case pi < len(p) && p[pi] != literal && (p[pi] == '?' || p[pi] == s[si]):
 			pi++
 			si++
 		case star >= 0:

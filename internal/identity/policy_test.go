@@ -48,6 +48,13 @@ func TestEvaluate(t *testing.T) {
 		"address":              {`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}`, "x:y", "r", map[string][]string{"aws:sourceip": {"10.2.3.4"}}, Allowed},
 		"for any value":        {`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"ForAnyValue:StringEquals":{"aws:TagKeys":["a"]}}}`, "x:y", "r", map[string][]string{"aws:tagkeys": {"b", "a"}}, Allowed},
 		"for all values":       {`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"ForAllValues:StringEquals":{"aws:TagKeys":["a"]}}}`, "x:y", "r", map[string][]string{"aws:tagkeys": {"b", "a"}}, ImplicitDeny},
+		"variable":             {`{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/${aws:UserId}/*"}`, "s3:GetObject", "arn:aws:s3:::b/u*/k", map[string][]string{"aws:userid": {"u*"}}, Allowed},
+		"no wildcard from it":  {`{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/${aws:UserId}/*"}`, "s3:GetObject", "arn:aws:s3:::b/uv/k", map[string][]string{"aws:userid": {"u*"}}, ImplicitDeny},
+		"variable denies":      {allow + `,{"Effect":"Deny","Action":"s3:*","NotResource":"arn:aws:s3:::b/${aws:UserId}"}`, "s3:GetObject", "arn:aws:s3:::b/v", map[string][]string{"aws:userid": {"u"}}, ExplicitDeny},
+		"variable absent":      {`{"Effect":"Allow","Action":"s3:*","Resource":["arn:aws:s3:::b/${aws:x}*"]}`, "s3:GetObject", "arn:aws:s3:::b/k", nil, ImplicitDeny},
+		"variable's default":   {`{"Effect":"Allow","Action":"s3:*","Resource":["arn:aws:s3:::b/${aws:x, 'k'}"]}`, "s3:GetObject", "arn:aws:s3:::b/k", nil, Allowed},
+		"literal star":         {`{"Effect":"Allow","Action":"s3:*","Resource":["arn:aws:s3:::b/${*}"]}`, "s3:GetObject", "arn:aws:s3:::b/k", nil, ImplicitDeny},
+		"variable in a value":  {`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"a:b":"x-${aws:UserId}"}}}`, "x:y", "r", map[string][]string{"a:b": {"x-u"}, "aws:userid": {"u"}}, Allowed},
 		"for any, absent":      {`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"ForAnyValue:StringNotEquals":{"aws:TagKeys":["a"]}}}`, "x:y", "r", nil, ImplicitDeny},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,6 +85,7 @@ func TestParsePolicyRefuses(t *testing.T) {
 		"principal in identity": {`{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Principal":"*"}}`, false},
 		"trust names nobody":    {`{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole"}}`, true},
 		"operator":              {`{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringSame":{"a":"b"}}}}`, false},
+		"null character":        {`{"Statement":{"Effect":"Allow","Action":"*","Resource":"\u0000*"}}`, false},
 		"misspelt member":       {`{"Statement":{"Effect":"Allow","Action":"*","Resources":"*"}}`, false},
 		"object as action":      {`{"Statement":{"Effect":"Allow","Action":{},"Resource":"*"}}`, false},
 	} {

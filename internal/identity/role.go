@@ -71,14 +71,19 @@ func (i *Identity) role(ctx context.Context, account, name, roleArn string) (*Ro
 		if i.strict || account != i.account {
 			return nil, ErrNoRole(name)
 		}
-		sum := sha256.Sum256([]byte(account + "/" + name)) // one name, one id
-		return &Role{Name: name, Path: "/", Arn: roleArn, ID: "AROA" + base32.StdEncoding.EncodeToString(sum[:10]), Trust: sageMakerTrust,
+		return &Role{Name: name, Path: "/", Arn: roleArn, ID: assumedID(account, name), Trust: sageMakerTrust,
 			MaxSession: 3600, Created: i.started, Assumed: true}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	return readRole(rec)
+}
+
+// assumedID is the id of a role that does not exist: one name, one id.
+func assumedID(account, name string) string {
+	sum := sha256.Sum256([]byte(account + "/" + name))
+	return "AROA" + base32.StdEncoding.EncodeToString(sum[:10])
 }
 
 func readRole(rec *resource.Record) (*Role, error) {
