@@ -81,8 +81,9 @@ func hostName(host string) (string, bool) {
 		}
 		name = h
 	} else if strings.Contains(host, ":") {
-		name = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-		if name == host {
+		var open, closed bool
+		name, open = strings.CutPrefix(host, "[")
+		if name, closed = strings.CutSuffix(name, "]"); !open || !closed {
 			return "", false
 		}
 	}
