@@ -94,6 +94,26 @@ func readRole(rec *resource.Record) (*Role, error) {
 	return &r, nil
 }
 
+// Roles lists stored roles by name, a page at a time.
+func (i *Identity) Roles(ctx context.Context, account, token string, limit int) ([]*Role, string, error) {
+	recs, next, err := i.store.List(ctx, resource.Query{Account: account, Kind: RoleKind, Sort: resource.SortName, Token: token, Limit: limit})
+	if errors.Is(err, store.ErrToken) {
+		return nil, "", apierr.New(http.StatusBadRequest, "ValidationError", "Invalid Marker.")
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	out := make([]*Role, 0, len(recs))
+	for _, rec := range recs {
+		r, err := readRole(rec)
+		if err != nil {
+			return nil, "", err
+		}
+		out = append(out, r)
+	}
+	return out, next, nil
+}
+
 // CreateRole stores a new role; EntityAlreadyExists when there is one.
 func (i *Identity) CreateRole(ctx context.Context, account string, r Role) (*Role, error) {
 	if _, err := ParsePolicy(r.Trust, true); err != nil {

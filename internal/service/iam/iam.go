@@ -35,6 +35,7 @@ func (s *IAM) Operations() map[string]op.Handler {
 		"GetRole":                  op.On(op.Op(s.GetRole), func(c op.Call, in *apiiam.GetRoleRequest) string { return role(c, in.RoleName) }),
 		"CreateRole":               op.On(op.Op(s.CreateRole), func(c op.Call, in *apiiam.CreateRoleRequest) string { return role(c, in.RoleName) }),
 		"DeleteRole":               op.On(op.Op(s.DeleteRole), func(c op.Call, in *apiiam.DeleteRoleRequest) string { return role(c, in.RoleName) }),
+		"ListRoles":                op.Op(s.ListRoles),
 		"PutRolePolicy":            op.On(op.Op(s.PutRolePolicy), func(c op.Call, in *apiiam.PutRolePolicyRequest) string { return role(c, in.RoleName) }),
 		"GetRolePolicy":            op.On(op.Op(s.GetRolePolicy), func(c op.Call, in *apiiam.GetRolePolicyRequest) string { return role(c, in.RoleName) }),
 		"DeleteRolePolicy":         op.On(op.Op(s.DeleteRolePolicy), func(c op.Call, in *apiiam.DeleteRolePolicyRequest) string { return role(c, in.RoleName) }),
@@ -87,6 +88,26 @@ func (s *IAM) CreateRole(ctx context.Context, c op.Call, in *apiiam.CreateRoleRe
 // DeleteRole removes a role without policies.
 func (s *IAM) DeleteRole(ctx context.Context, c op.Call, in *apiiam.DeleteRoleRequest) (*struct{}, error) {
 	return nil, s.id.DeleteRole(ctx, c.Account, in.RoleName)
+}
+
+// ListRoles lists the roles that were made; one that merely acts as an unknown
+// role does not exist. A page may hold less than MaxItems when a path is asked for.
+func (s *IAM) ListRoles(ctx context.Context, c op.Call, in *apiiam.ListRolesRequest) (*apiiam.ListRolesResponse, error) {
+	limit := pageSize
+	if in.MaxItems != nil {
+		limit = int(*in.MaxItems)
+	}
+	roles, marker, err := s.id.Roles(ctx, c.Account, in.Marker, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &apiiam.ListRolesResponse{Roles: []apiiam.Role{}, Marker: marker, IsTruncated: api.Ptr(marker != "")}
+	for _, r := range roles {
+		if strings.HasPrefix(r.Path, in.PathPrefix) {
+			out.Roles = append(out.Roles, *shown(r))
+		}
+	}
+	return out, nil
 }
 
 const maxInline = 10240 // characters of all inline policies of a role, without white space
