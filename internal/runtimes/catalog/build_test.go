@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -260,7 +261,7 @@ func TestCrashesLeaveNothing(t *testing.T) {
 func TestNoRoomYet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		full := true
+		var room atomic.Bool
 		s := newSite(t, fake.Script{Run: time.Second})
 		s.world = fake.NewWorld(func(task compute.Task) fake.Script {
 			if err := os.WriteFile(filepath.Join(task.Mounts[1].Host, "pyvenv.cfg"), nil, 0o666); err != nil {
@@ -268,7 +269,7 @@ func TestNoRoomYet(t *testing.T) {
 			}
 			return fake.Script{Run: time.Second}
 		}, func(op string, _ compute.TaskID, after bool) error {
-			if op == "Start" && full && !after {
+			if op == "Start" && !room.Load() && !after {
 				return compute.ErrCapacity
 			}
 			return nil
@@ -282,7 +283,7 @@ func TestNoRoomYet(t *testing.T) {
 		if st := s.ensure(c, rt); !strings.Contains(st.Progress, "waiting for room") {
 			t.Errorf("%+v", st)
 		}
-		full = false
+		room.Store(true)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if st := s.ensure(c, rt); !st.Ready {
