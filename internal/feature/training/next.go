@@ -20,7 +20,8 @@ type observed struct {
 // image is how the job's runtime stands.
 type image struct {
 	ready    bool
-	progress string
+	title    string // of the runtime that is being built
+	progress string // of its build
 	failed   string // final for this job: ClientError in words
 }
 
@@ -109,11 +110,15 @@ func nextBeforeTask(d decision, o observed) decision {
 		d.over(o.now)
 	case o.image.failed != "":
 		d.fail("ClientError: "+o.image.failed, o.now)
+		d.st.tell(d.st.Failure)
 	case !o.image.ready:
-		d.st.enter(secStarting, joinText(msgPreparing, o.image.progress), o.now)
+		// The fine steps of a build go to the log alone.
+		d.st.enter(secStarting, joinText(msgPreparing, "building the runtime "+o.image.title), o.now)
+		d.st.tell(o.image.progress)
 		d.effect, d.after = effectAwait, 30*time.Second
 	default:
 		d.st.enter(secStarting, joinText(msgPreparing, d.st.Note), o.now)
+		d.st.tell(d.st.Note)
 		d.effect = effectStart
 	}
 	return d
@@ -125,6 +130,7 @@ func waiting(phase string, st status, now time.Time) decision {
 	d := decision{phase: phase, st: st, after: 10 * time.Second}
 	d.st.Transitions = append([]transition(nil), st.Transitions...)
 	d.st.enter(secPending, msgNoCapacity, now)
+	d.st.tell(msgNoCapacity)
 	return d
 }
 

@@ -83,7 +83,7 @@ func (t *Training) Reconcile(ctx context.Context, k resource.Key) (reconcile.Res
 		d.st.Cleaned = true
 	}
 
-	if err := t.tell(ctx, rec, &d.st, d); err != nil {
+	if err := t.tell(ctx, rec, st.Notes, d.st); err != nil {
 		return reconcile.Result{}, err
 	}
 	switch err := t.commit(ctx, rec, spec, d); {
@@ -159,7 +159,7 @@ func (t *Training) observe(ctx context.Context, rec *resource.Record, st status,
 	if err != nil {
 		return o, rt, fmt.Errorf("runtime: %w", err)
 	}
-	o.image.ready, o.image.progress = bs.Ready, bs.Progress
+	o.image.ready, o.image.title, o.image.progress = bs.Ready, rt.Title, bs.Progress
 	if bs.Failed != "" {
 		o.image.failed = "the runtime " + rt.Title + " could not be built: " + bs.Failed
 	}
@@ -174,38 +174,18 @@ func (t *Training) follow(rec *resource.Record, st status, spec *request) error 
 	return nil
 }
 
-// tell writes what happens before the program can speak into the job's log, a
-// line per change and each once: the count of lines is the offset.
-func (t *Training) tell(ctx context.Context, rec *resource.Record, st *status, d decision) error {
-	if st.Launched && d.effect != effectStart && d.phase != phaseFailed {
+// tell writes what happens before the program can speak into the job's log,
+// each line once: the count of lines is the offset, so that a line that was
+// written before a crash is not written again.
+func (t *Training) tell(ctx context.Context, rec *resource.Record, was int, st status) error {
+	if st.Notes == was {
 		return nil
 	}
-	var lines []logs.Event
-	for _, tr := range d.st.Transitions {
-		if text := d.st.spoken(tr); text != "" {
-			lines = append(lines, logs.Event{Timestamp: tr.Start.UnixMilli(), Message: text})
-		}
-	}
-	if len(lines) <= st.Notes {
-		return nil
-	}
-	fresh := lines[st.Notes:]
-	if err := t.Logs.Ingest(ctx, t.stream(rec, *st), string(taskID(rec.UID))+"-notes", int64(st.Notes), int64(len(lines)), fresh); err != nil {
+	line := []logs.Event{{Timestamp: time.Now().UnixMilli(), Message: "[clary] " + st.Said}}
+	if err := t.Logs.Ingest(ctx, t.stream(rec, st), string(taskID(rec.UID))+"-notes", int64(was), int64(st.Notes), line); err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
-	st.Notes = len(lines)
 	return nil
-}
-
-// spoken is the log line for a transition, "" for the ordinary ones.
-func (st *status) spoken(tr transition) string {
-	switch {
-	case tr.Status == secStarting && tr.Message != msgStarting && tr.Message != msgPreparing, tr.Status == secPending:
-		return "[clary] " + tr.Message
-	case tr.Status == secFailed && !st.Launched:
-		return "[clary] " + st.Failure
-	}
-	return ""
 }
 
 // commit stores the decision with its usage in one transaction. The version

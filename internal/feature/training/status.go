@@ -57,6 +57,7 @@ type status struct {
 	Launched    bool         `json:"launched,omitempty"` // the driver accepted the task
 	StepsSeen   int          `json:"stepsSeen,omitempty"`
 	Notes       int          `json:"notes,omitempty"`     // lines of ours in the log stream
+	Said        string       `json:"said,omitempty"`      // the newest of them
 	Stream      string       `json:"stream"`              // log stream name
 	Note        string       `json:"note,omitempty"`      // where the runtime differs from the asked image, or a clamped size
 	Cleaned     bool         `json:"cleaned,omitempty"`   // the task was removed from the driver
@@ -97,6 +98,14 @@ func (st *status) enter(sec, message string, at time.Time) {
 	}
 	st.Secondary = sec
 	st.Transitions = append(st.Transitions, transition{Status: sec, Start: at, Message: message})
+}
+
+// tell has a line written into the job's log, once.
+func (st *status) tell(line string) {
+	if line != "" && line != st.Said {
+		st.Said = line
+		st.Notes++
+	}
 }
 
 // finish closes the last transition: a job at its end has no open entry.

@@ -1,0 +1,52 @@
+package server
+
+import (
+	"context"
+	"io"
+
+	"clary/internal/compute"
+	"clary/internal/feature/training"
+	"clary/internal/logs"
+	"clary/internal/metrics"
+	"clary/internal/stage/plan"
+)
+
+// trainingMetrics is the namespace that SageMaker publishes a training job's
+// own metrics under.
+const trainingMetrics = "/aws/sagemaker/TrainingJobs"
+
+// finals reads the last values of a training job's metrics.
+type finals struct{ m metrics.Store }
+
+func (f finals) Last(ctx context.Context, account, region, job string) (map[string]training.MetricValue, error) {
+	last, err := f.m.Last(ctx, account, region, trainingMetrics, map[string]string{"TrainingJobName": job})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]training.MetricValue, len(last))
+	for name, d := range last {
+		out[name] = training.MetricValue{Value: d.Sum / max(d.Count, 1), At: d.Time}
+	}
+	return out, nil
+}
+
+// output feeds tasks' spools to the log ingester.
+type output struct{ in *logs.Ingester }
+
+func (o output) Ensure(task compute.TaskID, s logs.Stream, job string, defs []plan.Metric) error {
+	var ds []logs.MetricDefinition
+	for _, d := range defs {
+		ds = append(ds, logs.MetricDefinition{Name: d.Name, Regex: d.Regex})
+	}
+	return o.in.Ensure(string(task), s, trainingMetrics, map[string]string{"TrainingJobName": job}, ds)
+}
+
+func (o output) Done(ctx context.Context, task compute.TaskID, s logs.Stream, size int64) (bool, error) {
+	return o.in.Done(ctx, string(task), s, size)
+}
+
+func opener(d compute.Driver) func(ctx context.Context, id string, from int64) (io.ReadCloser, error) {
+	return func(ctx context.Context, id string, from int64) (io.ReadCloser, error) {
+		return d.Spool(ctx, compute.TaskID(id), from)
+	}
+}

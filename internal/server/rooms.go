@@ -1,0 +1,246 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"clary/internal/blob/folder"
+	"clary/internal/compute"
+	"clary/internal/feature/training"
+	"clary/internal/front"
+	"clary/internal/identity"
+	"clary/internal/logs"
+	"clary/internal/logs/segment"
+	"clary/internal/meter"
+	"clary/internal/metrics"
+	"clary/internal/reconcile"
+	"clary/internal/resource"
+	"clary/internal/runtimes/catalog"
+	"clary/internal/store/diskfree"
+	"clary/internal/store/sqlite"
+)
+
+// rooms are the parts of one server.
+type rooms struct {
+	cfg     Config
+	log     *slog.Logger
+	store   *sqlite.Store
+	blobs   *folder.Store
+	logs    *segment.Store
+	metrics metrics.Store
+	ids     *identity.Identity
+	driver  driver
+	catalog *catalog.Catalog
+	ingest  *logs.Ingester
+	jobs    *training.Training
+	loop    *reconcile.Loop
+	ca      *front.CA
+	front   *front.Front
+	tasks   net.Listener
+	closers []func() error // in the order of opening
+}
+
+func (r *rooms) onClose(f func() error) { r.closers = append(r.closers, f) }
+
+func (r *rooms) close() {
+	for i := len(r.closers) - 1; i >= 0; i-- {
+		if err := r.closers[i](); err != nil {
+			r.log.Warn("close", "error", err)
+		}
+	}
+}
+
+// open makes every room. addr is where clients reach us.
+func open(ctx context.Context, cfg Config, addr string) (_ *rooms, err error) {
+	r := &rooms{cfg: cfg, log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	if err := r.openData(); err != nil {
+		return nil, err
+	}
+	if err := r.openCompute(addr); err != nil {
+		return nil, err
+	}
+	capacity, err := r.driver.Probe(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("compute: %w", err)
+	}
+	for _, n := range capacity.Notes {
+		r.log.Info("compute", "driver", r.driver.Name(), "note", n)
+	}
+	r.openTraining(capacity)
+	return r, r.openFront(addr)
+}
+
+func (r *rooms) path(parts ...string) string {
+	return filepath.Join(append([]string{r.cfg.Data}, parts...)...)
+}
+
+func (r *rooms) openData() error {
+	st, err := sqlite.Open(r.path("clary.db"), sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	r.store = st
+	r.onClose(st.Close)
+	if r.blobs, err = folder.Open(folder.Config{Root: r.path("blobs"), Index: st.Objects(), Room: r.room, Log: r.log}); err != nil {
+		return err
+	}
+	r.onClose(r.blobs.Close)
+	if r.logs, err = segment.Open(segment.Config{Dir: r.path("logs"), Log: r.log}); err != nil {
+		return err
+	}
+	r.onClose(r.logs.Close)
+	r.metrics = metrics.New(st.Metrics())
+	r.ids, err = identity.Open(identity.Config{Store: st, Dir: r.path("keys"), Account: r.cfg.Account, StrictRoles: r.cfg.StrictRoles})
+	return err
+}
+
+// room says whether the disk takes new work.
+func (r *rooms) room() error { return diskfree.Check(r.cfg.Data) }
+
+func (r *rooms) openCompute(addr string) error {
+	bin, err := unpackTask(r.path("bin"))
+	if err != nil {
+		return err
+	}
+	sock := r.path("run", "task.sock")
+	if r.tasks, err = listenUnix(sock); err != nil {
+		return err
+	}
+	r.onClose(r.tasks.Close)
+	if r.ca, err = front.LoadCA(r.path("keys")); err != nil {
+		return err
+	}
+	if err := writeBundle(r.path("run", "ca-bundle.pem"), r.path("keys", "ca.pem")); err != nil {
+		return err
+	}
+	if r.driver, err = newDriver(r.cfg, r.path("tasks"), bin, sock, r.path("run", "ca-bundle.pem"), addr); err != nil {
+		return err
+	}
+	r.onClose(r.driver.Close)
+	if r.catalog, err = catalog.New(catalog.Config{Dir: r.path("runtimes"), Driver: r.driver, Environ: os.Getenv}); err != nil {
+		return err
+	}
+	r.onClose(func() error { r.catalog.Close(); return nil })
+	return nil
+}
+
+func (r *rooms) openTraining(capacity compute.Capacity) {
+	wake := func(k resource.Key) { r.loop.Wake(k) }
+	r.ingest = logs.NewIngester(logs.IngesterConfig{
+		Store: r.logs, Metrics: r.metrics, Spool: opener(r.driver), Log: r.log,
+		Ended: func(task string) { r.jobs.Changed(compute.TaskID(task)) },
+	})
+	r.onClose(r.ingest.Close)
+	r.jobs = training.New(training.Config{
+		Store: r.store, Driver: r.driver, Catalog: r.catalog, Output: output{r.ingest}, Logs: r.logs,
+		Auth: r.ids, Sessions: r.ids, Metrics: finals{r.metrics}, Capacity: capacity, Scale: r.cfg.InstanceScale,
+		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room,
+	})
+	r.loop = reconcile.New(reconcile.Config{
+		Store: r.store, Reconcilers: r.features(), Owner: resource.NewUID(), Log: r.log,
+	})
+}
+
+func (r *rooms) openFront(addr string) error {
+	books, err := priceBooks()
+	if err != nil {
+		return err
+	}
+	cfg, err := r.frontConfig(addr)
+	if err != nil {
+		return err
+	}
+	cfg.Private = map[string]front.Private{
+		"/_clary/usage": usagePath{store: r.store, auth: r.ids, books: books}.serve,
+	}
+	r.front, err = front.New(cfg)
+	return err
+}
+
+func priceBooks() ([]meter.Book, error) {
+	list, err := meter.ListPrices()
+	if err != nil {
+		return nil, err
+	}
+	return []meter.Book{meter.MinuteBook(list), meter.AWSBook(list)}, nil
+}
+
+// listenUnix takes over the socket's name from a server that was killed; the
+// lock on the data folder says that none lives.
+func listenUnix(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("task socket: %w", err)
+	}
+	return ln, os.Chmod(path, 0o600)
+}
+
+// serve runs until ctx is done, then lets requests in flight end.
+func (r *rooms) serve(ctx context.Context, ln net.Listener, ready func(addr string)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make(chan error, 2)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+
+	wg.Go(func() { failed <- r.front.Serve(ln) })
+	wg.Go(func() { failed <- r.front.ServeTask(r.tasks) })
+	wg.Go(func() { r.loop.Run(ctx) })
+	wg.Go(func() { r.hints(ctx) })
+	if err := r.jobs.WakeAll(ctx); err != nil {
+		cancel()
+		return errors.Join(err, r.shutdown())
+	}
+	if ready != nil {
+		ready(ln.Addr().String())
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	return errors.Join(err, r.shutdown())
+}
+
+func (r *rooms) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	if err := r.front.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// hints passes on what drivers and builders noticed.
+func (r *rooms) hints(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case id := <-r.driver.Changes():
+			r.jobs.Changed(id)
+		case <-r.catalog.Changes():
+			if err := r.jobs.WakeAll(ctx); err != nil && ctx.Err() == nil {
+				r.log.Warn("wake jobs", "error", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Config is what an operator chooses; the zero value of each member is the
+// default.
+type Config struct {
+	Data            string // folder of everything durable
+	Listen          string // 127.0.0.1:2527
+	Account         string // 123456789012
+	Region          string // us-east-1: where `clary env` points clients
+	StrictRoles     bool
+	HoldDescribe    time.Duration
+	LogLevel        slog.Level
+	TaskEgress      bool           // jobs reach the outside through a filtered proxy
+	TaskEgressAllow []netip.Prefix // private ranges that jobs may reach too
+	InstanceScale   float64        // divides the sizes of instance types
+}
+
+const (
+	defaultListen  = "127.0.0.1:2527"
+	defaultAccount = "123456789012"
+	defaultRegion  = "us-east-1"
+	drain          = 5 * time.Second // for requests in flight when the server stops
+)
+
+func (c *Config) complete() error {
+	if c.Data == "" {
+		return errors.New("no data folder given")
+	}
+	abs, err := filepath.Abs(c.Data)
+	if err != nil {
+		return err
+	}
+	c.Data = abs
+	if c.Listen == "" {
+		c.Listen = defaultListen
+	}
+	if c.Account == "" {
+		c.Account = defaultAccount
+	}
+	if c.Region == "" {
+		c.Region = defaultRegion
+	}
+	return nil
+}
+
+// Run serves until ctx is done. ready is called with the address once requests
+// are answered. What runs in tasks goes on when Run returns, and is found
+// again by the next Run on the same data folder.
+func Run(ctx context.Context, cfg Config, ready func(addr string)) error {
+	if err := cfg.complete(); err != nil {
+		return err
+	}
+	unlock, err := lock(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	// Listening first: a port in use is the most common mistake, and says so
+	// before anything is touched.
+	ln, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
+	}
+	defer ln.Close()
+
+	r, err := open(ctx, cfg, ln.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	return r.serve(ctx, ln, ready)
+}
+
+// lock holds the data folder: two servers on one would each believe to be the
+// only writer.
+func lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("the data folder %s is in use by another clary server", dir)
+	}
+	return func() { f.Close() }, nil
+}
