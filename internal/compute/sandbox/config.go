@@ -19,7 +19,7 @@ type Config struct {
 	// HTTPProxy, HTTPSProxy and NoProxy are the host's own way out.
 	HTTPProxy, HTTPSProxy, NoProxy string
 
-	UploadLimit time.Duration // for stage after the program's end; 0: an hour
+	UploadLimit time.Duration // for stage after the program's end; 0: 25 hours, as stage waits a day for a server that is away
 	MaxTasks    int           // that run at once; 0: no limit but memory
 	MinFree     int64         // memory that must be free to start one more; 0: 128 MiB
 }
@@ -29,7 +29,7 @@ func (c Config) checked() (Config, error) {
 		return c, errors.New("sandbox: Dir and TaskBinary are required")
 	}
 	if c.UploadLimit == 0 {
-		c.UploadLimit = time.Hour
+		c.UploadLimit = 25 * time.Hour
 	}
 	if c.MinFree == 0 {
 		c.MinFree = 128 << 20
