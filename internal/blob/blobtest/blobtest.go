@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"clary/internal/blob"
 	"clary/internal/aws/checksum"
+	"clary/internal/blob"
 )
 
 // Run checks the store that open gives. Every call of open is a new, empty

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"clary/internal/blob"
 	"clary/internal/aws/checksum"
+	"clary/internal/blob"
 )
 
 // upload makes one object of parts and returns all its bytes.

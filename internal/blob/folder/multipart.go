@@ -11,8 +11,8 @@ import (
 	"slices"
 	"time"
 
-	"clary/internal/blob"
 	"clary/internal/aws/checksum"
+	"clary/internal/blob"
 	"clary/internal/store"
 )
 

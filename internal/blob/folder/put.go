@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"clary/internal/blob"
 	"clary/internal/aws/checksum"
+	"clary/internal/blob"
 	"clary/internal/store"
 )
 

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"clary/internal/blob"
 	"clary/internal/aws/checksum"
+	"clary/internal/blob"
 )
 
 // flushEvery is how many bytes are handed to the disk at a time, so that the

@@ -68,7 +68,7 @@ type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-func millis(t time.Time) int64     { return t.UnixMilli() }
+func millis(t time.Time) int64      { return t.UnixMilli() }
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
 // bucketID gives store.ErrNotFound when there is no such bucket.
