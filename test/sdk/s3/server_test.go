@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"clary/internal/aws/apierr"
+	"clary/internal/aws/checksum"
 	"clary/internal/aws/codec"
 	"clary/internal/aws/codec/restxml"
 	"clary/internal/aws/op"
@@ -60,10 +61,26 @@ func (auth) Allow(_ context.Context, _ resource.Principal, action, arn string) e
 
 func (auth) PassRole(context.Context, resource.Principal, string, string) error { return nil }
 
-// serve starts a server of its own and gives its address.
+// server is one that a test has for itself.
+type server struct{ addr, ca string } // ca is a file
+
+// serve starts a server and gives its address.
 func serve(t *testing.T) string {
 	t.Helper()
+	return start(t).addr
+}
+
+func start(t *testing.T) server {
+	t.Helper()
 	dir := t.TempDir()
+	ca, err := front.LoadCA(filepath.Join(dir, "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	caFile := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(caFile, ca.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	db, err := sqlite.Open(filepath.Join(dir, "db"), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +92,7 @@ func serve(t *testing.T) string {
 	f, err := front.New(front.Config{
 		Services: []op.Service{s3.New(blobs, auth{})},
 		Codecs:   map[string]codec.Codec{"rest-xml": restxml.New()},
-		Keys:     keys{}, Auth: auth{},
+		Keys:     keys{}, Auth: auth{}, CA: ca,
 		Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -99,7 +116,7 @@ func serve(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	return l.Addr().String()
+	return server{l.Addr().String(), caFile}
 }
 
 type testWriter struct{ t *testing.T }
@@ -119,26 +136,30 @@ func venv(t *testing.T) string {
 	return dir
 }
 
-func environment(addr, home string) []string {
-	return []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "AWS_ENDPOINT_URL=http://" + addr, "AWS_ACCESS_KEY_ID=" + keyID,
-		"AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_DEFAULT_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true",
-		"AWS_MAX_ATTEMPTS=1", "OTHER_KEY=" + otherID, "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore",
+// run runs a client's program against a server of its own, over the scheme.
+func run(t *testing.T, scheme, program string, args ...string) {
+	t.Helper()
+	t.Parallel()
+	env := venv(t)
+	srv := start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "VENV=" + env, "LC_ALL=C.UTF-8",
+		"AWS_ENDPOINT_URL=" + scheme + "://" + srv.addr, "AWS_CA_BUNDLE=" + srv.ca,
+		"AWS_ACCESS_KEY_ID=" + keyID, "AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_DEFAULT_REGION=us-east-1",
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_MAX_ATTEMPTS=1", "OTHER_KEY=" + otherID,
+		"PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore",
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v\n%s", program, args, err, out)
 	}
 }
 
-// python runs a script against a server of its own.
-func python(t *testing.T, script string) {
+func python(t *testing.T, scheme, script string) {
 	t.Helper()
-	t.Parallel()
-	py := filepath.Join(venv(t), "bin", "python")
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, py, script)
-	home := t.TempDir()
-	cmd.Env = environment(serve(t), home)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
+	run(t, scheme, filepath.Join(venv(t), "bin", "python"), script)
 }
+
+func md5Of(s string) string { return checksum.Of(checksum.MD5, []byte(s)) }

@@ -1,0 +1,191 @@
+// Package daemon runs bin/clary as a process of its own, for tests and tools
+// that need the whole program: start it, kill it, start it again on the same
+// port, and run commands against it. It knows the program from outside only.
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	startWithin = 60 * time.Second
+	stopWithin  = 30 * time.Second
+)
+
+// Daemon is one server on its own data and port.
+type Daemon struct {
+	Bin    string // bin/clary
+	Data   string
+	Listen string // 127.0.0.1:port
+	Log    string // file that the server's output is appended to
+
+	args []string
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error // of the process, once done is closed
+}
+
+// New chooses a free port for a server on dir/data. args are further flags of
+// `clary serve`.
+func New(bin, dir string, args ...string) (*Daemon, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	return &Daemon{
+		Bin: bin, Data: filepath.Join(dir, "data"), Listen: l.Addr().String(),
+		Log: filepath.Join(dir, "server.log"), args: args,
+	}, nil
+}
+
+// Start runs the server and returns once it answers.
+func (d *Daemon) Start(ctx context.Context) error {
+	log, err := os.OpenFile(d.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(d.Bin, append([]string{"serve", "--data", d.Data, "--listen", d.Listen}, d.args...)...)
+	cmd.Stdout, cmd.Stderr = log, log
+	// Of its own process group: an interrupt at the terminal is ours to handle.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	d.cmd, d.done = cmd, make(chan struct{})
+	go func() {
+		d.err = cmd.Wait()
+		close(d.done)
+	}()
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.Listen+"/", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+			return nil
+		}
+		select {
+		case <-d.done:
+			return fmt.Errorf("the server ended at once (%w):\n%s", d.err, d.Tail())
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("the server does not answer on %s: %w\n%s", d.Listen, ctx.Err(), d.Tail()), d.Kill())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Pid is the server's process.
+func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
+
+// Kill ends the server as kill -9 does and returns once it is gone.
+func (d *Daemon) Kill() error {
+	if err := d.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-d.done
+	return nil
+}
+
+// Stop asks the server to end, as a service manager does.
+func (d *Daemon) Stop() error {
+	if d.cmd == nil {
+		return nil
+	}
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-d.done:
+		return d.err
+	case <-time.After(stopWithin):
+		return errors.Join(fmt.Errorf("the server did not stop within %v:\n%s", stopWithin, d.Tail()), d.Kill())
+	}
+}
+
+// Tail is the end of the server's log.
+func (d *Daemon) Tail() string {
+	b, err := os.ReadFile(d.Log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+}
+
+// Command is `clary run -- args` against this server, with the programs of a
+// Python environment first in PATH ("" for none).
+func (d *Daemon) Command(ctx context.Context, venv string, args ...string) *exec.Cmd {
+	return d.command(ctx, venv, append([]string{"run", "--data", d.Data, "--"}, args...))
+}
+
+// Clary is a verb of clary against this server.
+func (d *Daemon) Clary(ctx context.Context, verb string, args ...string) *exec.Cmd {
+	return d.command(ctx, "", append([]string{verb, "--data", d.Data}, args...))
+}
+
+func (d *Daemon) command(ctx context.Context, venv string, args []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, d.Bin, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = 10 * time.Second
+	// What the caller's shell says of AWS must not leak into the clients.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, "AWS_") && !strings.HasPrefix(kv, "AWS_CA_BUNDLE=") || strings.HasPrefix(kv, "VIRTUAL_ENV=")
+	})
+	cmd.Env = append(cmd.Env, "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "SAGEMAKER_SUPPRESS_V2_WARNING=1")
+	if venv != "" {
+		cmd.Env = append(cmd.Env, "VIRTUAL_ENV="+venv, "PATH="+filepath.Join(venv, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
+	}
+	return cmd
+}
+
+// Lines runs cmd and gives each line of its output to see as it comes.
+func Lines(cmd *exec.Cmd, see func(line string)) error {
+	r, w := io.Pipe()
+	cmd.Stdout, cmd.Stderr = w, w
+	seen := make(chan struct{})
+	go func() {
+		defer close(seen)
+		var rest []byte
+		buf := make([]byte, 32<<10)
+		for {
+			n, err := r.Read(buf)
+			rest = append(rest, buf[:n]...)
+			for {
+				i := bytes.IndexByte(rest, '\n')
+				if i < 0 {
+					break
+				}
+				see(string(rest[:i]))
+				rest = rest[i+1:]
+			}
+			if err != nil {
+				if len(rest) > 0 {
+					see(string(rest))
+				}
+				return
+			}
+		}
+	}()
+	err := cmd.Run()
+	w.Close()
+	<-seen
+	return err
+}

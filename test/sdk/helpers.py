@@ -1,0 +1,106 @@
+"""What the flows of v2, v3 and crash share: names, jobs and looking at them."""
+
+import io
+import os
+import tarfile
+import time
+import uuid
+
+import boto3
+
+ROLE = "arn:aws:iam::123456789012:role/SageMakerRole"
+IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+JOBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jobs")
+GROUP = "/aws/sagemaker/TrainingJobs"
+ENDED = ("Completed", "Failed", "Stopped")
+
+
+def name(base="job"):
+    return f"{base}-{uuid.uuid4().hex[:12]}"
+
+
+def bucket():
+    """The bucket that the SDK makes by default, made here as well if need be."""
+    s3 = boto3.client("s3")
+    account = boto3.client("sts").get_caller_identity()["Account"]
+    b = f"sagemaker-{s3.meta.region_name}-{account}"
+    s3.create_bucket(Bucket=b)
+    return b
+
+
+def request(job, script, **more):
+    """A training job that runs a shell script in the scikit-learn image."""
+    r = {
+        "TrainingJobName": job,
+        "RoleArn": ROLE,
+        "AlgorithmSpecification": {
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["/bin/bash", "-c"],
+            "ContainerArguments": [script],
+        },
+        "OutputDataConfig": {"S3OutputPath": f"s3://{bucket()}/out"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+    }
+    algorithm = more.pop("AlgorithmSpecification", None)
+    r.update(more)
+    if algorithm:
+        r["AlgorithmSpecification"].update(algorithm)
+    return r
+
+
+def wait(job, until=ENDED, key="TrainingJobStatus", within=240):
+    """Describes the job until it is there, and returns the description."""
+    sm = boto3.client("sagemaker")
+    deadline = time.monotonic() + within
+    while True:
+        d = sm.describe_training_job(TrainingJobName=job)
+        if d[key] in until:
+            return d
+        assert d["TrainingJobStatus"] not in ENDED, (d["SecondaryStatus"], d.get("FailureReason"))
+        assert time.monotonic() < deadline, f"{job} is still {d['SecondaryStatus']}"
+        time.sleep(0.2)
+
+
+def run(job, script, **more):
+    boto3.client("sagemaker").create_training_job(**request(job, script, **more))
+    return wait(job)
+
+
+def lines(job):
+    """Every line that the job printed, over all of its streams."""
+    logs = boto3.client("logs")
+    out = []
+    streams = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=job + "/")["logStreams"]
+    for s in streams:
+        token = {}
+        while True:
+            page = logs.get_log_events(logGroupName=GROUP, logStreamName=s["logStreamName"], startFromHead=True, **token)
+            out += [e["message"] for e in page["events"]]
+            if token and token["nextToken"] == page["nextForwardToken"]:
+                break
+            token = {"nextToken": page["nextForwardToken"]}
+    return out
+
+
+def archive(uri):
+    """The files of a tar.gz in S3, by name."""
+    b, _, key = uri.removeprefix("s3://").partition("/")
+    body = boto3.client("s3").get_object(Bucket=b, Key=key)["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+        return {m.name.removeprefix("./"): tar.extractfile(m).read() for m in tar if m.isfile()}
+
+
+def training_csv(folder):
+    """Real data in a file: the irises that scikit-learn ships."""
+    from sklearn.datasets import load_iris
+
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    path = os.path.join(folder, "data.csv")
+    x.assign(label=y).to_csv(path, index=False)
+    return path
+
+
+def secondary(d):
+    return [t["Status"] for t in d["SecondaryStatusTransitions"]]

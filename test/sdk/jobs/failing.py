@@ -1,0 +1,10 @@
+"""A training script with a bug."""
+
+print("before the bug", flush=True)
+
+
+def divide(a, b):
+    return a / b
+
+
+divide(1, 0)

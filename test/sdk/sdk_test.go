@@ -1,0 +1,183 @@
+// Package sdk drives a whole server with the clients that people use: the
+// SageMaker Python SDK v2 and v3, boto3 and the AWS CLI. The flows are Python,
+// under v2 and v3; what needs the server to die is here.
+package sdk
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"clary/test/daemon"
+)
+
+func venv(t *testing.T, name string) string {
+	t.Helper()
+	dir := os.Getenv("CLARY_VENV_" + strings.ToUpper(name))
+	if dir == "" {
+		t.Fatalf("CLARY_VENV_%s is not set: run `make sdk`, or eval \"$(make -s setup)\" first", strings.ToUpper(name))
+	}
+	if _, err := os.Stat(filepath.Join(dir, "bin", "python")); err != nil {
+		t.Fatalf("CLARY_VENV_%s: %v: run `make setup`", strings.ToUpper(name), err)
+	}
+	return dir
+}
+
+func bin(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs("../../bin/clary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v: run `make build`", err)
+	}
+	return path
+}
+
+// start runs a server until the test ends. Its log is shown when the test
+// failed.
+func start(t *testing.T) *daemon.Daemon {
+	t.Helper()
+	// Not t.TempDir: its name is as long as the test's, and sockets live below.
+	dir, err := os.MkdirTemp("", "clary-sdk-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := daemon.New(bin(t), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Stop(); err != nil {
+			t.Errorf("stopping the server: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("end of the server's log:\n%s", d.Tail())
+			if os.Getenv("CLARY_TEST_KEEP") != "" {
+				t.Logf("kept: %s", dir)
+				return
+			}
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("removing the data: %v", err)
+		}
+	})
+	return d
+}
+
+// One server is shared by the flows: a runtime is built once, and clients meet
+// each other's jobs as they do in an account.
+func TestClients(t *testing.T) {
+	t.Parallel()
+	v2, v3 := venv(t, "v2"), venv(t, "v3")
+	d := start(t)
+	// In turn: v3's clients want most of a small machine's memory.
+	for _, c := range []struct{ name, venv string }{{"v2", v2}, {"v3", v3}} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+			defer cancel()
+			cmd := d.Command(ctx, c.venv, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+				"-n", "4", "--dist", "worksteal", "--durations", "5", "--color", "no", c.name)
+			cmd.Env = append(cmd.Env, "CLARY_BIN="+d.Bin, "CLARY_DATA="+d.Data)
+			if only := os.Getenv("CLARY_SDK_ONLY"); only != "" {
+				cmd.Args = append(cmd.Args, "-k", only)
+			}
+			if err := daemon.Lines(cmd, func(line string) { fmt.Println(c.name + " | " + line) }); err != nil {
+				t.Errorf("pytest %s: %v", c.name, err)
+			}
+		})
+	}
+}
+
+// A flow is a Python script that is told to go on at some of its lines.
+func flow(t *testing.T, d *daemon.Daemon, venv, script string, at map[string]func(), args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	done := map[string]bool{}
+	var all []string
+	err := daemon.Lines(d.Command(ctx, venv, append([]string{"python", script}, args...)...), func(line string) {
+		all = append(all, line)
+		if act := at[line]; act != nil && !done[line] {
+			done[line] = true
+			act()
+		}
+	})
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, strings.Join(all, "\n"))
+	}
+	for line := range at {
+		if !done[line] {
+			t.Errorf("%s never said %q:\n%s", script, line, strings.Join(all, "\n"))
+		}
+	}
+}
+
+func killAndStart(t *testing.T, d *daemon.Daemon, between func()) func() {
+	return func() {
+		if err := d.Kill(); err != nil {
+			t.Errorf("kill: %v", err)
+		}
+		between()
+		if err := d.Start(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("start again: %v", err)
+		}
+	}
+}
+
+// The server dies while jobs run and while they end; no line, second or file
+// of theirs is lost or doubled.
+func TestServerKilledDuringJobs(t *testing.T) {
+	t.Parallel()
+	v2 := venv(t, "v2")
+	d := start(t)
+	now := func() {}
+	flow(t, d, v2, "crash/jobs.py", map[string]func(){
+		"kill: created":     killAndStart(t, d, now),
+		"kill: downloading": killAndStart(t, d, now),
+		"kill: training":    killAndStart(t, d, now),
+		"kill: ends meanwhile": killAndStart(t, d, func() {
+			await(t, d, "the job to end without a server")
+		}),
+		"kill: stopping": killAndStart(t, d, now),
+	})
+}
+
+// await waits until no task of the data folder is without an end.
+func await(t *testing.T, d *daemon.Daemon, what string) {
+	t.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	for time.Now().Before(deadline) {
+		specs, _ := filepath.Glob(filepath.Join(d.Data, "tasks", "*", "spec.json"))
+		ended := 0
+		for _, spec := range specs {
+			b, err := os.ReadFile(filepath.Join(filepath.Dir(spec), "status.json"))
+			if err == nil && strings.Contains(string(b), `"Ended"`) {
+				ended++
+			}
+		}
+		if ended == len(specs) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("waited in vain for %s", what)
+}
+
+// A v2 fit goes on over a server that dies under it.
+func TestFitSurvivesKill(t *testing.T) {
+	t.Parallel()
+	v2 := venv(t, "v2")
+	d := start(t)
+	flow(t, d, v2, "crash/fit.py", map[string]func(){
+		"kill: training": killAndStart(t, d, func() {}),
+	})
+}

@@ -1,0 +1,199 @@
+// Demo shows the main path from nothing: it builds Clary, serves on temporary
+// data, trains with SageMaker's own SDKs, kills the server on the way,
+// predicts with the model and shows the bill. Each thing it does is said
+// before it is done.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"clary/test/daemon"
+	"clary/tool/internal/pyenv"
+	"clary/tool/internal/step"
+)
+
+// epochs keep the first job busy for about fifteen seconds on a slow machine.
+const epochs = "100"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "\ndemo:", err)
+		os.Exit(1)
+	}
+}
+
+func say(format string, args ...any) { fmt.Printf("\n==> "+format+"\n", args...) }
+
+func note(format string, args ...any) { fmt.Printf("    "+format+"\n", args...) }
+
+func run(ctx context.Context) (err error) {
+	began := time.Now()
+	root, err := step.Root()
+	if err != nil {
+		return err
+	}
+	say("Installing what is missing: the SageMaker SDKs v2 and v3, each in an environment of its own")
+	clients, err := pyenv.EnsureClients(ctx, note)
+	if err != nil {
+		return err
+	}
+	note("v2: %s", clients.V2)
+	note("v3: %s", clients.V3)
+
+	say("Building bin/clary")
+	if err := step.Build(ctx, root); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "clary-demo-")
+	if err != nil {
+		return err
+	}
+	d, err := daemon.New(filepath.Join(root, "bin", "clary"), dir)
+	if err != nil {
+		return err
+	}
+	say("Starting a server: clary serve --data %s --listen %s", d.Data, d.Listen)
+	if err := d.Start(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		say("Stopping the server")
+		err = errors.Join(err, d.Stop())
+	}()
+	s := &show{ctx: ctx, root: root, dir: dir, d: d, clients: clients}
+	for _, part := range []func() error{s.trainV2, s.predict, s.trainV3, s.bill} {
+		if err := part(); err != nil {
+			return err
+		}
+	}
+	s.close(time.Since(began))
+	return nil
+}
+
+type show struct {
+	ctx     context.Context
+	root    string
+	dir     string
+	d       *daemon.Daemon
+	clients pyenv.Clients
+	model   string
+}
+
+var modelLine = regexp.MustCompile(`^model: (s3://\S+)`)
+
+// trainV2 runs the v2 example and kills the server while the job trains.
+func (s *show) trainV2() error {
+	script := "examples/sklearn_v2/run.py"
+	say("SageMaker SDK v2: clary run -- python %s %s", script, epochs)
+	note("The script knows nothing of Clary. The first job also builds the scikit-learn runtime.")
+	cmd := s.d.Command(s.ctx, s.clients.V2, "python", filepath.Join(s.root, script), epochs)
+
+	var out sync.Mutex // one line at a time, from the script and from us
+	killed := make(chan error, 1)
+	watch, stopWatching := context.WithCancel(s.ctx)
+	defer stopWatching()
+	go func() { killed <- s.killWhileTraining(watch, &out) }()
+
+	err := daemon.Lines(cmd, func(line string) {
+		out.Lock()
+		defer out.Unlock()
+		fmt.Println("  | " + line)
+		if m := modelLine.FindStringSubmatch(line); m != nil {
+			s.model = m[1]
+		}
+	})
+	stopWatching()
+	if kerr := <-killed; kerr != nil {
+		return errors.Join(kerr, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", script, err)
+	}
+	if s.model == "" {
+		return fmt.Errorf("%s printed no model", script)
+	}
+	return nil
+}
+
+// killWhileTraining waits for the job to train, then ends the server as a
+// crash would and starts it again.
+func (s *show) killWhileTraining(ctx context.Context, out *sync.Mutex) error {
+	for {
+		b, err := s.d.Clary(ctx, "ps", "--json").Output()
+		if err == nil && strings.Contains(string(b), `"Training"`) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("the job was over before the server could be killed in the middle of it")
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	out.Lock()
+	defer out.Unlock()
+	pid := s.d.Pid()
+	if err := s.d.Kill(); err != nil {
+		return fmt.Errorf("kill -9: %w", err)
+	}
+	say("kill -9 %d: the server is dead, the job trains on under its supervisor", pid)
+	if err := s.d.Start(s.ctx); err != nil {
+		return fmt.Errorf("start again: %w", err)
+	}
+	say("The server is back (pid %d). The SDK just retries; the log goes on where it was", s.d.Pid())
+	return nil
+}
+
+func (s *show) predict() error {
+	script := "examples/predict.py"
+	say("Fetching the model and predicting with it: clary run -- python %s %s", script, s.model)
+	return s.python(s.clients.V2, script, s.model, s.dir)
+}
+
+func (s *show) trainV3() error {
+	script := "examples/modeltrainer_v3/run.py"
+	say("SageMaker SDK v3: clary run -- python %s", script)
+	return s.python(s.clients.V3, script)
+}
+
+func (s *show) python(venv, script string, args ...string) error {
+	// Warnings about versions of pickles are noise here.
+	cmd := s.d.Command(s.ctx, venv, append([]string{"python", "-W", "ignore", filepath.Join(s.root, script)}, args...)...)
+	if err := daemon.Lines(cmd, func(line string) { fmt.Println("  | " + line) }); err != nil {
+		return fmt.Errorf("%s: %w", script, err)
+	}
+	return nil
+}
+
+func (s *show) bill() error {
+	for _, v := range []struct{ verb, what string }{
+		{"ps", "What ran: clary ps"},
+		{"cost", "What it cost, per started minute and as AWS would have charged it: clary cost"},
+	} {
+		say("%s", v.what)
+		if err := daemon.Lines(s.d.Clary(s.ctx, v.verb), func(line string) { fmt.Println("  | " + line) }); err != nil {
+			return fmt.Errorf("clary %s: %w", v.verb, err)
+		}
+	}
+	return nil
+}
+
+func (s *show) close(took time.Duration) {
+	say("Done in %.0f s. Two unchanged SageMaker scripts trained, the server died once, nothing was lost", took.Seconds())
+	note("the scripts     examples/")
+	note("the model       %s", filepath.Join(s.dir, "model.tar.gz"))
+	note("server's log    %s", s.d.Log)
+	note("look again      bin/clary serve --data %s", s.d.Data)
+	note("throw away      rm -rf %s", s.dir)
+}
