@@ -19,7 +19,7 @@ import (
 	"clary/internal/front"
 	// "clary/internal/service/cloudwatch"
 	"clary/internal/service/iam"
-	// "clary/internal/service/logs"
+	"clary/internal/service/logs"
 	"clary/internal/service/s3"
 	"clary/internal/service/sts"
 )
@@ -32,7 +32,7 @@ func (r *rooms) services() []op.Service {
 		s3.New(r.blobs, r.ids),
 		sts.New(r.ids),
 		iam.New(r.ids),
-		// logs.New(logs.Config{Store: r.logs, OnRead: r.logRead}),
+		logs.New(logs.Config{Store: r.logs, OnRead: r.logRead}),
 		// cloudwatch.New(r.metrics),
 	}
 }

@@ -16,6 +16,8 @@ func alwaysEmit() map[string][]string {
 	return map[string][]string{
 		"sagemaker.OutputDataConfig":       {"KmsKeyId"},
 		"sagemaker.AlgorithmSpecification": {"MetricDefinitions"},
+		"logs.OutputLogEvent":              {"timestamp", "message", "ingestionTime"},
+		"logs.FilteredLogEvent":            {"timestamp", "message", "ingestionTime"},
 	}
 }
 

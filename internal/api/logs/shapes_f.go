@@ -40,7 +40,7 @@ type FilterLogEventsResponse struct {
 type FilteredLogEvent struct {
 	LogStreamName string `json:"logStreamName,omitzero"`
 	Timestamp     *int64 `json:"timestamp,omitzero"`
-	Message       string `json:"message,omitzero"`
+	Message       string `json:"message"`
 	IngestionTime *int64 `json:"ingestionTime,omitzero"`
 	EventId       string `json:"eventId,omitzero"`
 }

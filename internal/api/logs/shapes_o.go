@@ -71,6 +71,6 @@ type OpenSearchWorkspace struct {
 
 type OutputLogEvent struct {
 	Timestamp     *int64 `json:"timestamp,omitzero"`
-	Message       string `json:"message,omitzero"`
+	Message       string `json:"message"`
 	IngestionTime *int64 `json:"ingestionTime,omitzero"`
 }
