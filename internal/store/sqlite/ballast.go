@@ -3,10 +3,7 @@ package sqlite
 import (
 	"os"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+	"time")
 
 const (
 	defaultBallast = 64 << 20
@@ -49,9 +46,20 @@ func (b *ballast) restore() {
 		return
 	}
 	defer f.Close()
-	if syscall.Fstatfs(int(f.Fd()), &st) == nil && int64(st.Bavail)*int64(st.Bsize) > ballastRoom*b.size && unix.Fallocate(int(f.Fd()), 0, 0, b.size) == nil {
+	if syscall.Fstatfs(int(f.Fd()), &st) == nil && int64(st.Bavail)*int64(st.Bsize) > ballastRoom*b.size &&
+		reserve(f, b.size) == nil {
 		b.held = true
 		return
 	}
 	_ = os.Remove(b.path)
+}
+
+// zeros writes the space, where it cannot be had otherwise.
+func zeros(f *os.File, size int64) error {
+	for b := make([]byte, 1<<20); size > 0; size -= int64(len(b)) {
+		if _, err := f.Write(b[:min(size, int64(len(b)))]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

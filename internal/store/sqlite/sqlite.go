@@ -33,6 +33,7 @@ type Store struct {
 	closing chan struct{}
 	written chan struct{} // closed when the writer has ended
 	once    sync.Once
+	dir     string
 	inserts int // records added since the indexer was told; the writer's
 
 	unindexed chan struct{} // enough names wait for the index
@@ -69,6 +70,7 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	s := &Store{
+		dir:       filepath.Dir(abs),
 		jobs:      make(chan *job),
 		closing:   make(chan struct{}),
 		written:   make(chan struct{}),

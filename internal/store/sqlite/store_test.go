@@ -15,6 +15,7 @@ func openIn(dir string) (store.Store, error) {
 
 func TestMain(m *testing.M) {
 	storetest.Child(openIn)
+	onFullDisk()
 	os.Exit(m.Run())
 }
 

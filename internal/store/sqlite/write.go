@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"syscall"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -18,6 +19,8 @@ import (
 const (
 	maxBatch = 512 // callers that share a commit
 	retries  = 16  // of a function that met ErrConflict
+
+	fullBelow = 1 << 18 // free bytes with which a failed write is one of a full disk
 )
 
 // errAbandoned is the verdict of a function that panicked or left its goroutine.
@@ -92,8 +95,11 @@ func (s *Store) write(w *conn) {
 func (s *Store) batch(w *conn, j *job) {
 	batch := []*job{j}
 	err := s.attempt(w, &batch, true)
-	if errors.Is(err, sqlite3.FULL) && s.ballast.release() {
+	if s.full(err) && s.ballast.release() {
 		err = s.attempt(w, &batch, false)
+	}
+	if s.full(err) {
+		err = errors.Join(store.ErrFull, err)
 	}
 	if err == nil {
 		for _, j := range batch {
@@ -103,7 +109,7 @@ func (s *Store) batch(w *conn, j *job) {
 	}
 	for _, j := range batch {
 		if err != nil {
-			j.done <- wrapFull(err)
+			j.done <- err
 		} else {
 			j.done <- j.err
 		}
@@ -111,11 +117,14 @@ func (s *Store) batch(w *conn, j *job) {
 	s.ballast.restore()
 }
 
-func wrapFull(err error) error {
-	if errors.Is(err, sqlite3.FULL) {
-		return errors.Join(store.ErrFull, err)
+// full tells whether err comes of a full disk. The driver does not always say
+// so: then the disk is asked.
+func (s *Store) full(err error) bool {
+	if !errors.Is(err, sqlite3.IOERR) {
+		return errors.Is(err, sqlite3.FULL)
 	}
-	return err
+	var st syscall.Statfs_t
+	return syscall.Statfs(s.dir, &st) == nil && st.Bavail*uint64(st.Bsize) < fullBelow
 }
 
 // attempt runs the batch in one transaction. Its error is of the transaction
