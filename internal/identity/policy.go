@@ -138,7 +138,7 @@ func ParsePolicy(doc string, trust bool) (*Policy, error) {
 	}
 	var raw struct {
 		Version   string
-		Id        string
+		ID        string `json:"Id"`
 		Statement jsontext.Value
 	}
 	if err := json.Unmarshal([]byte(doc), &raw, json.RejectUnknownMembers(true)); err != nil {

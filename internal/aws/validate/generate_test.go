@@ -15,6 +15,7 @@ type maker struct {
 	rnd   *rand.Rand
 	depth int
 	full  bool // optional members too
+	texts map[*facts.Shape]string
 }
 
 // samples are texts that the models' patterns were written for; the maker
@@ -50,6 +51,16 @@ func samples() []string {
 }
 
 func (g *maker) text(t testing.TB, s *facts.Shape) string {
+	t.Helper()
+	v, ok := g.texts[s]
+	if !ok {
+		v = g.find(t, s)
+		g.texts[s] = v
+	}
+	return v
+}
+
+func (g *maker) find(t testing.TB, s *facts.Shape) string {
 	t.Helper()
 	if len(s.Enum) > 0 {
 		return s.Enum[g.rnd.IntN(len(s.Enum))]
