@@ -30,8 +30,8 @@ sdk: ## real AWS clients against a real server
 lint: ## golangci-lint with lint/golangci.yml
 	@$(GO) run ./tool/check lint
 
-gen: ## API structs and facts anew from an installed botocore
-	@$(GO) run ./tool/modelgen
+gen: ## API structs and facts anew from the pinned botocore
+	@$(GO) run ./tool/setup gen
 
 setup: ## the Python environments that sdk and demo use
 	@$(GO) run ./tool/setup

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -40,12 +41,7 @@ type part struct {
 
 type runner struct {
 	root    string
-	clients chan result // the Python environments, made while other steps run
-}
-
-type result struct {
-	clients pyenv.Clients
-	err     error
+	clients func() (pyenv.Clients, error) // the Python environments, made while other steps run
 }
 
 func run(ctx context.Context, args []string) error {
@@ -56,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 	clients := false
 	switch args[0] {
 	case "test":
-		parts, clients = []part{build, format, vet, static, unit, sdk}, true
+		parts, clients = []part{build, format, vet, static, unit, generated, sdk}, true
 	case "check":
 		parts = []part{build, format, vet, unit}
 	case "lint":
@@ -73,7 +69,9 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	r := &runner{root: root, clients: make(chan result, 1)}
+	r := &runner{root: root, clients: sync.OnceValues(func() (pyenv.Clients, error) {
+		return pyenv.EnsureClients(ctx, func(f string, a ...any) { fmt.Printf("     ("+f+")\n", a...) })
+	})}
 
 	fmt.Printf("Plan of make %s:\n", args[0])
 	if clients {
@@ -83,10 +81,7 @@ func run(ctx context.Context, args []string) error {
 		fmt.Printf("  %d  %s\n", i+1, p.title)
 	}
 	if clients {
-		go func() {
-			c, err := pyenv.EnsureClients(ctx, func(f string, a ...any) { fmt.Printf("     ("+f+")\n", a...) })
-			r.clients <- result{c, err}
-		}()
+		go func() { _, _ = r.clients() }() // whoever needs them gets the error
 	}
 	start := time.Now()
 	for i, p := range parts {
@@ -135,16 +130,23 @@ var (
 		}
 		return r.run(ctx, nil, append([]string{"go", "test", "-race", "-timeout", "15m"}, pkgs...)...)
 	}}
-	sdk = part{"end to end: SageMaker SDK v2 and v3, boto3 and AWS CLI against a real server", func(ctx context.Context, r *runner) error {
-		got := <-r.clients
-		if got.err != nil {
-			return got.err
+	generated = part{"generated code against the pinned botocore", func(ctx context.Context, r *runner) error {
+		c, err := r.clients()
+		if err != nil {
+			return err
 		}
-		return r.run(ctx, got.clients.Env(), "go", "test", "-count=1", "-v", "-timeout", "20m", "./test/sdk")
+		return r.compareGenerated(ctx, c)
+	}}
+	sdk = part{"end to end: SageMaker SDK v2 and v3, boto3 and AWS CLI against a real server", func(ctx context.Context, r *runner) error {
+		c, err := r.clients()
+		if err != nil {
+			return err
+		}
+		return r.run(ctx, c.Env(), "go", "test", "-count=1", "-v", "-timeout", "20m", "./test/sdk")
 	}}
 )
 
-// unitPackages are all packages with tests except the one that wants clients.
+// unitPackages are all packages with tests except the one that drives clients.
 func (r *runner) unitPackages(ctx context.Context) ([]string, error) {
 	var out strings.Builder
 	err := step.Run(ctx, step.Cmd{Dir: r.root, Out: &out, Args: []string{

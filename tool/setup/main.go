@@ -3,6 +3,7 @@
 //
 //	go run ./tool/setup          the Python environments with AWS clients
 //	go run ./tool/setup build    bin/clary with clary-task embedded
+//	go run ./tool/setup gen      API structs and facts from the pinned botocore
 //	go run ./tool/setup lock     new lock files from the requirements-*.in
 package main
 
@@ -53,6 +54,16 @@ func run(ctx context.Context, args []string) error {
 		}
 		fmt.Println(filepath.Join("bin", "clary"))
 		return nil
+	case "gen":
+		c, err := pyenv.EnsureClients(ctx, say)
+		if err != nil {
+			return err
+		}
+		data, err := c.Botocore()
+		if err != nil {
+			return err
+		}
+		return step.Run(ctx, step.Cmd{Dir: root, Out: os.Stdout, Args: []string{"go", "run", "./tool/modelgen", "-botocore", data}})
 	case "lock":
 		return lock(ctx, root)
 	}

@@ -45,6 +45,15 @@ func EnsureClients(ctx context.Context, say func(format string, args ...any)) (C
 	return out, nil
 }
 
+// Botocore is the folder with the service models of the pinned botocore.
+func (c Clients) Botocore() (string, error) {
+	found, err := filepath.Glob(filepath.Join(c.V2, "lib", "python3.*", "site-packages", "botocore", "data"))
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("no botocore in %s: run `make setup`", c.V2)
+	}
+	return found[0], nil
+}
+
 // Env is how tests learn where the clients are.
 func (c Clients) Env() []string {
 	return []string{"CLARY_VENV_V2=" + c.V2, "CLARY_VENV_V3=" + c.V3}

@@ -133,10 +133,10 @@ func (c Cache) python(ctx context.Context) (Python, error) {
 	}
 	want := "python3 python3-venv"
 	if _, lookErr := exec.LookPath("apt-get"); lookErr != nil {
-		return Python{}, errors.New("Python 3.11 or newer with its venv module is needed: install it and run this again")
+		return Python{}, errors.New("python 3.11 or newer with its venv module is needed: install it and run this again")
 	}
 	if os.Geteuid() != 0 {
-		return Python{}, fmt.Errorf("Python 3.11 or newer with its venv module is needed. Run this, then try again:\n\n    sudo apt-get update && sudo apt-get install -y %s\n", want)
+		return Python{}, fmt.Errorf("python 3.11 or newer with its venv module is needed; run this, then try again:\n\n    sudo apt-get update && sudo apt-get install -y %s", want)
 	}
 	c.Say("installing %s with apt-get", want)
 	env := []string{"DEBIAN_FRONTEND=noninteractive"}
