@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"clary/internal/server"
+)
+
+// finding is one thing that doctor looked at. Level is ok, note or bad: a note
+// costs something, a bad thing keeps jobs from running.
+type finding struct {
+	Level, What, Detail string
+}
+
+func (a *app) doctor() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Say what this machine can do for Clary and what is missing", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list := a.examine(cmd.Context())
+			bad := false
+			for _, f := range list {
+				bad = bad || f.Level == "bad"
+			}
+			if a.json {
+				if err := a.printJSON(list); err != nil {
+					return err
+				}
+			} else {
+				for _, f := range list {
+					fmt.Fprintf(a.Out, "%-5s %-8s %s\n", f.Level, f.What, printable(f.Detail))
+				}
+			}
+			if bad {
+				return Exit(1)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) examine(ctx context.Context) []finding {
+	list := []finding{{"ok", "version", buildVersion()}}
+	list = append(list, a.examineData()...)
+	list = append(list, a.examineServer(ctx)...)
+	list = append(list, a.examinePython(ctx)...)
+	return append(list, examineSandbox(ctx)...)
+}
+
+// the free space below which the server refuses new work
+const (
+	minFree = 2 << 30
+	minPart = 20 // a 20th of the disk
+)
+
+func (a *app) examineData() []finding {
+	dir := a.data
+	for {
+		if _, err := os.Stat(dir); err == nil || filepath.Dir(dir) == dir {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return []finding{{"bad", "data", fmt.Sprintf("%s cannot be written: %v; choose another folder with --data", a.data, err)}}
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return []finding{{"bad", "data", fmt.Sprintf("%s: %v", dir, err)}}
+	}
+	free, all := int64(st.Bavail)*int64(st.Bsize), int64(st.Blocks)*int64(st.Bsize)
+	need := max(minFree, all/minPart)
+	text := fmt.Sprintf("%s, %.1f GiB free", a.data, float64(free)/(1<<30))
+	if free < need {
+		return []finding{{"bad", "data", fmt.Sprintf("%s; below %.1f GiB new jobs and uploads are refused", text, float64(need)/(1<<30))}}
+	}
+	return []finding{{"ok", "data", text}}
+}
+
+func (a *app) examineServer(ctx context.Context) []finding {
+	t, err := a.target()
+	if err != nil {
+		return []finding{{"note", "server", err.Error()}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := a.reachable(ctx, t); err != nil {
+		return []finding{{"note", "server", err.Error()}}
+	}
+	return []finding{{"ok", "server", fmt.Sprintf("answers on http://%s, account %s, region %s", t.Addr, t.Account, t.Region)}}
+}
+
+func (a *app) examinePython(ctx context.Context) []finding {
+	path, err := findProgram("python3", a.Env)
+	if err != nil {
+		return []finding{{"bad", "python", "no python3 in PATH: catalog runtimes and the SageMaker SDK need Python 3.9 or newer with venv"}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "-c", "import sys, venv; print('%d.%d.%d' % sys.version_info[:3])")
+	cmd.Env = a.Env
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		detail := err.Error()
+		if errors.As(err, &exit) {
+			detail = lastLine(string(exit.Stderr))
+		}
+		return []finding{{"bad", "python", path + ": " + detail}}
+	}
+	return []finding{{"ok", "python", path + ", " + strings.TrimSpace(string(out))}}
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+func examineSandbox(ctx context.Context) []finding {
+	name, c, err := server.Probe(ctx)
+	if err != nil {
+		return []finding{{"bad", "sandbox", err.Error()}}
+	}
+	yes := func(b bool, t, f string) string {
+		if b {
+			return t
+		}
+		return f
+	}
+	list := []finding{{"ok", "sandbox", fmt.Sprintf("%s: %d vCPU, %.1f GiB, %d GPUs; %s; %s", name, c.VCPU, float64(c.MemoryBytes)/(1<<30), c.GPUs,
+		yes(c.Root, "tasks get users of their own", "tasks run as your user's shadow"), yes(c.Limits, "the kernel enforces limits", "limits are watched, not enforced by the kernel"))}}
+	for _, n := range c.Notes {
+		list = append(list, finding{"note", "sandbox", n})
+	}
+	return list
+}

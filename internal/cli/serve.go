@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"clary/internal/server"
+)
+
+func (a *app) serve() *cobra.Command {
+	var (
+		cfg   server.Config
+		level string
+		allow []string
+	)
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
+		Long: "Run the server until it is interrupted. Jobs go on without it and are found again at the next start.\n" +
+			"There is nothing to configure: the first start makes the root key and the certificate authority in the data folder.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.LogLevel.UnmarshalText([]byte(level)); err != nil {
+				return fmt.Errorf("--log-level %s: want debug, info, warn or error", level)
+			}
+			for _, s := range allow {
+				p, err := netip.ParsePrefix(s)
+				if err != nil {
+					return fmt.Errorf("--task-egress-allow %s: want a range like 10.1.0.0/16", s)
+				}
+				cfg.TaskEgressAllow = append(cfg.TaskEgressAllow, p)
+			}
+			cfg.Data = a.data
+			return a.serveUntil(cmd.Context(), cfg)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:2527", "loopback address to listen on")
+	f.StringVar(&cfg.Account, "account", "123456789012", "the account's number, 12 digits")
+	f.StringVar(&cfg.Region, "region", "us-east-1", "the region that `clary env` points clients to; every region is served")
+	f.BoolVar(&cfg.StrictRoles, "strict-roles", false, "refuse roles that were not created; without it an unknown role of the account acts with full access")
+	f.DurationVar(&cfg.HoldDescribe, "hold-describe", 0, "hold each look of the SageMaker SDK at an unfinished job up to so long: fit() returns sooner, log lines come later (50s is the most useful)")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	f.BoolVar(&cfg.TaskEgress, "task-egress", true, "let jobs that are not isolated reach the internet through a filtered proxy")
+	f.StringSliceVar(&allow, "task-egress-allow", nil, "private ranges that jobs may reach too, like 10.1.0.0/16")
+	f.Float64Var(&cfg.InstanceScale, "instance-scale", 1, "divide the sizes of instance types by this")
+	return cmd
+}
+
+// Running is what a running server tells its clients, in run/server.json.
+type running struct {
+	Addr, Region, Account string
+	PID                   int
+}
+
+func runningFile(data string) string { return filepath.Join(data, "run", "server.json") }
+
+func (a *app) serveUntil(ctx context.Context, cfg server.Config) error {
+	if !accountID(cfg.Account) {
+		return fmt.Errorf("--account %s: want 12 digits", cfg.Account)
+	}
+	if cfg.InstanceScale <= 0 {
+		return fmt.Errorf("--instance-scale %v: want more than 0", cfg.InstanceScale)
+	}
+	start := time.Now()
+	var told error
+	err := server.Run(ctx, cfg, func(addr string) {
+		told = a.tell(running{Addr: addr, Region: cfg.Region, Account: cfg.Account, PID: os.Getpid()})
+		if told != nil {
+			fmt.Fprintln(a.Err, "clary:", told)
+		}
+		fmt.Fprintf(a.Err, "Clary answers on http://%s (data in %s, ready after %s).\n", addr, cfg.Data, time.Since(start).Round(time.Millisecond))
+		fmt.Fprintf(a.Err, "Run a script:  clary run -- python train.py\nSet a shell:   eval \"$(clary env)\"\n")
+	})
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return err
+}
+
+// tell writes the file by which the other verbs find this server.
+func (a *app) tell(r running) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return writeAtomic(runningFile(a.data), b, 0o600)
+}
+
+func accountID(s string) bool {
+	if len(s) != 12 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// writeAtomic replaces a file as a whole.
+func writeAtomic(path string, data []byte, mode os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	_, werr := f.Write(data)
+	if err := errors.Join(werr, f.Chmod(mode), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), path)
+}
+
