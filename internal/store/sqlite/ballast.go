@@ -3,7 +3,8 @@ package sqlite
 import (
 	"os"
 	"syscall"
-	"time")
+	"time"
+)
 
 const (
 	defaultBallast = 64 << 20
