@@ -34,7 +34,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--components", type=int, default=300)
-    parser.add_argument("--C", type=float, default=1.0)
+    parser.add_argument("-C", "--C", type=float, default=1.0)
     parser.add_argument("--train", default=os.environ.get("SM_CHANNEL_TRAIN"))
     parser.add_argument("--model-dir", default=os.environ.get("SM_MODEL_DIR"))
     args = parser.parse_args()

@@ -204,6 +204,7 @@ func (r *rooms) serve(ctx context.Context, ln net.Listener, ready func(addr stri
 	wg.Go(func() { failed <- r.front.ServeTask(r.tasks) })
 	wg.Go(func() { r.loop.Run(ctx) })
 	wg.Go(func() { r.hints(ctx) })
+	go r.catalog.Prepare(ctx)
 	if err := r.jobs.WakeAll(ctx); err != nil {
 		cancel()
 		return errors.Join(err, r.shutdown())

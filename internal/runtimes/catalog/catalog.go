@@ -86,6 +86,10 @@ func (c *Catalog) changed(id string) {
 	}
 }
 
+// Prepare looks for the machine's interpreters, which takes seconds, before the
+// first job waits for them.
+func (c *Catalog) Prepare(ctx context.Context) { c.interpreters(ctx) }
+
 // interpreters are looked for once in a server's life.
 func (c *Catalog) interpreters(ctx context.Context) []Python {
 	c.once.Do(func() { c.pythons = c.cfg.Pythons(context.WithoutCancel(ctx)) })
