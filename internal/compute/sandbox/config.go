@@ -20,6 +20,7 @@ type Config struct {
 	HTTPProxy, HTTPSProxy, NoProxy string
 
 	UploadLimit time.Duration // for stage after the program's end; 0: 25 hours, as stage waits a day for a server that is away
+	MaxOutput   int64         // bytes of output kept of one task; 0: 4 GiB
 	MaxTasks    int           // that run at once; 0: no limit but memory
 	MinFree     int64         // memory that must be free to start one more; 0: 128 MiB
 }
@@ -30,6 +31,9 @@ func (c Config) checked() (Config, error) {
 	}
 	if c.UploadLimit == 0 {
 		c.UploadLimit = 25 * time.Hour
+	}
+	if c.MaxOutput == 0 {
+		c.MaxOutput = 4 << 30
 	}
 	if c.MinFree == 0 {
 		c.MinFree = 128 << 20

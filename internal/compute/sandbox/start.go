@@ -86,7 +86,7 @@ func (d *Driver) spec(t compute.Task) (*task.Spec, error) {
 	}
 	s := &task.Spec{
 		Task: t, Created: time.Now(), CredentialsPath: secret,
-		APISocket: d.cfg.APISocket, CABundle: d.cfg.CABundle, UploadLimit: d.cfg.UploadLimit,
+		APISocket: d.cfg.APISocket, CABundle: d.cfg.CABundle, UploadLimit: d.cfg.UploadLimit, MaxOutput: d.cfg.MaxOutput,
 		Egress: task.Egress{Allow: d.cfg.EgressAllow, HTTPProxy: d.cfg.HTTPProxy, HTTPSProxy: d.cfg.HTTPSProxy, NoProxy: d.cfg.NoProxy},
 		Limits: task.Limits{
 			VCPU: min(t.Resources.VCPU, machine.VCPU), MemoryBytes: min(t.Resources.MemoryBytes, machine.MemoryBytes),

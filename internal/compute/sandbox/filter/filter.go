@@ -5,6 +5,7 @@ package filter
 
 import (
 	"encoding/binary"
+	"math"
 	"runtime"
 	"slices"
 
@@ -26,6 +27,9 @@ var denied = []string{ //nolint:gochecknoglobals // a constant table
 	"sethostname", "setns", "settimeofday", "stime", "swapoff", "swapon", "syslog", "umount", "umount2", "unshare", "uselib", "userfaultfd",
 	"ustat", "vhangup", "vmsplice",
 }
+
+// pretend stands for "no error", which the library takes for "unset".
+const pretend = 4000
 
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
@@ -49,6 +53,22 @@ func Assemble() ([]byte, error) {
 	for _, family := range []uint64{unix.AF_ALG, unix.AF_VSOCK, unix.AF_PACKET, unix.AF_KEY, unix.AF_TIPC, unix.AF_RDS, unix.AF_BLUETOOTH, unix.AF_CAN, unix.AF_XDP, unix.AF_NFC, unix.AF_QIPCRTR, unix.AF_SMC} {
 		conditional = append(conditional, seccomp.NameWithConditions{Name: "socket", Conditions: equal(0, family)})
 	}
+	owners := []seccomp.NameWithConditions{}
+	for _, c := range []struct {
+		name string
+		uid  uint32
+	}{{"chown", 1}, {"fchown", 1}, {"lchown", 1}, {"fchownat", 2}} {
+		if len(known(c.name)) == 0 {
+			continue
+		}
+		for _, arg := range []uint32{c.uid, c.uid + 1} {
+			var foreign seccomp.ArgumentConditions
+			for _, own := range []uint64{0, math.MaxUint32, math.MaxUint64} { // 0, and -1 in both widths: leave as it is
+				foreign = append(foreign, seccomp.Condition{Argument: arg, Operation: seccomp.NotEqual, Value: own})
+			}
+			owners = append(owners, seccomp.NameWithConditions{Name: c.name, Conditions: foreign})
+		}
+	}
 	policy := seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
 		Syscalls: []seccomp.SyscallGroup{
@@ -56,13 +76,22 @@ func Assemble() ([]byte, error) {
 			// fall back to clone.
 			{Names: known("clone3"), Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)},
 			{Names: known(slices.Clone(denied)...), Action: seccomp.ActionErrno},
-			// Last, since the conditions overwrite the call's number.
+			// After these, since the conditions overwrite the call's number.
 			{NamesWithCondtions: conditional, Action: seccomp.ActionErrno},
+			// A task has one id or two, archives name others: whoever unpacks
+			// one as 0 would fail for that, so giving files away succeeds and
+			// does nothing.
+			{NamesWithCondtions: owners, Action: seccomp.ActionErrno | pretend},
 		},
 	}
 	insts, err := policy.Assemble()
 	if err != nil {
 		return nil, err
+	}
+	for i, inst := range insts {
+		if r, ok := inst.(bpf.RetConstant); ok && r.Val == uint32(seccomp.ActionErrno|pretend) {
+			insts[i] = bpf.RetConstant{Val: uint32(seccomp.ActionErrno)}
+		}
 	}
 	// The library lets calls of a foreign architecture (32-bit code) through
 	// to the default; here that would pass by every rule.

@@ -26,12 +26,10 @@ const (
 // then ends all that is left inside.
 // groups is how many control groups wait to be entered.
 func Init(binary string, groups int) int {
-	// What init becomes must not be readable by whoever shares its user id.
-	for fd := range groupFD + groups {
-		if fd != 1 && fd != 2 {
-			syscall.CloseOnExec(fd)
-		}
+	if task.Seal() != nil {
+		return 1
 	}
+	syscall.CloseOnExec(specFD)
 	ctl, err := NewPackets(os.NewFile(controlFD, "supervisor"))
 	if err != nil {
 		return 1

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"clary/internal/compute/sandbox/task"
 	"clary/internal/stage/plan"
 )
 
@@ -26,7 +27,9 @@ type StageSide struct {
 
 // OpenStage takes every privilege from this process and reads what it shall do.
 func OpenStage() (*StageSide, error) {
-	syscall.CloseOnExec(stageFD)
+	if err := task.Seal(); err != nil {
+		return nil, err
+	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("not dumpable: %w", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"clary/internal/compute/sandbox/task"
 )
 
 // Program is the user's program.
@@ -42,11 +44,13 @@ const wardenFD = 3
 // the program's, takes all privileges away, runs it, and passes signals on.
 // When the program ends, so do warden and everything that the program left.
 func Warden() int {
-	syscall.CloseOnExec(wardenFD)
 	conn := os.NewFile(wardenFD, "init")
 	tell := func(e Exit) int {
 		_ = json.NewEncoder(conn).Encode(wardenWord{Exit: &e})
 		return 0
+	}
+	if err := task.Seal(); err != nil {
+		return tell(Exit{Code: -1, Error: err.Error()})
 	}
 	// Before this process becomes opaque, its own files are still its own.
 	oom, err := os.OpenFile("/proc/self/oom_score_adj", os.O_RDWR, 0)

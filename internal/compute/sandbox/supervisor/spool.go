@@ -3,6 +3,7 @@ package supervisor
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -25,14 +26,16 @@ type spooler struct {
 	size    atomic.Int64
 	dirty   atomic.Bool // something is not on disk yet
 	giveUp  chan struct{}
+	max     int64 // of bytes; what comes after is dropped
+	full    bool
 }
 
-func newSpooler(path string, grew func()) (*spooler, error) {
+func newSpooler(path string, most int64, grew func()) (*spooler, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return &spooler{f: f, grew: grew, giveUp: make(chan struct{})}, nil
+	return &spooler{f: f, grew: grew, max: most, giveUp: make(chan struct{})}, nil
 }
 
 // run copies r until its end.
@@ -74,6 +77,14 @@ func (s *spooler) add(b []byte, now time.Time) {
 
 // line ends the partial line with more.
 func (s *spooler) line(more []byte, now time.Time) {
+	if s.full {
+		s.partial = s.partial[:0]
+		return
+	}
+	if s.size.Load()+int64(len(s.out)+len(s.partial)+len(more)) > s.max {
+		s.full = true
+		more, s.partial = fmt.Appendf(nil, "clary: more than %d bytes of output; what follows is dropped", s.max), s.partial[:0]
+	}
 	s.out = strconv.AppendInt(s.out, now.UnixMilli(), 10)
 	s.out = append(s.out, ' ')
 	s.out = append(s.out, s.partial...)
@@ -84,6 +95,9 @@ func (s *spooler) line(more []byte, now time.Time) {
 
 // flush appends what is ready. While the disk is full the program waits.
 func (s *spooler) flush() {
+	if len(s.out) == 0 {
+		return
+	}
 	for len(s.out) > 0 {
 		n, err := s.f.Write(s.out)
 		if n > 0 {

@@ -34,6 +34,9 @@ const heartbeat = 15 * time.Second
 //
 // Descriptor 0 is closed when the control socket is there, for whoever waits.
 func Run(dir string) error {
+	if err := task.Seal(); err != nil {
+		return err
+	}
 	if err := os.Chdir(dir); err != nil {
 		return err
 	}
@@ -114,7 +117,7 @@ func (s *supervisor) run() error {
 		s.end.result = &plan.Result{ExitCode: -1}
 		return s.finish()
 	}
-	if s.spool, err = newSpooler(task.SpoolFile, func() { s.hub.tell(false, true) }); err != nil {
+	if s.spool, err = newSpooler(task.SpoolFile, s.spec.MaxOutput, func() { s.hub.tell(false, true) }); err != nil {
 		return s.fail(err)
 	}
 	control, err := s.launch()

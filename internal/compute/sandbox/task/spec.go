@@ -23,6 +23,7 @@ type Spec struct {
 	CABundle        string // a file shown to the task; "" for none
 	Egress          Egress
 	UploadLimit     time.Duration // for stage after the program is over
+	MaxOutput       int64         // bytes of the spool
 	Limits          Limits
 	Filter          []byte // of system calls, as the kernel takes it
 }
