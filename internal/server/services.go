@@ -17,7 +17,7 @@ import (
 	"clary/internal/compute/sandbox/relay"
 	"clary/internal/feature/tagging"
 	"clary/internal/front"
-	// "clary/internal/service/cloudwatch"
+	"clary/internal/service/cloudwatch"
 	"clary/internal/service/iam"
 	"clary/internal/service/logs"
 	"clary/internal/service/s3"
@@ -33,7 +33,7 @@ func (r *rooms) services() []op.Service {
 		sts.New(r.ids),
 		iam.New(r.ids),
 		logs.New(logs.Config{Store: r.logs, OnRead: r.logRead}),
-		// cloudwatch.New(r.metrics),
+		cloudwatch.New(r.metrics),
 	}
 }
 
