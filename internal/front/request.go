@@ -56,7 +56,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMisdirectedRequest, "This server does not answer to that name.")
 		return
 	}
-	q := &request{f: h.f, w: &answer{ResponseWriter: w}, r: r, conn: c, place: p, start: h.f.cfg.Now()}
+	// A copy: net/http goes on by its own request's length and body, and takes
+	// the rest of a refused body off the connection before it answers.
+	q := &request{f: h.f, w: &answer{ResponseWriter: w}, r: r.WithContext(r.Context()), conn: c, place: p, start: h.f.cfg.Now()}
 	q.serve()
 }
 
@@ -536,12 +538,6 @@ func (q *request) pathStyle() {
 func (q *request) fail(e *apierr.Error) {
 	if q.w.status != 0 {
 		panic(http.ErrAbortHandler)
-	}
-	if q.r.ContentLength != 0 {
-		// the rest of an unread body is no next request
-		if _, ok := q.r.Body.(*Stream); ok {
-			q.w.Header().Set("Connection", "close")
-		}
 	}
 	cd := q.codec()
 	if cd == nil {

@@ -69,12 +69,6 @@ func (s *Service) choose(ctx context.Context, in *s3.GetObjectRequest, o blob.Ob
 
 func (s *Service) choosePart(ctx context.Context, in *s3.GetObjectRequest, o blob.Object) (wanted, error) {
 	n := *in.PartNumber
-	if in.Range != "" {
-		return wanted{}, invalidRequest("Cannot specify both Range header and partNumber query parameter")
-	}
-	if n < 1 || n > blob.MaxParts {
-		return wanted{}, invalidArgument("partNumber", strconv.FormatInt(n, 10), "Part number must be an integer between 1 and 10000, inclusive")
-	}
 	w := wanted{length: o.Size, part: true, parts: o.Parts, ranged: true}
 	missing := apierr.New(http.StatusRequestedRangeNotSatisfiable, "InvalidPartNumber", "The requested partnumber is not satisfiable")
 	missing.Fields = map[string]string{"PartNumberRequested": strconv.FormatInt(n, 10), "ActualPartCount": strconv.Itoa(max(o.Parts, 1))}
@@ -132,6 +126,14 @@ func (s *Service) readable(ctx context.Context, c op.Call, in *s3.GetObjectReque
 	}
 	if err := checkVersion(in.VersionId); err != nil {
 		return err
+	}
+	if in.PartNumber != nil {
+		if err := partNumber(*in.PartNumber); err != nil {
+			return err
+		}
+		if in.Range != "" {
+			return invalidRequest("Cannot specify both Range header and partNumber query parameter")
+		}
 	}
 	if in.SSECustomerAlgorithm+in.SSECustomerKey+in.SSECustomerKeyMD5 != "" {
 		return invalidRequest("The encryption parameters are not applicable to this object.")
