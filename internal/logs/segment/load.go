@@ -18,15 +18,30 @@ type loaded struct {
 	order list.List  // of *stream, loaded first at the back
 }
 
-// add takes a stream in, and lets go of others that are not being written to.
-// The caller holds st.mu; the others' locks are only tried.
+// add takes a stream in, for which one or two others may have to go. The caller
+// holds st.mu; the others' locks are only tried.
 func (l *loaded) add(st *stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.order.PushFront(st)
-	for tries := l.order.Len(); l.order.Len() > l.limit && tries > 0; tries-- {
+	l.trimLocked(st, fewTries)
+}
+
+// fewTries bounds what one load does for others while most are being written to.
+const fewTries = 8
+
+// trim lets go of what add could not.
+func (l *loaded) trim() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trimLocked(nil, l.order.Len())
+}
+
+// trimLocked lets go of streams that are not being written to, oldest first.
+func (l *loaded) trimLocked(keep *stream, tries int) {
+	for ; l.order.Len() > l.limit && tries > 0; tries-- {
 		old := l.order.Remove(l.order.Back()).(*stream)
-		if old == st || !old.mu.TryLock() {
+		if old == keep || !old.mu.TryLock() {
 			l.order.PushFront(old)
 			continue
 		}

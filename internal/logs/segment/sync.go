@@ -138,6 +138,7 @@ func (y *syncer) round(last bool) (more bool) {
 			y.s.cfg.Log.Warn("log stream is not written down", "stream", st.name, "err", err)
 		}
 	}
+	y.s.loaded.trim()
 	if y.s.cat.grown() {
 		if err := y.s.compact(); err != nil {
 			y.s.cfg.Log.Error("log catalogue is not compacted", "err", err)
