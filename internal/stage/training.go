@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"clary/internal/stage/plan"
+	"clary/internal/stage/tail"
 )
 
 // patience is how long an absent server is waited for: a job outlives any
@@ -124,7 +125,9 @@ func (t *training) first() bool {
 	return len(t.p.Hosts) == 0 || t.p.CurrentHost == slices.Min(t.p.Hosts)
 }
 
-// readFailure takes the program's own word on its failure.
+// readFailure takes the program's own word on its failure. Where that does
+// not name the exception which the program died of, as when a launcher only
+// says that a script failed, the traceback follows it.
 func (t *training) readFailure(res *plan.Result) {
 	if res.Failure == "" {
 		return
@@ -138,8 +141,14 @@ func (t *training) readFailure(res *plan.Result) {
 	if text == "" {
 		return
 	}
-	if r := []rune(text); len(r) > most {
-		text = string(r[:most])
+	room := most
+	cause := ""
+	if e := tail.Exception(res.Failure); e != "" && !strings.Contains(text, e) {
+		cause = "\n" + tail.Shorten(res.Failure, 600)
+		room = most - 60 - len([]rune(cause)) // what FailureReason puts around it must fit too
 	}
-	res.Failure = text
+	if r := []rune(text); len(r) > room {
+		text = string(r[:room])
+	}
+	res.Failure = text + cause
 }

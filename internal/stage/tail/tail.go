@@ -4,6 +4,7 @@ package tail
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -14,6 +15,12 @@ const (
 	// CauseSize leaves room for a prefix within FailureReason's 1024.
 	CauseSize = 900
 )
+
+// cut begins what was shortened.
+const cut = "...\n"
+
+// header begins every Python traceback.
+const header = "Traceback (most recent call last)"
 
 // Buffer keeps the end of what is written to it. The zero value is ready.
 type Buffer struct{ b []byte }
@@ -47,7 +54,7 @@ func Cause(output []byte) string {
 	lines := strings.Split(clean(output), "\n")
 	start := -1
 	for i, l := range lines {
-		if strings.HasPrefix(l, "Traceback (most recent call last)") {
+		if strings.HasPrefix(l, header) {
 			start = i
 		}
 	}
@@ -63,18 +70,43 @@ func Cause(output []byte) string {
 	return Shorten(strings.Join(last, "\n"), CauseSize)
 }
 
-// traceback cuts at the end of the exception: its frames are indented, its
-// message runs to the next line that starts a different thing. What follows a
-// message cannot be told from it, so at most ten of its lines are taken.
+// exception is the line that ends a traceback's frames.
+var exception = regexp.MustCompile(`^([A-Za-z_]\w*\.)*[A-Z]\w*(: .*)?$`)
+
+// traceback cuts a traceback's end out of the lines that begin with it. Some
+// launchers strip the indentation of what they pass on, so that it is no
+// guide. A message may have several lines; what follows it cannot be told
+// from it, so that few are taken.
 func traceback(lines []string) string {
 	end := len(lines)
 	for i, l := range lines[1:] {
-		if l != "" && l[0] != ' ' && l[0] != '\t' {
-			end = min(i+1+10, len(lines))
+		if exception.MatchString(l) {
+			end = i + 2
 			break
 		}
 	}
+	for n := 0; end < len(lines) && n < 10; n++ {
+		if strings.TrimSpace(lines[end]) == "" || strings.Contains(lines[end], header) {
+			break
+		}
+		end++
+	}
 	return strings.TrimSpace(strings.Join(lines[:end], "\n"))
+}
+
+// Exception is the line of a cause that names the exception, or "" if the
+// cause is no traceback, whole or shortened.
+func Exception(cause string) string {
+	if !strings.HasPrefix(cause, header) && !strings.HasPrefix(cause, cut) {
+		return ""
+	}
+	lines := strings.Split(cause, "\n")
+	for i := len(lines) - 1; i > 0; i-- {
+		if exception.MatchString(lines[i]) {
+			return lines[i]
+		}
+	}
+	return ""
 }
 
 // Shorten keeps the end of s, which holds the cause, in whole lines when it
@@ -90,7 +122,7 @@ func Shorten(s string, most int) string {
 	for s != "" && !utf8.RuneStart(s[0]) {
 		s = s[1:]
 	}
-	return "...\n" + s
+	return cut + s
 }
 
 // clean drops terminal codes and what carriage returns overwrote.

@@ -15,6 +15,9 @@ func TestCause(t *testing.T) {
 		{"colours", "\x1b[31mred\x1b[0m", "red"},
 		{"last of two tracebacks", "Traceback (most recent call last):\n  a\nA: 1\n\nDuring handling\n\nTraceback (most recent call last):\n  b\nB: 2", "Traceback (most recent call last):\n  b\nB: 2"},
 		{"message of several lines", "Traceback (most recent call last):\n  a\nE: one\n two\nthree", "Traceback (most recent call last):\n  a\nE: one\n two\nthree"},
+		{"stripped by a launcher", "Traceback (most recent call last):\nFile \"t.py\", line 8, in <module>\nx = f()\n^^^^\nKeyError: 'us'\nCommand failed. Traceback: Traceback (most recent call last):\n  File \"u.py\"\nsubprocess.CalledProcessError: no", "Traceback (most recent call last):\nFile \"t.py\", line 8, in <module>\nx = f()\n^^^^\nKeyError: 'us'"},
+		{"dotted", "Traceback (most recent call last):\n  a\nbotocore.exceptions.ClientError: denied\n\nlater", "Traceback (most recent call last):\n  a\nbotocore.exceptions.ClientError: denied"},
+		{"bare", "Traceback (most recent call last):\n  a\nKeyboardInterrupt", "Traceback (most recent call last):\n  a\nKeyboardInterrupt"},
 		{"not UTF-8", "\xff\xfe", "\uFFFD"},
 	} {
 		if got := Cause([]byte(tt.in)); got != tt.want {
@@ -40,6 +43,21 @@ func TestBuffer(t *testing.T) {
 		want := all[max(0, len(all)-Size):]
 		if !bytes.Equal(tail.Bytes(), want) {
 			t.Fatalf("after write %d the tail is wrong", i)
+		}
+	}
+}
+
+func TestException(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"Traceback (most recent call last):\n  a\nKeyError: 'x'": "KeyError: 'x'",
+		"...\n  a\nKeyError: 'x'":                                "KeyError: 'x'",
+		"before\nKeyError: 'x'":                                  "",
+		"just text":                                              "",
+		"":                                                       "",
+	} {
+		if got := Exception(in); got != want {
+			t.Errorf("Exception(%q) = %q", in, got)
 		}
 	}
 }
