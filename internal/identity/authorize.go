@@ -124,6 +124,7 @@ func (i *Identity) allow(ctx context.Context, p resource.Principal, action, reso
 		return nil
 	case ExplicitDeny:
 		return apierr.New(http.StatusForbidden, "AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s with an explicit deny in an identity-based policy", p.Arn, action, resourceArn)
+	default:
 	}
 	return apierr.New(http.StatusForbidden, "AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", p.Arn, action, resourceArn, action)
 }

@@ -21,7 +21,11 @@ func open(t *testing.T, dir string, strict bool) *Identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	i, err := Open(Config{Store: s, Dir: filepath.Join(dir, "keys"), Account: account, StrictRoles: strict})
 	if err != nil {
 		t.Fatal(err)

@@ -87,7 +87,7 @@ func writeSecret(dir, name string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // gone already when all went well
 	_, err = f.Write(b)
 	if err == nil {
 		err = f.Sync()
@@ -105,8 +105,7 @@ func writeSecret(dir, name string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // newID makes an AWS-like identifier: prefix and 16 characters of A-Z2-7.

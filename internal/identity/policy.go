@@ -12,6 +12,7 @@ import (
 // words.
 type Decision string
 
+// The decisions.
 const (
 	Allowed      Decision = "allowed"
 	ImplicitDeny Decision = "implicitDeny"
@@ -71,8 +72,9 @@ func (l *list) one(d *jsontext.Decoder) error {
 	case '"', '0', 't', 'f':
 		*l = append(*l, tok.String())
 		return nil
+	default:
+		return fmt.Errorf("a string is expected, not %s", tok)
 	}
-	return fmt.Errorf("a string is expected, not %s", tok)
 }
 
 // UnmarshalJSONFrom reads "*" or an object of lists.

@@ -97,7 +97,7 @@ func TestParsePolicyRefuses(t *testing.T) {
 
 func FuzzParsePolicy(f *testing.F) {
 	f.Add(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["a"]},"Action":"sts:AssumeRole"}]}`)
-	f.Fuzz(func(t *testing.T, doc string) {
+	f.Fuzz(func(_ *testing.T, doc string) {
 		for _, trust := range []bool{true, false} {
 			if p, err := ParsePolicy(doc, trust); err == nil {
 				evaluate([]*Policy{p}, ask{action: "a:b", resource: "c", typ: "AWS", who: "d"})

@@ -176,6 +176,7 @@ func (g *generator) typeOf(s *facts.Shape, m *facts.Member) (string, error) {
 		if s.Union {
 			return "*string", nil
 		}
+	default:
 	}
 	return g.plain(m.Shape)
 }

@@ -192,7 +192,7 @@ func FuzzPattern(f *testing.F) {
 	f.Add(`[a-z]{0,32768}`, "a")
 	f.Add(`(?!\s*$).+`, "a")
 	f.Add(`[\u0020-\uD7FF]*\p{L}`, "é")
-	f.Fuzz(func(t *testing.T, p, v string) {
+	f.Fuzz(func(_ *testing.T, p, v string) {
 		if len(p) > 200 || strings.Count(p, "{") > 3 {
 			return
 		}

@@ -121,12 +121,12 @@ func render(toks []token, backtracking bool) string {
 			continue
 		}
 		atom = len(out)
-		switch {
-		case t.kind == tokClass:
+		switch t.kind {
+		case tokClass:
 			out += t.classText(esc)
-		case t.kind == tokBegin:
+		case tokBegin:
 			out += `(?:\A)`
-		case t.kind == tokEnd:
+		case tokEnd:
 			out += `(?:\z)`
 		default:
 			if strings.HasPrefix(t.text, "(?") {

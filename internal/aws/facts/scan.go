@@ -306,10 +306,10 @@ func (sc *scanner) escape() (items []item, negate bool, err error) {
 		}
 		return nil, false, fmt.Errorf("category %s", name)
 	}
-	if c < utf8.RuneSelf && !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
-		return runes(rune(c)), false, nil
+	if c >= utf8.RuneSelf || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
+		return nil, false, fmt.Errorf("escape \\%c", c)
 	}
-	return nil, false, fmt.Errorf("escape \\%c", c)
+	return runes(rune(c)), false, nil
 }
 
 // unicode reads \uXXXX; a high surrogate takes the low one that follows.

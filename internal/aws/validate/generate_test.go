@@ -119,8 +119,9 @@ func (g *maker) value(t testing.TB, s *facts.Shape) Node {
 			n.Fields = append(n.Fields, Field{m.Name, g.value(t, m.Shape)})
 		}
 		return n
+	default:
+		return Node{Kind: Number, Text: fmt.Sprint(max(1, low(s)))}
 	}
-	return Node{Kind: Number, Text: fmt.Sprint(max(1, low(s)))}
 }
 
 func low(s *facts.Shape) int {

@@ -107,8 +107,9 @@ func parse(dec *jsontext.Decoder) (Node, error) {
 		}
 		_, err := dec.ReadToken()
 		return n, err
+	default:
+		return Node{}, fmt.Errorf("unexpected %s", t.Kind())
 	}
-	return Node{}, fmt.Errorf("unexpected %s", t.Kind())
 }
 
 // AppendJSON writes n as JSON.
@@ -141,8 +142,9 @@ func (n *Node) AppendJSON(b []byte) []byte {
 			b = n.Fields[i].Value.AppendJSON(b)
 		}
 		return append(b, '}')
+	default:
+		return append(b, "null"...)
 	}
-	return append(b, "null"...)
 }
 
 // quote writes a JSON string; bytes that are not UTF-8 become U+FFFD.

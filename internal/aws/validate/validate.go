@@ -62,8 +62,9 @@ func kindName(n *Node) string {
 			return "DECIMAL_VALUE"
 		}
 		return "NUMBER_VALUE"
+	default:
+		return "null"
 	}
-	return "null"
 }
 
 // types checks the JSON types below n, which is not null.
@@ -131,13 +132,15 @@ func scalarType(s *facts.Shape, n *Node) error {
 		want, ok = "a Long", n.Kind == Number && err == nil
 	case facts.Float, facts.Double:
 		v, err := strconv.ParseFloat(n.Text, 64)
-		want, ok = "a "+string(facts.GoName(string(s.Type))), n.Kind == Number && err == nil && !math.IsInf(v, 0)
+		want, ok = "a "+facts.GoName(string(s.Type)), n.Kind == Number && err == nil && !math.IsInf(v, 0)
 	case facts.Timestamp:
 		v, err := strconv.ParseFloat(n.Text, 64)
 		want, ok = "milliseconds since epoch", n.Kind == Number && err == nil && math.Abs(v) < 253402300800
 	case facts.Blob:
 		_, err := base64.StdEncoding.DecodeString(n.Text)
 		want, ok = "a Blob", n.Kind == Text && err == nil
+	default:
+		want = string(s.Type)
 	}
 	if !ok {
 		return Serialization("%s can not be converted to %s", kindName(n), want)
@@ -211,6 +214,7 @@ func (w *walker) value(path string, s *facts.Shape, n *Node) {
 		w.list(path, s, n)
 	case facts.Map:
 		w.entries(path, s, n)
+	default: // a scalar has nothing below it
 	}
 }
 
@@ -271,6 +275,7 @@ func (w *walker) below(path string, s *facts.Shape, n *Node) {
 		w.list(path, s, n)
 	case facts.Map:
 		w.entries(path, s, n)
+	default: // checked with the list or map that holds it
 	}
 }
 
@@ -332,9 +337,10 @@ func measure(s *facts.Shape, n *Node) (float64, string) {
 		return float64(len(n.Items)), "length"
 	case facts.Map:
 		return float64(len(n.Fields)), "length"
+	default:
+		v, _ := strconv.ParseFloat(n.Text, 64)
+		return v, "value"
 	}
-	v, _ := strconv.ParseFloat(n.Text, 64)
-	return v, "value"
 }
 
 func enumText(s *facts.Shape) string { return "Member must satisfy enum value set: " + s.EnumSet() }

@@ -28,7 +28,11 @@ func open(t *testing.T, strict bool) *IAM {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { st.Close() })
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	id, err := identity.Open(identity.Config{Store: st, Dir: filepath.Join(dir, "keys"), Account: account, StrictRoles: strict})
 	if err != nil {
 		t.Fatal(err)

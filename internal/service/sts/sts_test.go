@@ -27,7 +27,11 @@ func TestAssumeRole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { st.Close() })
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	id, err := identity.Open(identity.Config{Store: st, Dir: filepath.Join(dir, "keys"), Account: account})
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ package awsjson
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -62,7 +63,7 @@ func (c Codec) Encode(w http.ResponseWriter, _ *http.Request, op *facts.Operatio
 	var body []byte
 	if op.Output != nil {
 		body = []byte("{}")
-		if v := reflect.ValueOf(out); v.IsValid() && !(v.Kind() == reflect.Pointer && v.IsNil()) {
+		if v := reflect.ValueOf(out); v.IsValid() && (v.Kind() != reflect.Pointer || !v.IsNil()) {
 			var err error
 			if body, err = json.Marshal(out, json.Deterministic(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 				return fmt.Errorf("encode %s: %w", op.Name, err)
@@ -76,9 +77,7 @@ func (c Codec) Encode(w http.ResponseWriter, _ *http.Request, op *facts.Operatio
 // EncodeError answers with an error.
 func (c Codec) EncodeError(w http.ResponseWriter, r *http.Request, op *facts.Operation, e *apierr.Error, requestID string) {
 	members := map[string]string{"__type": e.Code, "message": e.Message}
-	for k, v := range e.Fields {
-		members[k] = v
-	}
+	maps.Copy(members, e.Fields)
 	h := w.Header()
 	h.Set("X-Amzn-Errortype", e.Code)
 	if op != nil {

@@ -89,7 +89,7 @@ func TestEncode(t *testing.T) {
 func TestEncodeError(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
 	New("1.1").EncodeError(w, r, operation(t, "sagemaker", "CreateTrainingJob"), apierr.InUse("taken"), "rid")
 	if got := w.Body.String(); got != `{"Message":"taken","__type":"ResourceInUse","message":"taken"}` {
 		t.Fatal(got)

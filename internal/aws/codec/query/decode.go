@@ -126,11 +126,12 @@ func node(path string, s *facts.Shape, t *tree) (validate.Node, error) {
 		return n, nil
 	case facts.Map:
 		return entries(path, s, t)
+	default:
+		if t.value == nil {
+			return validate.Node{}, malformed("No value at '%s'.", path)
+		}
+		return scalar(path, s, *t.value)
 	}
-	if t.value == nil {
-		return validate.Node{}, malformed("No value at '%s'.", path)
-	}
-	return scalar(path, s, *t.value)
 }
 
 func elementName(s *facts.Shape) string {
@@ -231,6 +232,7 @@ func scalar(path string, s *facts.Shape, v string) (validate.Node, error) {
 		if _, err := base64.StdEncoding.DecodeString(v); err != nil {
 			return number, bad
 		}
+	default: // a string
 	}
 	return validate.Node{Kind: validate.Text, Text: v}, nil
 }

@@ -161,8 +161,9 @@ func (x *writer) value(name string, s *facts.Shape, flattened bool, v reflect.Va
 		return nil
 	case facts.Map:
 		return x.entries(name, s, flattened, v)
+	default:
+		return x.scalar(name, s, v)
 	}
-	return x.scalar(name, s, v)
 }
 
 func (x *writer) entries(name string, s *facts.Shape, flattened bool, v reflect.Value) error {
@@ -204,7 +205,7 @@ func (x *writer) scalar(name string, s *facts.Shape, v reflect.Value) error {
 	case facts.Blob:
 		text = base64.StdEncoding.EncodeToString(v.Bytes())
 	case facts.Timestamp:
-		t, ok := v.Interface().(api.Time)
+		t, ok := reflect.TypeAssert[api.Time](v)
 		if !ok {
 			return fmt.Errorf("%s is not a timestamp", v.Type())
 		}
@@ -212,6 +213,8 @@ func (x *writer) scalar(name string, s *facts.Shape, v reflect.Value) error {
 			return nil
 		}
 		text = t.UTC().Format("2006-01-02T15:04:05.999Z")
+	default:
+		return fmt.Errorf("%s is no scalar", s.Name)
 	}
 	x.element(name, text)
 	return nil
