@@ -1,0 +1,127 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+
+	"clary/internal/compute"
+	"clary/internal/feature/training"
+	"clary/internal/logs"
+	"clary/internal/logs/segment"
+	"clary/internal/metrics"
+	"clary/internal/reconcile"
+	"clary/internal/resource"
+	"clary/internal/stage/plan"
+	"clary/internal/store/sqlite"
+)
+
+// errDead is what a killed server's rooms answer to their callers, who do not
+// live any more either.
+var errDead = errors.New("the server was killed")
+
+// life is one life of the server, from start to kill.
+type life struct {
+	s      *sim
+	n      int
+	dead   atomic.Bool
+	killed chan struct{}
+
+	store   *sqlite.Store
+	logs    *segment.Store
+	metrics metrics.Store
+	ingest  *logs.Ingester
+	jobs    *training.Training
+	cancel  context.CancelFunc
+	ended   chan struct{}
+}
+
+// begin starts the server on what the last life left behind.
+func (s *sim) begin() (*life, error) {
+	l := &life{s: s, killed: make(chan struct{}), ended: make(chan struct{})}
+	st, err := sqlite.Open(filepath.Join(s.dir, "clary.db"), sqlite.Options{Readers: 2})
+	if err != nil {
+		return nil, err
+	}
+	lg, err := segment.Open(segment.Config{Dir: filepath.Join(s.dir, "logs"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	l.store, l.logs = st, lg
+	l.metrics = mortalMetrics{metrics.New(st.Metrics()), l}
+	drv := &mortalDriver{Driver: s.world.Driver(), l: l}
+	var loop *reconcile.Loop
+	l.ingest = logs.NewIngester(logs.IngesterConfig{
+		Store: mortalLogs{lg, l}, Metrics: l.metrics,
+		Spool: func(ctx context.Context, task string, from int64) (io.ReadCloser, error) {
+			return drv.Spool(ctx, compute.TaskID(task), from)
+		},
+		Ended: func(task string) { l.jobs.Changed(compute.TaskID(task)) },
+	})
+	db := mortalStore{st, l}
+	l.jobs = training.New(training.Config{
+		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: output{l.ingest}, Logs: mortalLogs{lg, l},
+		Auth: nobody{}, Sessions: nobody{}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: func() error { return nil },
+	})
+	loop = reconcile.New(reconcile.Config{
+		Store: db, Reconcilers: []reconcile.Reconciler{l.jobs}, Owner: fmt.Sprint("life", s.lives),
+		Workers: map[resource.Kind]int{training.Kind: 4}, Log: slog.New(s.log),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	hints := make(chan struct{})
+	go func() {
+		defer close(hints)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case id := <-drv.Changes():
+				l.jobs.Changed(id)
+			}
+		}
+	}()
+	go func() {
+		defer close(l.ended)
+		loop.Run(ctx)
+		<-hints
+	}()
+	if err := l.jobs.WakeAll(ctx); err != nil && !errors.Is(err, errDead) {
+		return nil, errors.Join(err, l.end())
+	}
+	return l, nil
+}
+
+// kill ends this life at once: from here on it has no effect on the world.
+func (l *life) kill() {
+	if l.dead.CompareAndSwap(false, true) {
+		close(l.killed)
+	}
+}
+
+// end clears away what a killed process would not have left.
+func (l *life) end() error {
+	l.kill()
+	l.cancel()
+	<-l.ended
+	return errors.Join(l.ingest.Close(), l.logs.Close(), l.store.Close())
+}
+
+// output is the server's own bridge from jobs to the ingester.
+type output struct{ in *logs.Ingester }
+
+func (o output) Ensure(task compute.TaskID, st logs.Stream, job string, defs []plan.Metric) error {
+	var ds []logs.MetricDefinition
+	for _, d := range defs {
+		ds = append(ds, logs.MetricDefinition{Name: d.Name, Regex: d.Regex})
+	}
+	return o.in.Ensure(string(task), st, namespace, map[string]string{"TrainingJobName": job}, ds)
+}
+
+func (o output) Done(ctx context.Context, task compute.TaskID, st logs.Stream, size int64) (bool, error) {
+	return o.in.Done(ctx, string(task), st, size)
+}
