@@ -94,9 +94,9 @@ func (d *Driver) end(ctx context.Context, dir string) error {
 		}
 		if free {
 			// Whoever was about to start finds a finished task.
-			st, err := task.ReadStatus(dir)
+			_, err := task.ReadStatus(dir)
 			if errors.Is(err, fs.ErrNotExist) {
-				st = &task.Status{TaskStatus: compute.TaskStatus{Phase: compute.Lost}}
+				st := &task.Status{TaskStatus: compute.TaskStatus{Phase: compute.Lost}}
 				err = task.Write(dir, task.StatusFile, st, task.Quick)
 			}
 			_ = lock.Close()

@@ -19,7 +19,6 @@ import (
 type watch struct {
 	mu   sync.Mutex // guards wake
 	wake chan struct{}
-	over bool
 }
 
 // next is closed at the watch's next event.

@@ -23,7 +23,6 @@ type outcome struct {
 	result  *plan.Result   // init's or stage's word
 	err     error          // it could not be run
 	memory  bool           // our own watch saw too much memory
-	at      time.Time
 }
 
 // exit words the outcome. What we saw ourselves outranks what was said.
