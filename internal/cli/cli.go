@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"clary/internal/compute"
 )
 
 // IO is what a command speaks through.
@@ -20,6 +22,10 @@ type IO struct {
 	Env      []string // of the process
 	// Exec replaces the process by a program.
 	Exec func(path string, argv, env []string) error
+	// Serve runs a server until ctx is done; Probe says what its compute
+	// driver finds on this machine.
+	Serve func(ctx context.Context, o ServeOptions, ready func(addr string)) error
+	Probe func(ctx context.Context) (driver string, c compute.Capacity, err error)
 }
 
 // app is what the verbs share.

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"clary/internal/server"
+	"clary/internal/compute"
 )
 
 // finding is one thing that doctor looked at. Level is ok, note or bad: a note
@@ -55,7 +55,7 @@ func (a *app) examine(ctx context.Context) []finding {
 	list = append(list, a.examineData()...)
 	list = append(list, a.examineServer(ctx)...)
 	list = append(list, a.examinePython(ctx)...)
-	return append(list, examineSandbox(ctx)...)
+	return append(list, examineSandbox(ctx, a.Probe)...)
 }
 
 // the free space below which the server refuses new work
@@ -127,8 +127,8 @@ func lastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-func examineSandbox(ctx context.Context) []finding {
-	name, c, err := server.Probe(ctx)
+func examineSandbox(ctx context.Context, probe func(context.Context) (string, compute.Capacity, error)) []finding {
+	name, c, err := probe(ctx)
 	if err != nil {
 		return []finding{{"bad", "sandbox", err.Error()}}
 	}

@@ -32,15 +32,6 @@ func (t target) client() *client.Client {
 	}).Patient(2*time.Second, nil)
 }
 
-// connect finds the server for a verb that asks it something.
-func (a *app) connect() (*client.Client, error) {
-	t, err := a.target()
-	if err != nil {
-		return nil, err
-	}
-	return t.client(), nil
-}
-
 // reachable says whether the server answers and takes our key.
 func (a *app) reachable(ctx context.Context, t target) error {
 	c := t.client()

@@ -5,19 +5,32 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"clary/internal/server"
 )
+
+// ServeOptions are what an operator chooses for a server: server.Config.
+type ServeOptions struct {
+	Data            string
+	Listen          string
+	Account         string
+	Region          string
+	StrictRoles     bool
+	HoldDescribe    time.Duration
+	LogLevel        slog.Level
+	TaskEgress      bool
+	TaskEgressAllow []netip.Prefix
+	InstanceScale   float64
+}
 
 func (a *app) serve() *cobra.Command {
 	var (
-		cfg   server.Config
+		cfg   ServeOptions
 		level string
 		allow []string
 	)
@@ -61,7 +74,7 @@ type running struct {
 
 func runningFile(data string) string { return filepath.Join(data, "run", "server.json") }
 
-func (a *app) serveUntil(ctx context.Context, cfg server.Config) error {
+func (a *app) serveUntil(ctx context.Context, cfg ServeOptions) error {
 	if !accountID(cfg.Account) {
 		return fmt.Errorf("--account %s: want 12 digits", cfg.Account)
 	}
@@ -70,7 +83,7 @@ func (a *app) serveUntil(ctx context.Context, cfg server.Config) error {
 	}
 	start := time.Now()
 	var told error
-	err := server.Run(ctx, cfg, func(addr string) {
+	err := a.Serve(ctx, cfg, func(addr string) {
 		told = a.tell(running{Addr: addr, Region: cfg.Region, Account: cfg.Account, PID: os.Getpid()})
 		if told != nil {
 			fmt.Fprintln(a.Err, "clary:", told)

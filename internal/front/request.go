@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base32"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -580,13 +579,6 @@ func newRequestID() string {
 	b[8] = b[8]&0x3f | 0x80
 	s := hex.EncodeToString(b[:])
 	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
-}
-
-// newS3RequestID has the look of S3's.
-func newS3RequestID() string {
-	var b [10]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return base32.StdEncoding.EncodeToString(b[:])
 }
 
 // worded gives an error the code and status that the route's protocol uses.

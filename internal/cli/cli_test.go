@@ -1,0 +1,480 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"clary/internal/front"
+	"clary/internal/meter"
+	"clary/internal/resource"
+)
+
+// bench is a data folder and a server that answers by target.
+type bench struct {
+	t       *testing.T
+	data    string
+	mu      sync.Mutex
+	answers map[string]func(in map[string]any) (int, any)
+	asked   []string
+	env     []string
+	execed  [][]string
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, data: t.TempDir(), answers: map[string]func(map[string]any) (int, any){}, env: []string{"HOME=" + t.TempDir(), "PATH=/usr/bin:/bin"}}
+	srv := httptest.NewServer(http.HandlerFunc(b.serve))
+	t.Cleanup(srv.Close)
+	b.write("run/server.json", fmt.Sprintf(`{"Addr":%q,"Region":"eu-west-1","Account":"123456789012"}`, strings.TrimPrefix(srv.URL, "http://")))
+	b.write("keys/root.json", `{"AccessKeyId":"AKIDROOT","SecretAccessKey":"s3'cret$x\\"}`)
+	b.write("keys/proxy.token", "tok\n")
+	if _, err := front.LoadCA(filepath.Join(b.data, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	b.answer("SageMaker.ListTrainingJobs", map[string]any{"TrainingJobSummaries": []any{}})
+	return b
+}
+
+func (b *bench) write(name, text string) {
+	b.t.Helper()
+	path := filepath.Join(b.data, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) answer(target string, v any) {
+	b.on(target, func(map[string]any) (int, any) { return 200, v })
+}
+
+func (b *bench) on(target string, f func(map[string]any) (int, any)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answers[target] = f
+}
+
+func (b *bench) serve(w http.ResponseWriter, r *http.Request) {
+	target := r.Header.Get("X-Amz-Target")
+	if target == "" {
+		target = r.URL.Path
+	}
+	var in map[string]any
+	_ = json.NewDecoder(r.Body).Decode(&in)
+	b.mu.Lock()
+	f := b.answers[target]
+	b.asked = append(b.asked, target+" "+r.URL.RawQuery)
+	b.mu.Unlock()
+	if f == nil || !strings.Contains(r.Header.Get("Authorization"), "Credential=AKIDROOT/") {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"__type":"UnknownOperationException","message":"`+target+`"}`)
+		return
+	}
+	status, v := f(in)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func (b *bench) run(args ...string) (code int, out, errOut string) {
+	b.t.Helper()
+	var o, e bytes.Buffer
+	stdio := IO{In: strings.NewReader(""), Out: &o, Err: &e, Env: b.env, Exec: func(path string, argv, env []string) error {
+		b.execed = append(b.execed, append([]string{path}, argv...))
+		b.env = env
+		return nil
+	}}
+	code = Main(context.Background(), stdio, append([]string{"--data", b.data}, args...))
+	return code, o.String(), e.String()
+}
+
+// shell runs a script in a real sh and gives the environment that it ends with.
+func shell(t *testing.T, env []string, script string) map[string]string {
+	t.Helper()
+	cmd := exec.Command("/bin/sh", "-c", script+"\nenv -0")
+	cmd.Env = env
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]string{}
+	for kv := range strings.SplitSeq(string(out), "\x00") {
+		if k, v, ok := strings.Cut(kv, "="); ok && k != "_" && k != "PWD" && k != "SHLVL" && k != "OLDPWD" {
+			m[k] = v
+		}
+	}
+	return m
+}
+
+func list(m map[string]string) []string {
+	var out []string
+	for k, v := range m {
+		out = append(out, k+"="+v)
+	}
+	return out
+}
+
+func TestEnvAndBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.env = append(b.env,
+		"AWS_PROFILE=mine", "AWS_SESSION_TOKEN=it's old", "AWS_ENDPOINT_URL_S3=http://elsewhere", "AWS_ENDPOINT_URL=http://before",
+		"NO_PROXY=corp.test, 10.0.0.0/8,localhost", "https_proxy=http://corp:3128", "OTHER=a\nb'c")
+	original := shell(t, b.env, "")
+
+	_, script, errText := b.run("env")
+	got := shell(t, b.env, script)
+	if errText != "" {
+		t.Error(errText)
+	}
+	for name, want := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "AKIDROOT", "AWS_SECRET_ACCESS_KEY": `s3'cret$x\`, "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1",
+		"NO_PROXY": "corp.test,10.0.0.0/8,localhost,127.0.0.1,.localhost", "no_proxy": "corp.test,10.0.0.0/8,localhost,127.0.0.1,.localhost", "OTHER": "a\nb'c",
+	} {
+		if got[name] != want {
+			t.Errorf("%s = %q, want %q", name, got[name], want)
+		}
+	}
+	if !strings.HasPrefix(got["AWS_ENDPOINT_URL"], "http://127.0.0.1:") || got["HTTPS_PROXY"] != "http://clary:tok@"+strings.TrimPrefix(got["AWS_ENDPOINT_URL"], "http://") || got["https_proxy"] != got["HTTPS_PROXY"] {
+		t.Errorf("endpoint %q, proxy %q %q", got["AWS_ENDPOINT_URL"], got["HTTPS_PROXY"], got["https_proxy"])
+	}
+	for _, name := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"} {
+		if v, ok := got[name]; ok {
+			t.Errorf("%s is still %q", name, v)
+		}
+	}
+	y, err := os.ReadFile(got["SAGEMAKER_USER_CONFIG_OVERRIDE"])
+	if err != nil || !strings.Contains(string(y), "TelemetryOptOut: true") {
+		t.Errorf("%s, %v", y, err)
+	}
+
+	// a second time, from inside: the user's own values are not lost
+	b.env = list(got)
+	_, script, _ = b.run("env", "--no-proxy")
+	again := shell(t, b.env, script)
+	if again["https_proxy"] != "http://corp:3128" || again["HTTPS_PROXY"] != "" || again["NO_PROXY"] != got["NO_PROXY"] {
+		t.Errorf("second time: %q %q %q", again["https_proxy"], again["HTTPS_PROXY"], again["NO_PROXY"])
+	}
+
+	b.env = list(again)
+	_, script, _ = b.run("env", "--unset")
+	back := shell(t, b.env, script)
+	for k := range back {
+		if back[k] != original[k] {
+			t.Errorf("after --unset %s = %q, was %q", k, back[k], original[k])
+		}
+	}
+	for k := range original {
+		if _, ok := back[k]; !ok {
+			t.Errorf("--unset lost %s", k)
+		}
+	}
+}
+
+func TestUserSettingsOfTheSDKStay(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.env = append(b.env, "SAGEMAKER_USER_CONFIG_OVERRIDE=/mine.yaml", "SAGEMAKER_ADMIN_CONFIG_OVERRIDE=/admin.yaml")
+	_, script, _ := b.run("env")
+	if strings.Contains(script, "export SAGEMAKER_USER_CONFIG_OVERRIDE") || strings.Contains(script, "export SAGEMAKER_ADMIN_CONFIG_OVERRIDE") {
+		t.Error("both places were taken and one was changed")
+	}
+	b.env = b.env[:len(b.env)-1]
+	_, script, _ = b.run("env")
+	if strings.Contains(script, "export SAGEMAKER_USER_CONFIG_OVERRIDE") {
+		t.Error("the user's settings were hidden")
+	}
+}
+
+func TestBundleHoldsWhatTheUserTrusts(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	other := t.TempDir()
+	if _, err := front.LoadCA(other); err != nil {
+		t.Fatal(err)
+	}
+	b.env = append(b.env, "AWS_CA_BUNDLE="+filepath.Join(other, "ca.pem"), "SSL_CERT_FILE=/does/not/exist")
+	_, script, _ := b.run("env")
+	got := shell(t, b.env, script)
+	bundle, err := os.ReadFile(got["AWS_CA_BUNDLE"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{filepath.Join(other, "ca.pem"), filepath.Join(b.data, "keys", "ca.pem")} {
+		want, err := os.ReadFile(f)
+		if err != nil || !bytes.Contains(bundle, want) {
+			t.Errorf("%s is not in the bundle, %v", f, err)
+		}
+	}
+	// and does not grow
+	b.env = list(got)
+	_, script, _ = b.run("env")
+	if again := shell(t, b.env, script); again["AWS_CA_BUNDLE"] != got["AWS_CA_BUNDLE"] {
+		t.Errorf("another bundle: %s", again["AWS_CA_BUNDLE"])
+	}
+}
+
+func TestShells(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.env = append(b.env, "AWS_PROFILE=x")
+	for name, want := range map[string][]string{
+		"fish":       {`set -gx AWS_SECRET_ACCESS_KEY 's3\'cret$x\\';`, "set -e AWS_PROFILE;"},
+		"powershell": {`$Env:AWS_SECRET_ACCESS_KEY = 's3''cret$x\'`, "Remove-Item -ErrorAction SilentlyContinue Env:AWS_PROFILE"},
+		"sh":         {`export AWS_SECRET_ACCESS_KEY='s3'\''cret$x\'`, "unset AWS_PROFILE"},
+	} {
+		_, out, _ := b.run("env", "--shell", name)
+		for _, w := range want {
+			if !strings.Contains(out, w+"\n") {
+				t.Errorf("%s has no %q:\n%s", name, w, out)
+			}
+		}
+	}
+	if code, _, e := b.run("env", "--shell", "cmd"); code != 1 || !strings.Contains(e, "want sh, fish or powershell") {
+		t.Errorf("%d %s", code, e)
+	}
+	b.env = []string{"SHELL=/usr/bin/fish"}
+	if _, out, _ := b.run("env"); !strings.HasPrefix(out, "set -gx") {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.env = append(b.env, "AWS_PROFILE=x")
+	if code, _, e := b.run("run", "--", "sh", "-c", "exit 3", "--flag"); code != 0 {
+		t.Fatal(code, e)
+	}
+	if len(b.execed) != 1 || !slices.Equal(b.execed[0][1:], []string{"sh", "-c", "exit 3", "--flag"}) || !strings.HasSuffix(b.execed[0][0], "/sh") {
+		t.Errorf("ran %q", b.execed)
+	}
+	if v, _ := lookup(b.env, "AWS_ACCESS_KEY_ID"); v != "AKIDROOT" {
+		t.Errorf("key %q", v)
+	}
+	if _, ok := lookup(b.env, "AWS_PROFILE"); ok {
+		t.Error("the profile is still there")
+	}
+	if code, _, e := b.run("run", "--", "no-such-program"); code != 127 || !strings.Contains(e, "no-such-program: command not found") {
+		t.Errorf("%d %s", code, e)
+	}
+}
+
+func TestNoServer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("run/server.json", `{"Addr":"127.0.0.1:1","Region":"us-east-1"}`)
+	for _, args := range [][]string{{"run", "--", "true"}, {"ps"}, {"cost"}, {"logs", "job"}} {
+		if code, _, e := b.run(args...); code != 1 || !strings.Contains(e, "no server answers on 127.0.0.1:1: start it with `clary serve`") {
+			t.Errorf("%v: %d %s", args, code, e)
+		}
+	}
+	b.data = t.TempDir()
+	for _, args := range [][]string{{"env"}, {"ps"}} {
+		if code, _, e := b.run(args...); code != 1 || !strings.Contains(e, "no server has run on") {
+			t.Errorf("%v: %d %s", args, code, e)
+		}
+	}
+	if code, out, _ := b.run("env", "--unset"); code != 0 || !strings.Contains(out, "unset "+savedName) {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+func (b *bench) usage() {
+	start := time.Date(2026, 3, 4, 5, 0, 0, 0, time.UTC)
+	line := meter.Line{Kind: "TrainingJob", Name: "job-a", UID: "u1", Component: "training", InstanceType: "ml.m5.large", Seconds: 120, Units: 120, MicroUSD: 3834}
+	aws := line
+	aws.Seconds, aws.MicroUSD = 61, 1949
+	un := meter.Line{Kind: "TrainingJob", Name: "job-b", UID: "u2", Component: "training", Seconds: 60, Unpriced: true}
+	b.answer("/_clary/usage", usage{
+		Account: "123456789012", Now: start.Add(time.Hour),
+		Usage: []resource.Usage{
+			{UID: "u1", Kind: "TrainingJob", Name: "job-a", Component: "training", InstanceType: "ml.m5.large", Quantity: 2, Start: start, End: start.Add(61 * time.Second)},
+			{UID: "u2", Kind: "TrainingJob", Name: "job-b", Component: "training", InstanceType: "ml.odd", Quantity: 1, Start: start.Add(time.Minute)},
+		},
+		Bills: map[string]meter.Statement{
+			"minute": {Lines: []meter.Line{line, un}, MicroUSD: 3834, Unpriced: true},
+			"aws":    {Lines: []meter.Line{aws}, MicroUSD: 1949},
+		},
+	})
+	at := float64(start.Unix())
+	b.answer("SageMaker.ListTrainingJobs", map[string]any{"TrainingJobSummaries": []any{
+		map[string]any{"TrainingJobName": "job-b", "TrainingJobStatus": "InProgress", "SecondaryStatus": "Training", "CreationTime": at + 60},
+		map[string]any{"TrainingJobName": "job-a", "TrainingJobStatus": "Completed", "SecondaryStatus": "Completed", "CreationTime": at, "TrainingEndTime": at + 90.5},
+	}})
+}
+
+func TestPs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.answer("/_clary/usage", usage{})
+	if code, out, _ := b.run("ps"); code != 0 || !strings.HasPrefix(out, "No training jobs yet.") {
+		t.Errorf("%d %s", code, out)
+	}
+	b.usage()
+	code, out, e := b.run("ps")
+	for _, want := range []string{"JOB", "job-a", "Completed", "2 × ml.m5.large", "1h00m ago", "1m31s", "$0.003834", "InProgress (Training)", "unpriced"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s%s", want, out, e)
+		}
+	}
+	_, out, _ = b.run("ps", "--json")
+	var rows []psRow
+	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 2 || rows[1].MicroUSD != 3834 || rows[1].Ended == nil || !rows[0].Unpriced {
+		t.Errorf("%v %s", err, out)
+	}
+}
+
+func TestPsPages(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.usage()
+	b.on("SageMaker.ListTrainingJobs", func(in map[string]any) (int, any) {
+		n := int(in["MaxResults"].(float64))
+		var jobs []any
+		for i := range n {
+			jobs = append(jobs, map[string]any{"TrainingJobName": fmt.Sprintf("j-%v-%d", in["NextToken"], i), "TrainingJobStatus": "Stopped"})
+		}
+		return 200, map[string]any{"TrainingJobSummaries": jobs, "NextToken": fmt.Sprint(n)}
+	})
+	_, out, _ := b.run("ps", "-n", "150", "--json")
+	var rows []psRow
+	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 150 {
+		t.Errorf("%d rows, %v", len(rows), err)
+	}
+	if code, _, _ := b.run("ps", "-n", "0"); code != 1 {
+		t.Error("-n 0 was taken")
+	}
+}
+
+func TestCost(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.usage()
+	code, out, e := b.run("cost", "--from", "2026-03-01")
+	for _, want := range []string{"SECONDS", "MINUTES", "ON AWS", "job-a", "61", "2", "$0.003834", "$0.001949", "3540…", "Total", "$0.003834 + unpriced"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s%s", want, out, e)
+		}
+	}
+	if last := b.asked[len(b.asked)-1]; !strings.Contains(last, "from=2026-03-01T00%3A00%3A00Z") || !strings.Contains(last, "region=%2A") {
+		t.Errorf("asked %s", last)
+	}
+	_, out, _ = b.run("cost", "job-a", "--json")
+	var rep struct {
+		Resources             []costRow
+		MicroUSD, AWSMicroUSD int64
+		Unpriced              bool
+	}
+	if err := json.Unmarshal([]byte(out), &rep); err != nil || len(rep.Resources) != 1 || rep.MicroUSD != 3834 || rep.AWSMicroUSD != 1949 || rep.Unpriced || rep.Resources[0].Minutes != 2 || rep.Resources[0].Seconds != 61 {
+		t.Errorf("%v %s", err, out)
+	}
+	if code, _, e := b.run("cost", "--from", "soon"); code != 1 || !strings.Contains(e, "want a day like") {
+		t.Errorf("%d %s", code, e)
+	}
+}
+
+func TestLogsFollow(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	looks := 0
+	b.on("SageMaker.DescribeTrainingJob", func(in map[string]any) (int, any) {
+		if in["TrainingJobName"] != "job" {
+			return 400, map[string]any{"__type": "ValidationException", "message": "Requested resource not found."}
+		}
+		looks++
+		if looks < 3 {
+			return 200, map[string]any{"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training"}
+		}
+		return 200, map[string]any{"TrainingJobStatus": "Failed", "FailureReason": "AlgorithmError: \x1b[2Jboom, exit code: 1"}
+	})
+	b.on("Logs_20140328.DescribeLogStreams", func(map[string]any) (int, any) {
+		if looks < 2 {
+			return 400, map[string]any{"__type": "ResourceNotFoundException", "message": "The specified log group does not exist."}
+		}
+		return 200, map[string]any{"logStreams": []any{map[string]any{"logStreamName": "job/algo-1-1"}}}
+	})
+	lines := []string{"one", "two", "three", "last"}
+	b.on("Logs_20140328.GetLogEvents", func(in map[string]any) (int, any) {
+		at := 0
+		if t, ok := in["nextToken"].(string); ok {
+			_, _ = fmt.Sscanf(t, "f/%d", &at)
+		}
+		upto := len(lines)
+		if looks < 3 {
+			upto = 2
+		}
+		var events []any
+		if at < upto { // one a page
+			events = append(events, map[string]any{"timestamp": 1000 + at, "message": lines[at]})
+			at++
+		}
+		return 200, map[string]any{"events": events, "nextForwardToken": fmt.Sprintf("f/%d", at)}
+	})
+	code, out, e := b.run("logs", "-f", "job")
+	if code != 1 || out != "one\ntwo\nthree\nlast\n" {
+		t.Errorf("%d %q", code, out)
+	}
+	if !strings.Contains(e, "job: Failed") || !strings.Contains(e, "boom") || strings.Contains(e, "\x1b[2J") {
+		t.Errorf("%q", e)
+	}
+	code, out, _ = b.run("logs", "-t", "job")
+	if code != 0 || !strings.HasPrefix(out, "1970-01-01T00:00:01.000Z  one\n") {
+		t.Errorf("%d %q", code, out)
+	}
+	if code, _, e := b.run("logs", "other"); code != 1 || !strings.Contains(e, "no training job other") {
+		t.Errorf("%d %q", code, e)
+	}
+}
+
+func TestServeRefusesBadFlags(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for want, args := range map[string][]string{
+		"want 12 digits":   {"--account", "12"},
+		"want more than 0": {"--instance-scale", "0"},
+		"want debug":       {"--log-level", "loud"},
+		"want a range":     {"--task-egress-allow", "10.0.0.1"},
+		"unknown flag":     {"--nonsense"},
+	} {
+		if code, _, e := b.run(append([]string{"serve"}, args...)...); code != 1 || !strings.Contains(e, want) {
+			t.Errorf("%v: %d %s", args, code, e)
+		}
+	}
+}
+
+func TestDefaultData(t *testing.T) {
+	t.Parallel()
+	for want, env := range map[string]map[string]string{
+		"/d":                    {"CLARY_DATA": "/d", "HOME": "/h"},
+		"/x/clary":              {"XDG_DATA_HOME": "/x", "HOME": "/h"},
+		"/h/.local/share/clary": {"HOME": "/h"},
+	} {
+		if got := defaultData(func(k string) string { return env[k] }); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+func TestDollars(t *testing.T) {
+	t.Parallel()
+	for micro, want := range map[int64]string{0: "$0.000000", 1: "$0.000001", 1234567: "$1.234567", -5: "-$0.000005"} {
+		if got := dollars(micro); got != want {
+			t.Errorf("%d: %s", micro, got)
+		}
+	}
+}
