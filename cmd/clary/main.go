@@ -8,11 +8,18 @@ import (
 	"syscall"
 
 	"clary/internal/cli"
+	"clary/internal/server"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Main(ctx, cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Environ(), Exec: syscall.Exec}, os.Args[1:])
+	code := cli.Main(ctx, cli.IO{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Environ(), Exec: syscall.Exec,
+		Serve: func(ctx context.Context, o cli.ServeOptions, ready func(addr string)) error {
+			return server.Run(ctx, server.Config(o), ready)
+		},
+		Probe: server.Probe,
+	}, os.Args[1:])
 	stop()
 	os.Exit(code)
 }

@@ -81,6 +81,7 @@ func (t *training) listError(ctx context.Context, ch plan.Channel, bucket, prefi
 	case client.IsDenied(err):
 		return userError("Data download failed: access denied. The role %q may not list the objects of channel %q: it needs \"s3:ListBucket\" on \"arn:aws:s3:::%s\". S3 said: %v", t.p.RoleArn, ch.Name, bucket, err)
 	}
+	//lint:ignore ST1005 the text is shown to people as it is
 	return fmt.Errorf("Data download failed: channel %q: %w", ch.Name, err)
 }
 
@@ -100,6 +101,7 @@ func (t *training) getError(ctx context.Context, ch plan.Channel, it item, err e
 		return userError("Data download failed: access denied. The role %q may not read s3://%s/%s: it needs \"s3:GetObject\" on \"arn:aws:s3:::%s/%s\". S3 said: %v",
 			t.p.RoleArn, it.bucket, it.key, it.bucket, it.key, err)
 	}
+	//lint:ignore ST1005 the text is shown to people as it is
 	return fmt.Errorf("Data download failed: channel %q: s3://%s/%s: %w", ch.Name, it.bucket, it.key, err)
 }
 
@@ -113,5 +115,6 @@ func (t *training) putError(what, bucket, key string, err error) error {
 		return userError("Artifact upload failed: access denied. The role %q may not write %s to s3://%s/%s: it needs \"s3:PutObject\" on \"arn:aws:s3:::%s/%s\". S3 said: %v",
 			t.p.RoleArn, what, bucket, key, bucket, key, err)
 	}
+	//lint:ignore ST1005 the text is shown to people as it is
 	return fmt.Errorf("Artifact upload failed: %s: s3://%s/%s: %w", what, bucket, key, err)
 }

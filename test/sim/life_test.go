@@ -27,7 +27,6 @@ var errDead = errors.New("the server was killed")
 // life is one life of the server, from start to kill.
 type life struct {
 	s      *sim
-	n      int
 	dead   atomic.Bool
 	killed chan struct{}
 

@@ -93,7 +93,7 @@ func rules() []rule {
 		{from: []string{"front/..."}, may: join(vocabulary, []string{"identity", "front/..."})},
 		{from: []string{"console/..."}, may: join(vocabulary, []string{"identity", "console/..."})},
 		{from: []string{"client/..."}, may: join(vocabulary, []string{"client/..."})},
-		{from: []string{"cli/..."}, may: join(vocabulary, []string{"client/...", "cli/...", "identity"})},
+		{from: []string{"cli/..."}, may: join(vocabulary, contracts, []string{"client/...", "cli/..."})},
 		{from: []string{"stage/..."}, may: join(vocabulary, []string{"client", "stage/..."})},
 		{from: []string{"store/diskfree"}, may: join(vocabulary, []string{"store"})},
 		{from: []string{"store/sqlite/...", "store/postgres/..."}, may: join(vocabulary, []string{"store", "blob", "metrics", "store/diskfree", "store/sqlite/...", "store/postgres/..."})},

@@ -3,7 +3,6 @@ package catalog
 import (
 	"embed"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -66,9 +65,4 @@ func versionOf(lock []byte, name string) string {
 		}
 	}
 	return ""
-}
-
-// packages counts a lock's packages.
-func packages(lock []byte) int {
-	return slices.Max([]int{0, strings.Count(string(lock), "==")})
 }

@@ -42,6 +42,7 @@ func Main(ctx context.Context, base string, environ []string, stdout, stderr io.
 	if s, ok := errors.AsType[*scriptError](err); ok {
 		code = s.code
 	} else if _, ok := errors.AsType[*userError](err); !ok {
+		//lint:ignore ST1005 the text is shown to people as it is
 		err = fmt.Errorf("Framework Error: \n%w", err)
 	}
 	l.note("failure", err.Error())
