@@ -109,20 +109,26 @@ func Exception(cause string) string {
 	return ""
 }
 
-// Shorten keeps the end of s, which holds the cause, in whole lines when it
-// can.
+// Shorten cuts s to at most most bytes, in whole lines when it can. A
+// traceback keeps its first frames, which are the user's own script, and its
+// end, which is the cause; other text keeps its end.
 func Shorten(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	s = s[len(s)-most+4:]
-	if i := strings.IndexByte(s, '\n'); i >= 0 && i < most/2 {
-		s = s[i+1:]
+	head := ""
+	if strings.HasPrefix(s, header) {
+		head = s[:most/3]
+		head = head[:strings.LastIndexByte(head, '\n')+1]
 	}
-	for s != "" && !utf8.RuneStart(s[0]) {
-		s = s[1:]
+	rest := s[len(s)-max(most-len(head)-len(cut), 0):]
+	if i := strings.IndexByte(rest, '\n'); i >= 0 && i < len(rest)/2 {
+		rest = rest[i+1:]
 	}
-	return cut + s
+	for rest != "" && !utf8.RuneStart(rest[0]) {
+		rest = rest[1:]
+	}
+	return head + cut + rest
 }
 
 // clean drops terminal codes and what carriage returns overwrote.

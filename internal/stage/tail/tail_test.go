@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestCause(t *testing.T) {
@@ -44,6 +45,23 @@ func TestBuffer(t *testing.T) {
 		if !bytes.Equal(tail.Bytes(), want) {
 			t.Fatalf("after write %d the tail is wrong", i)
 		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	t.Parallel()
+	frames := header + ":\n  File \"train.py\", line 1\n    f()\n" + strings.Repeat("  File \"lib.py\", line 1, in ü\n    g()\n", 60) + "ValueError: ü"
+	for most := 60; most < len(frames)+10; most += 7 {
+		got := Shorten(frames, most)
+		if len(got) > most || !utf8.ValidString(got) || !strings.HasSuffix(got, "ValueError: ü") {
+			t.Fatalf("to %d: %q", most, got)
+		}
+		if most > 300 && !strings.HasPrefix(got, header+":\n  File \"train.py\"") {
+			t.Fatalf("to %d the script's own frame is lost: %q", most, got)
+		}
+	}
+	if got := Shorten(strings.Repeat("line\n", 100), 50); len(got) > 50 || !strings.HasPrefix(got, cut+"line") {
+		t.Errorf("%q", got)
 	}
 }
 
