@@ -36,12 +36,22 @@ func (c *conn) Read(p []byte) (int, error) {
 	return c.guard.read(c, p)
 }
 
-func (c *conn) Write(p []byte) (int, error) {
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(stallTime)) // a closed socket shows at Write
-	return c.Conn.Write(p)
-}
+// What is sent under one deadline: by us, and by the kernel from a file.
+const (
+	writePiece = 64 << 10
+	sendPiece  = 4 << 20
+)
 
-const sendPiece = 4 << 20
+func (c *conn) Write(p []byte) (n int, err error) {
+	for {
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(stallTime)) // a closed socket shows at Write
+		m, err := c.Conn.Write(p[n:min(len(p), n+writePiece)])
+		n += m
+		if err != nil || n == len(p) {
+			return n, err
+		}
+	}
+}
 
 // ReadFrom keeps the kernel's way from file to socket, in pieces so that a
 // stalled reader is noticed.

@@ -2,8 +2,10 @@ package front
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -75,7 +77,16 @@ func (g *guard) body(c *conn, p []byte) (int, error) {
 	if g.left == 0 {
 		g.state = inHead
 	}
+	g.stall(err)
 	return n, err
+}
+
+// stall remembers that a client gave up in the middle of a body: whoever reads
+// next need not wait as long again.
+func (g *guard) stall(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		g.err = err
+	}
 }
 
 // fill reads once and moves what is judged to pending. An error leaves what
@@ -91,6 +102,7 @@ func (g *guard) fill(c *conn) error {
 	n, err := c.Conn.Read(g.buf)
 	if stalled {
 		_ = c.Conn.SetReadDeadline(time.Time{})
+		g.stall(err)
 	}
 	g.scan(g.buf[:n])
 	if err == nil || len(g.pending) > 0 && err != io.EOF {

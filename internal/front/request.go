@@ -14,6 +14,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"reflect"
 	"runtime/debug"
 	"slices"
@@ -359,6 +360,9 @@ type Stream struct {
 // Read refuses what is longer than one PUT may be.
 func (s *Stream) Read(p []byte) (int, error) {
 	n, err := s.Body.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errStalled
+	}
 	if s.left -= int64(n); s.left < 0 {
 		return n, tooLarge(maxObject - s.left)
 	}
@@ -417,6 +421,8 @@ func (q *request) readBody(r io.Reader, length int64) error {
 	}
 	n, err := buf.ReadFrom(io.LimitReader(r, maxBody+1))
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errStalled
 	case err != nil:
 		if _, ok := errors.AsType[*apierr.Error](err); ok {
 			return err
@@ -428,6 +434,8 @@ func (q *request) readBody(r io.Reader, length int64) error {
 	q.body = buf.Bytes()
 	return nil
 }
+
+var errStalled = apierr.New(http.StatusBadRequest, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.")
 
 var errTooBig = apierr.New(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException", "Request size exceeded %d bytes.", maxBody)
 
