@@ -65,6 +65,11 @@ func (in *initProcess) staged() (plan.Result, bool, error) {
 	var program *child
 	var result *plan.Result
 	steps := 0
+	step := func(name string) {
+		if steps++; steps <= maxSteps {
+			_ = in.ctl.Send(Word{Step: clip(name, 64)})
+		}
+	}
 	for {
 		select {
 		case o, ok := <-in.orders:
@@ -93,9 +98,8 @@ func (in *initProcess) staged() (plan.Result, bool, error) {
 				_ = conn.Send(Answer{Launched: true})
 			case a.Signal != 0 && program != nil:
 				in.signal(program, syscall.Signal(a.Signal))
-			case a.Step != "" && steps < maxSteps:
-				steps++
-				_ = in.ctl.Send(Word{Step: clip(a.Step, 64)})
+			case a.Step != "":
+				step(a.Step)
 			case a.Result != nil:
 				result = a.bounded()
 			}
@@ -106,8 +110,11 @@ func (in *initProcess) staged() (plan.Result, bool, error) {
 		case ws := <-done:
 			// All that stage said lies in the socket still.
 			for a := range all {
-				if a.Result != nil {
+				switch {
+				case a.Result != nil:
 					result = a.bounded()
+				case a.Step != "":
+					step(a.Step)
 				}
 				if a.output >= 0 {
 					_ = unix.Close(a.output)
