@@ -113,7 +113,7 @@ func upstream(t *testing.T, target string, asked chan<- string) *url.URL {
 		}
 		far, err := net.Dial("tcp", target) //nolint:noctx // a test
 		if err != nil {
-			http.Error(w, err.Error(), 502)
+			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
 		near, _, err := w.(http.Hijacker).Hijack()

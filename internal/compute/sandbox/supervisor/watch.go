@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -202,9 +203,11 @@ func (s *supervisor) begin(init control) {
 	}()
 }
 
+// step keeps a report of stage: each once, since a job never goes back.
 func (s *supervisor) step(name string) {
 	s.update(func(st *task.Status) {
-		if n := len(st.Steps); n < 64 && (n == 0 || st.Steps[n-1].Name != name) {
+		told := slices.ContainsFunc(st.Steps, func(old compute.Step) bool { return old.Name == name })
+		if len(st.Steps) < 64 && !told {
 			st.Steps = append(st.Steps, compute.Step{Name: name, At: time.Now()})
 		}
 	})
