@@ -52,7 +52,7 @@ func Main(ctx context.Context, io IO, args []string) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	fmt.Fprintln(io.Err, "clary:", err)
+	_, _ = fmt.Fprintln(io.Err, "clary:", err) // there is no other place to say it
 	return 1
 }
 

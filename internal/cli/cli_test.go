@@ -105,7 +105,7 @@ func (b *bench) run(args ...string) (code int, out, errOut string) {
 // shell runs a script in a real sh and gives the environment that it ends with.
 func shell(t *testing.T, env []string, script string) map[string]string {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", script+"\nenv -0")
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", script+"\nenv -0")
 	cmd.Env = env
 	out, err := cmd.Output()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,8 +37,12 @@ func (a *app) doctor() *cobra.Command {
 					return err
 				}
 			} else {
+				var b strings.Builder
 				for _, f := range list {
-					fmt.Fprintf(a.Out, "%-5s %-8s %s\n", f.Level, f.What, printable(f.Detail))
+					fmt.Fprintf(&b, "%-5s %-8s %s\n", f.Level, f.What, printable(f.Detail))
+				}
+				if _, err := io.WriteString(a.Out, b.String()); err != nil {
+					return err
 				}
 			}
 			if bad {
@@ -79,7 +84,7 @@ func (a *app) examineData() []finding {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return []finding{{"bad", "data", fmt.Sprintf("%s: %v", dir, err)}}
 	}
-	free, all := int64(st.Bavail)*int64(st.Bsize), int64(st.Blocks)*int64(st.Bsize)
+	free, all := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
 	need := max(minFree, all/minPart)
 	text := fmt.Sprintf("%s, %.1f GiB free", a.data, float64(free)/(1<<30))
 	if free < need {
@@ -112,9 +117,8 @@ func (a *app) examinePython(ctx context.Context) []finding {
 	cmd.Env = a.Env
 	out, err := cmd.Output()
 	if err != nil {
-		var exit *exec.ExitError
 		detail := err.Error()
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			detail = lastLine(string(exit.Stderr))
 		}
 		return []finding{{"bad", "python", path + ": " + detail}}

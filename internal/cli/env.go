@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -129,12 +130,12 @@ func (a *app) run() *cobra.Command {
 			env := apply(user, list)
 			path, err := findProgram(args[0], env)
 			if err != nil {
-				fmt.Fprintln(a.Err, "clary:", err)
-				return Exit(127)
+				_, werr := fmt.Fprintln(a.Err, "clary:", err)
+				return errors.Join(Exit(127), werr)
 			}
 			if err := a.Exec(path, args, env); err != nil {
-				fmt.Fprintf(a.Err, "clary: %s: %v\n", path, err)
-				return Exit(126)
+				_, werr := fmt.Fprintf(a.Err, "clary: %s: %v\n", path, err)
+				return errors.Join(Exit(126), werr)
 			}
 			return nil
 		},

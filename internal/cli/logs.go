@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -102,12 +103,15 @@ func (l *logReader) end(j job, follow bool) error {
 		return nil
 	}
 	l.line.clear()
-	fmt.Fprintf(l.Err, "%s: %s\n", l.job, j.TrainingJobStatus)
+	text := l.job + ": " + j.TrainingJobStatus + "\n"
 	if j.TrainingJobStatus == "Failed" {
-		fmt.Fprintln(l.Err, printable(j.FailureReason))
-		return Exit(1)
+		text += printable(j.FailureReason) + "\n"
 	}
-	return nil
+	_, err := io.WriteString(l.Err, text)
+	if j.TrainingJobStatus == "Failed" {
+		return errors.Join(Exit(1), err)
+	}
+	return err
 }
 
 // drain prints what is new in every stream.
@@ -226,12 +230,12 @@ func (p *progress) show(text string) {
 		return
 	}
 	p.last = line
-	fmt.Fprintf(p.w, "\r\x1b[K%s", line)
+	_, _ = io.WriteString(p.w, "\r\x1b[K"+line) // a terminal that is gone misses nothing
 }
 
 func (p *progress) clear() {
 	if p.w != nil && p.last != "" {
 		p.last = ""
-		fmt.Fprint(p.w, "\r\x1b[K")
+		_, _ = io.WriteString(p.w, "\r\x1b[K") // as above
 	}
 }

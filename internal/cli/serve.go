@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -82,14 +83,14 @@ func (a *app) serveUntil(ctx context.Context, cfg ServeOptions) error {
 		return fmt.Errorf("--instance-scale %v: want more than 0", cfg.InstanceScale)
 	}
 	start := time.Now()
-	var told error
 	err := a.Serve(ctx, cfg, func(addr string) {
-		told = a.tell(running{Addr: addr, Region: cfg.Region, Account: cfg.Account, PID: os.Getpid()})
-		if told != nil {
-			fmt.Fprintln(a.Err, "clary:", told)
+		text := fmt.Sprintf("Clary answers on http://%s (data in %s, ready after %s).\n"+
+			"Run a script:  clary run -- python train.py\nSet a shell:   eval \"$(clary env)\"\n",
+			addr, cfg.Data, time.Since(start).Round(time.Millisecond))
+		if err := a.tell(running{Addr: addr, Region: cfg.Region, Account: cfg.Account, PID: os.Getpid()}); err != nil {
+			text += "Other commands will not find this server: " + err.Error() + "\n"
 		}
-		fmt.Fprintf(a.Err, "Clary answers on http://%s (data in %s, ready after %s).\n", addr, cfg.Data, time.Since(start).Round(time.Millisecond))
-		fmt.Fprintf(a.Err, "Run a script:  clary run -- python train.py\nSet a shell:   eval \"$(clary env)\"\n")
+		_, _ = io.WriteString(a.Err, text) // a server that nobody watches serves on
 	})
 	if errors.Is(err, context.Canceled) {
 		err = nil

@@ -44,7 +44,7 @@ const (
 
 func (c *conn) Write(p []byte) (n int, err error) {
 	for {
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(stallTime)) // a closed socket shows at Write
+		_ = c.SetWriteDeadline(time.Now().Add(stallTime)) // a closed socket shows at Write
 		m, err := c.Conn.Write(p[n:min(len(p), n+writePiece)])
 		n += m
 		if err != nil || n == len(p) {
@@ -61,7 +61,7 @@ func (c *conn) ReadFrom(r io.Reader) (n int64, err error) {
 		return io.Copy(onlyWriter{c}, r)
 	}
 	for {
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(stallTime)) // as in Write
+		_ = c.SetWriteDeadline(time.Now().Add(stallTime)) // as in Write
 		// the file must stay visible to the socket, one limit deep
 		piece := int64(sendPiece)
 		src := r

@@ -34,10 +34,10 @@ func (h *handler) connect(w http.ResponseWriter, r *http.Request, c *conn) {
 	}
 	name := strings.TrimSuffix(strings.ToLower(host), ".")
 	if endsTLS(name) && h.f.cfg.CA != nil {
-		h.end(w, c, name)
+		h.end(w, name)
 		return
 	}
-	h.tunnel(w, r, c)
+	h.tunnel(w, r)
 }
 
 // proxyUser compares digests, so that not even the token's length shows.
@@ -69,7 +69,7 @@ func hijack(w http.ResponseWriter) (net.Conn, error) {
 }
 
 // end hands the tunnel's inside to the same server, as TLS for name.
-func (h *handler) end(w http.ResponseWriter, c *conn, name string) {
+func (h *handler) end(w http.ResponseWriter, name string) {
 	near, err := hijack(w)
 	if err != nil {
 		h.f.log.Debug("tunnel", "host", name, "err", err)
@@ -79,7 +79,7 @@ func (h *handler) end(w http.ResponseWriter, c *conn, name string) {
 }
 
 // tunnel joins the client with the host it asked for.
-func (h *handler) tunnel(w http.ResponseWriter, r *http.Request, c *conn) {
+func (h *handler) tunnel(w http.ResponseWriter, r *http.Request) {
 	if h.f.cfg.Tunnel == nil {
 		refuse(w, http.StatusForbidden, "The proxy passes nothing on.")
 		return

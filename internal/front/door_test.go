@@ -111,11 +111,11 @@ func TestLengthWithCodingIs400(t *testing.T) {
 func TestKeepAliveInPieces(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	c, err := net.Dial("tcp", w.addr)
+	c, err := (&net.Dialer{}).DialContext(w.t.Context(), "tcp", w.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestKeepAliveInPieces(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != 200 || string(w.put) != fmt.Sprintf("hello wor%dd", i%10) {
+		if err != nil || resp.StatusCode != http.StatusOK || string(w.put) != fmt.Sprintf("hello wor%dd", i%10) {
 			t.Fatalf("pieces of %d: %d %s %q %v", step, resp.StatusCode, b, w.put, err)
 		}
 	}
@@ -190,7 +190,7 @@ func TestProxyEndsSTS(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != 200 || !strings.Contains(string(b), "<Account>"+account) {
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(b), "<Account>"+account) {
 			t.Errorf("%d %s %v", resp.StatusCode, b, err)
 		}
 		if got := w.lastCall().Host; got != "https://"+name {
@@ -235,7 +235,7 @@ func TestInsideAnEndedTunnel(t *testing.T) {
 		if status != 200 {
 			t.Fatal(status)
 		}
-		fmt.Fprintf(raw, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", name)
+		_, _ = fmt.Fprintf(raw, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", name)
 		if b, _ := io.ReadAll(raw); len(b) > 0 {
 			t.Errorf("answered %s", b)
 		}
@@ -245,7 +245,7 @@ func TestInsideAnEndedTunnel(t *testing.T) {
 		if status != 200 {
 			t.Fatal(status)
 		}
-		if err := tls.Client(raw, w.tlsConfig("sts.eu-west-1.amazonaws.com")).Handshake(); err == nil {
+		if err := tls.Client(raw, w.tlsConfig("sts.eu-west-1.amazonaws.com")).HandshakeContext(t.Context()); err == nil {
 			t.Error("the handshake went through")
 		}
 	})
@@ -312,12 +312,12 @@ func TestProxyTunnelsUnread(t *testing.T) {
 func TestTasksHaveNoProxy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	c, err := net.Dial("unix", w.task)
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "unix", w.task)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	fmt.Fprintf(c, "CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", basic("clary", token))
+	defer func() { _ = c.Close() }()
+	_, _ = fmt.Fprintf(c, "CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", basic("clary", token))
 	b, err := io.ReadAll(c)
 	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 405") {
 		t.Errorf("%s, %v", b, err)
@@ -336,7 +336,7 @@ func TestTLSOnOurPort(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, name := range []string{"127.0.0.1", "localhost", "bucket.localhost", "::1"} {
-		c, err := tls.Dial("tcp", w.addr, w.tlsConfig(name))
+		c, err := (&tls.Dialer{Config: w.tlsConfig(name)}).DialContext(t.Context(), "tcp", w.addr)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -346,7 +346,7 @@ func TestTLSOnOurPort(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(c), r)
-		if err != nil || resp.StatusCode != 200 {
+		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: %v %v", name, resp, err)
 		}
 		_ = c.Close()
@@ -354,7 +354,7 @@ func TestTLSOnOurPort(t *testing.T) {
 	if !strings.HasPrefix(w.lastCall().Host, "https://127.0.0.1:") {
 		t.Errorf("host %q", w.lastCall().Host)
 	}
-	if _, err := tls.Dial("tcp", w.addr, w.tlsConfig("sts.us-east-1.amazonaws.com")); err == nil {
+	if _, err := (&tls.Dialer{Config: w.tlsConfig("sts.us-east-1.amazonaws.com")}).DialContext(t.Context(), "tcp", w.addr); err == nil {
 		t.Error("our port gave a certificate for STS outside of a tunnel")
 	}
 }
@@ -362,11 +362,11 @@ func TestTLSOnOurPort(t *testing.T) {
 func TestOnlyLoopback(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	l, err := net.Listen("tcp", "0.0.0.0:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	if err := w.f.Serve(l); err == nil {
 		t.Error("served beyond loopback")
 	}

@@ -60,7 +60,7 @@ func (g *guard) read(c *conn, p []byte) (int, error) {
 			return c.Conn.Read(p)
 		case inBody:
 			return g.body(c, p)
-		default:
+		case inHead, inChunk, inSize, inTrailer:
 			if err := g.fill(c); err != nil {
 				return 0, err
 			}
@@ -70,9 +70,9 @@ func (g *guard) read(c *conn, p []byte) (int, error) {
 
 // body passes a body of known length through without looking at it.
 func (g *guard) body(c *conn, p []byte) (int, error) {
-	_ = c.Conn.SetReadDeadline(time.Now().Add(stallTime)) // a closed socket shows at Read
+	_ = c.SetReadDeadline(time.Now().Add(stallTime)) // a closed socket shows at Read
 	n, err := c.Conn.Read(p[:min(int64(len(p)), g.left)])
-	_ = c.Conn.SetReadDeadline(time.Time{})
+	_ = c.SetReadDeadline(time.Time{})
 	g.left -= int64(n)
 	if g.left == 0 {
 		g.state = inHead
@@ -97,18 +97,19 @@ func (g *guard) fill(c *conn) error {
 	}
 	stalled := g.state != inHead
 	if stalled {
-		_ = c.Conn.SetReadDeadline(time.Now().Add(stallTime)) // as in body
+		_ = c.SetReadDeadline(time.Now().Add(stallTime)) // as in body
 	}
 	n, err := c.Conn.Read(g.buf)
 	if stalled {
-		_ = c.Conn.SetReadDeadline(time.Time{})
+		_ = c.SetReadDeadline(time.Time{})
 		g.stall(err)
 	}
 	g.scan(g.buf[:n])
-	if err == nil || len(g.pending) > 0 && err != io.EOF {
+	ended := errors.Is(err, io.EOF)
+	if err == nil || len(g.pending) > 0 && !ended {
 		return nil
 	}
-	if err == io.EOF {
+	if ended {
 		// give out what there is: the server words its own complaint
 		g.pending = append(g.pending, g.head...)
 		g.head, g.err = nil, io.EOF

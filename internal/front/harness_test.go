@@ -218,13 +218,13 @@ func newWorld(t *testing.T, edit ...func(*Config)) *world {
 	if w.f, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.addr = l.Addr().String()
 	w.task = filepath.Join(t.TempDir(), "s")
-	tl, err := net.Listen("unix", w.task)
+	tl, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", w.task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ type shot struct {
 
 func (w *world) request(s shot) *http.Request {
 	w.t.Helper()
-	r, err := http.NewRequest(s.method, "http://"+w.addr+s.path, strings.NewReader(s.body))
+	r, err := http.NewRequestWithContext(w.t.Context(), s.method, "http://"+w.addr+s.path, strings.NewReader(s.body))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func (w *world) send(r *http.Request, task bool) reply {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		w.t.Fatal(err)
@@ -347,11 +347,11 @@ func put(body string) shot {
 // raw sends bytes as they are and gives back all that comes until the end.
 func (w *world) raw(text string) string {
 	w.t.Helper()
-	c, err := net.Dial("tcp", w.addr)
+	c, err := (&net.Dialer{}).DialContext(w.t.Context(), "tcp", w.addr)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		w.t.Fatal(err)
 	}
@@ -368,11 +368,11 @@ func (w *world) raw(text string) string {
 // connect opens a tunnel and gives back the connection and the answer's status.
 func (w *world) connect(target, auth string) (net.Conn, int) {
 	w.t.Helper()
-	c, err := net.Dial("tcp", w.addr)
+	c, err := (&net.Dialer{}).DialContext(w.t.Context(), "tcp", w.addr)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { c.Close() })
+	w.t.Cleanup(func() { _ = c.Close() })
 	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		w.t.Fatal(err)
 	}
@@ -380,13 +380,13 @@ func (w *world) connect(target, auth string) (net.Conn, int) {
 	if auth != "" {
 		h = "Proxy-Authorization: Basic " + auth + "\r\n"
 	}
-	fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", target, target, h)
+	_, _ = fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", target, target, h)
 	br := bufio.NewReader(c)
 	resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodConnect})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	resp.Body.Close()
+	_ = resp.Body.Close()
 	return c, resp.StatusCode
 }
 

@@ -64,9 +64,9 @@ func jsonRefusal(e *sigv4.Error, proto string) error {
 		return apierr.New(status, "IncompleteSignatureException", "%s", e.Message)
 	case sigv4.Mismatch:
 		return apierr.New(status, "InvalidSignatureException", mismatchText)
-	default:
-		return apierr.New(status, "InvalidSignatureException", "%s", e.Message)
+	case sigv4.Scope, sigv4.Skewed, sigv4.Expired, sigv4.Early, sigv4.Uncovered:
 	}
+	return apierr.New(status, "InvalidSignatureException", "%s", e.Message)
 }
 
 func queryRefusal(e *sigv4.Error) error {
@@ -77,13 +77,13 @@ func queryRefusal(e *sigv4.Error) error {
 		return apierr.New(http.StatusBadRequest, "IncompleteSignature", "%s", e.Message)
 	case sigv4.Mismatch:
 		return apierr.New(http.StatusForbidden, "SignatureDoesNotMatch", mismatchText)
-	default:
-		return apierr.New(http.StatusForbidden, "SignatureDoesNotMatch", "%s", e.Message)
+	case sigv4.Scope, sigv4.Skewed, sigv4.Expired, sigv4.Early, sigv4.Uncovered:
 	}
+	return apierr.New(http.StatusForbidden, "SignatureDoesNotMatch", "%s", e.Message)
 }
 
 func s3Refusal(e *sigv4.Error) error {
-	var out *apierr.Error
+	out := apierr.New(http.StatusForbidden, "AccessDenied", "%s", e.Message)
 	switch e.Reason {
 	case sigv4.Missing:
 		out = apierr.New(http.StatusForbidden, "AccessDenied", "Access Denied")
@@ -100,8 +100,7 @@ func s3Refusal(e *sigv4.Error) error {
 		out = apierr.New(http.StatusForbidden, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
 	case sigv4.Mismatch:
 		out = apierr.New(http.StatusForbidden, "SignatureDoesNotMatch", s3Mismatch)
-	default: // Expired, Early, Uncovered
-		out = apierr.New(http.StatusForbidden, "AccessDenied", "%s", e.Message)
+	case sigv4.Expired, sigv4.Early, sigv4.Uncovered:
 	}
 	if len(e.Fields) > 0 {
 		out.Fields = maps.Clone(e.Fields)

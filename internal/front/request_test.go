@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -48,11 +49,10 @@ func TestGoodRequests(t *testing.T) {
 }
 
 func with(s shot, f func(*shot)) shot {
-	h := map[string]string{}
-	for k, v := range s.headers {
-		h[k] = v
+	s.headers = maps.Clone(s.headers)
+	if s.headers == nil {
+		s.headers = map[string]string{}
 	}
-	s.headers = h
 	f(&s)
 	return s
 }
@@ -167,7 +167,7 @@ func TestPresignedRefusals(t *testing.T) {
 		}, "SignatureDoesNotMatch"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := http.NewRequest(http.MethodPut, "http://"+w.addr+"/bucket/k", strings.NewReader("body"))
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+w.addr+"/bucket/k", strings.NewReader("body"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -310,7 +310,7 @@ func TestDisconnectEndsTheCall(t *testing.T) {
 	go func() {
 		defer close(done)
 		if resp, err := tr.RoundTrip(r); err == nil {
-			resp.Body.Close()
+			_ = resp.Body.Close()
 		}
 	}()
 	<-w.block

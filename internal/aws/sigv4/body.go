@@ -99,7 +99,7 @@ func (w *whole) Read(p []byte) (int, error) {
 	n, err := w.in.Read(p)
 	w.hash.Write(p[:n])
 	w.read += int64(n)
-	if err == io.EOF || err == nil && w.read == w.length {
+	if errors.Is(err, io.EOF) || err == nil && w.read == w.length {
 		if got := hex.EncodeToString(w.hash.Sum(nil)); got != w.want {
 			e := apierr.New(http.StatusBadRequest, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
 			e.Fields = map[string]string{"ClientComputedContentSHA256": w.want, "S3ComputedContentSHA256": got}
@@ -265,12 +265,10 @@ func (c *chunks) finish() error {
 	} else if err := c.blank(); err != nil {
 		return err
 	}
-	switch _, err := c.in.ReadByte(); {
-	case err == nil:
-		return malformed("bytes follow the last chunk")
-	default:
+	if _, err := c.in.ReadByte(); err != nil {
 		return err // io.EOF
 	}
+	return malformed("bytes follow the last chunk")
 }
 
 func (c *chunks) trailers() error {
@@ -342,7 +340,7 @@ func (c *chunks) line() (string, error) {
 }
 
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -143,32 +143,30 @@ func rawPath(r *http.Request) string {
 	return r.URL.EscapedPath()
 }
 
-// headerValue is a header as it is signed; net/http keeps some of them apart.
-func headerValue(r *http.Request, name string) (string, bool) {
+// headerValue is a header as it is signed, "" if there is none; net/http keeps
+// some of them apart.
+func headerValue(r *http.Request, name string) string {
 	switch name {
 	case "host":
 		if r.Host != "" {
-			return r.Host, true
+			return r.Host
 		}
-		return r.URL.Host, true
+		return r.URL.Host
 	case "content-length":
 		if r.ContentLength >= 0 && len(r.TransferEncoding) == 0 {
-			return strconv.FormatInt(r.ContentLength, 10), true
+			return strconv.FormatInt(r.ContentLength, 10)
 		}
 	case "transfer-encoding":
 		if len(r.TransferEncoding) > 0 {
-			return strings.Join(r.TransferEncoding, ","), true
+			return strings.Join(r.TransferEncoding, ",")
 		}
 	}
-	vs, ok := r.Header[http.CanonicalHeaderKey(name)]
-	if !ok {
-		return "", false
-	}
+	vs := r.Header[http.CanonicalHeaderKey(name)]
 	out := make([]string, len(vs))
 	for i, v := range vs {
 		out[i] = strings.Join(strings.Fields(v), " ")
 	}
-	return strings.Join(out, ","), true
+	return strings.Join(out, ",")
 }
 
 // canonicalRequest is what is hashed and signed. Absent signed headers count
@@ -182,8 +180,7 @@ func canonicalRequest(r *http.Request, q query, signed []string, service, payloa
 	b.Grow(512)
 	b.WriteString(r.Method + "\n" + path + "\n" + canonicalQuery(q) + "\n")
 	for _, h := range signed {
-		v, _ := headerValue(r, h)
-		b.WriteString(h + ":" + v + "\n")
+		b.WriteString(h + ":" + headerValue(r, h) + "\n")
 	}
 	b.WriteString("\n" + strings.Join(signed, ";") + "\n" + payload)
 	return b.String(), nil

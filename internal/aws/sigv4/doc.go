@@ -24,10 +24,13 @@ const (
 	// MaxExpires is the longest life of a presigned request.
 	MaxExpires = 7 * 24 * time.Hour
 
-	// UnsignedPayload and the Streaming values stand in for a payload's hash.
-	UnsignedPayload          = "UNSIGNED-PAYLOAD"
-	StreamingSigned          = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
-	StreamingSignedTrailer   = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+	// UnsignedPayload stands in for the hash of a payload that is not signed.
+	UnsignedPayload = "UNSIGNED-PAYLOAD"
+	// StreamingSigned is a body whose chunks are signed one by one.
+	StreamingSigned = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+	// StreamingSignedTrailer has signed trailers as well.
+	StreamingSignedTrailer = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+	// StreamingUnsignedTrailer has chunks and trailers that are not signed.
 	StreamingUnsignedTrailer = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 	// EmptyHash is the SHA-256 of nothing.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -129,8 +130,7 @@ func TestBotocoreSignatures(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			if _, _, err := check(c.wire(t), v.Secret, now.Add(time.Minute)); err != nil {
-				var e *Error
-				if errors.As(err, &e) {
+				if e, ok := errors.AsType[*Error](err); ok {
 					t.Log(e.Fields["CanonicalRequest"])
 				}
 				t.Fatal(err)
@@ -199,11 +199,7 @@ func TestAltered(t *testing.T) {
 	}
 	for name, edit := range edits {
 		for _, c := range v.Cases {
-			h := map[string]string{}
-			for k, val := range c.Headers {
-				h[k] = val
-			}
-			c.Headers = h
+			c.Headers = maps.Clone(c.Headers)
 			edit(&c)
 			if name == "host" && strings.HasSuffix(c.Name, "version 2") {
 				continue // version 2 signs no host
@@ -250,7 +246,7 @@ func TestPublishedExamples(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r, err := http.NewRequest(tt.method, tt.url, strings.NewReader(tt.body))
+			r, err := http.NewRequestWithContext(t.Context(), tt.method, tt.url, strings.NewReader(tt.body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -265,7 +261,7 @@ func TestPublishedExamples(t *testing.T) {
 			}
 		})
 	}
-	r, err := http.NewRequest(http.MethodGet, "https://examplebucket.s3.amazonaws.com/test.txt", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://examplebucket.s3.amazonaws.com/test.txt", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,7 +393,7 @@ func TestErrorComesWithTheLastByte(t *testing.T) {
 
 func TestWrongWholeHash(t *testing.T) {
 	t.Parallel()
-	r, err := http.NewRequest(http.MethodPut, "https://b.s3.amazonaws.com/k", strings.NewReader("other"))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://b.s3.amazonaws.com/k", strings.NewReader("other"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -430,7 +426,7 @@ func TestWindow(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r, err := http.NewRequest(http.MethodGet, "http://127.0.0.1/b/k", nil)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1/b/k", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -477,7 +473,7 @@ func TestParseRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := &http.Request{Method: "GET", Host: "h", URL: &url.URL{Path: "/", RawQuery: tt.query}, Header: http.Header{"X-Amz-Date": {"20130524T000000Z"}}}
+			r := &http.Request{Method: http.MethodGet, Host: "h", URL: &url.URL{Path: "/", RawQuery: tt.query}, Header: http.Header{"X-Amz-Date": {"20130524T000000Z"}}}
 			if tt.auth != "" {
 				r.Header.Set("Authorization", tt.auth)
 			}
@@ -492,7 +488,7 @@ func TestParseRefuses(t *testing.T) {
 
 func TestUnsignedHostIsRefused(t *testing.T) {
 	t.Parallel()
-	r := &http.Request{Method: "GET", Host: "h", URL: &url.URL{Path: "/"}, Header: http.Header{"X-Amz-Date": {"20130524T000000Z"}}}
+	r := &http.Request{Method: http.MethodGet, Host: "h", URL: &url.URL{Path: "/"}, Header: http.Header{"X-Amz-Date": {"20130524T000000Z"}}}
 	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20130524/us-east-1/s3/aws4_request, SignedHeaders=x-amz-date, Signature="+strings.Repeat("0", 64))
 	_, _, err := check(r, "secret", exampleTime())
 	if err == nil {
@@ -508,7 +504,7 @@ func TestUnsignedHostIsRefused(t *testing.T) {
 
 func TestNoSignatureInErrors(t *testing.T) {
 	t.Parallel()
-	r := &http.Request{Method: "GET", Host: "h", URL: &url.URL{Path: "/"}, Header: http.Header{}}
+	r := &http.Request{Method: http.MethodGet, Host: "h", URL: &url.URL{Path: "/"}, Header: http.Header{}}
 	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Signature=deadbeef, Signature=deadbeef")
 	if _, err := Parse(r); err == nil || strings.Contains(err.Error(), "deadbeef") {
 		t.Errorf("err = %v", err)
@@ -520,7 +516,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("", "", "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=A%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=1&X-Amz-SignedHeaders=host&X-Amz-Signature=00", "/%zz")
 	f.Add("", "", "AWSAccessKeyId=A&Signature=AAAA&Expires=99999999999", "/b/k")
 	f.Fuzz(func(t *testing.T, auth, date, query, path string) {
-		r := &http.Request{Method: "GET", Host: "h", RequestURI: "/" + path, URL: &url.URL{Path: path, RawQuery: query}, Header: http.Header{}}
+		r := &http.Request{Method: http.MethodGet, Host: "h", RequestURI: "/" + path, URL: &url.URL{Path: path, RawQuery: query}, Header: http.Header{}}
 		if auth != "" {
 			r.Header.Set("Authorization", auth)
 		}

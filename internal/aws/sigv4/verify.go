@@ -170,8 +170,7 @@ func (a *Auth) verifyV2(r *http.Request, q query, secret string) (*Verified, err
 	var amz []string
 	for k := range r.Header {
 		if h := strings.ToLower(k); strings.HasPrefix(h, "x-amz-") {
-			v, _ := headerValue(r, h)
-			amz = append(amz, h+":"+v+"\n")
+			amz = append(amz, h+":"+headerValue(r, h)+"\n")
 		}
 	}
 	if t := q.all("x-amz-security-token"); len(t) == 1 {
