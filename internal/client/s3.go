@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"clary/internal/aws/sigv4"
 )
 
 // Object is what a listing or a HEAD tells.
@@ -34,9 +36,9 @@ func ParseURI(uri string) (bucket, key string, err error) {
 }
 
 func objectPath(bucket, key string) string {
-	p := "/" + escape(bucket, false)
+	p := "/" + sigv4.Escape(bucket, false)
 	if key != "" {
-		p += "/" + escape(key, true)
+		p += "/" + sigv4.Escape(key, true)
 	}
 	return p
 }

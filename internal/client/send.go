@@ -10,7 +10,11 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
+
+	"clary/internal/aws/sigv4"
 )
 
 // policy says how long and how often to try again.
@@ -91,7 +95,7 @@ var errNoCredentials = errors.New("no credentials")
 func (c *Client) once(ctx context.Context, in call, payload string) (*http.Response, error) {
 	u := c.cfg.Endpoint + in.path
 	if len(in.query) > 0 {
-		u += "?" + canonicalQuery(in.query)
+		u += "?" + encode(in.query)
 	}
 	r, err := http.NewRequestWithContext(ctx, in.method, u, bytes.NewReader(in.body))
 	if err != nil {
@@ -108,7 +112,8 @@ func (c *Client) once(ctx context.Context, in call, payload string) (*http.Respo
 		if err != nil {
 			return nil, errors.Join(errNoCredentials, err)
 		}
-		sign(r, cr, c.cfg.Region, in.service, payload, time.Now())
+		sigv4.Sign(r, sigv4.Credentials{AccessKeyID: cr.AccessKeyID, SecretAccessKey: cr.SecretAccessKey, SessionToken: cr.SessionToken},
+			c.cfg.Region, in.service, payload, time.Now())
 	}
 	return c.http.Do(r)
 }
@@ -130,4 +135,16 @@ func again(e *Error, n int) bool {
 func drain(resp *http.Response) error {
 	_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
 	return errors.Join(err, resp.Body.Close())
+}
+
+// encode writes a query as AWS's signature does, so that both are the same.
+func encode(q url.Values) string {
+	var pairs []string
+	for k, vs := range q {
+		for _, v := range vs {
+			pairs = append(pairs, sigv4.Escape(k, false)+"="+sigv4.Escape(v, false))
+		}
+	}
+	slices.Sort(pairs)
+	return strings.Join(pairs, "&")
 }

@@ -4,6 +4,7 @@ package clienttest
 
 import (
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"clary/internal/aws/sigv4"
 )
 
 // S3 is an http.Handler. Fault, when it answers true, has answered itself.
@@ -106,8 +109,8 @@ func (s *S3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen = append(s.seen, r.Method+" "+r.URL.Path)
-	if !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 ") {
-		Fail(w, http.StatusForbidden, "AccessDenied", "unsigned")
+	if err := verify(r, body); err != nil {
+		Fail(w, http.StatusForbidden, "SignatureDoesNotMatch", err.Error())
 		return
 	}
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
@@ -144,6 +147,19 @@ func (s *S3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"`+o.etag+`"`)
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(o.data)))
 	}
+}
+
+// Secret is the key that requests must be signed with.
+const Secret = "s"
+
+func verify(r *http.Request, body []byte) error {
+	a, err := sigv4.Parse(r)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(body)
+	_, err = a.Verify(r, Secret, hex.EncodeToString(sum[:]), time.Now())
+	return err
 }
 
 func (s *S3) part(w http.ResponseWriter, r *http.Request, bucket, key string, q url.Values, body []byte) {
