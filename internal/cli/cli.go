@@ -42,7 +42,7 @@ func (e Exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // Main runs one command and returns its exit code.
 func Main(ctx context.Context, io IO, args []string) int {
-	cmd := New(io)
+	cmd := New(io) //nolint:contextcheck // cobra hands the context to the verb
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
 	var code Exit

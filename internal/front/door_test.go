@@ -145,6 +145,7 @@ func TestKeepAliveInPieces(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
 		if err != nil || resp.StatusCode != http.StatusOK || string(w.put) != fmt.Sprintf("hello wor%dd", i%10) {
 			t.Fatalf("pieces of %d: %d %s %q %v", step, resp.StatusCode, b, w.put, err)
 		}
@@ -190,6 +191,7 @@ func TestProxyEndsSTS(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
 		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(b), "<Account>"+account) {
 			t.Errorf("%d %s %v", resp.StatusCode, b, err)
 		}
@@ -346,8 +348,12 @@ func TestTLSOnOurPort(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(c), r)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: %v %v", name, resp, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d", name, resp.StatusCode)
 		}
 		_ = c.Close()
 	}

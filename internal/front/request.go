@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -128,13 +129,13 @@ func (q *request) serve() {
 			q.f.bodies.Release(q.held)
 		}
 		if v := recover(); v != nil {
-			if v == http.ErrAbortHandler {
+			if e, ok := v.(error); ok && errors.Is(e, http.ErrAbortHandler) {
 				panic(v)
 			}
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 			q.fail(apierr.From(err))
 		}
-		q.log(err)
+		q.log(q.r.Context(), err)
 	}()
 	if err = q.handle(); err != nil {
 		q.fail(q.f.worded(q.route, apierr.From(err)))
@@ -551,14 +552,15 @@ func (q *request) fail(e *apierr.Error) {
 		q.w.Header().Set("Content-Type", "application/json")
 		q.w.Header().Set("X-Amzn-Requestid", q.call.RequestID)
 		q.w.WriteHeader(e.Status)
-		fmt.Fprintf(q.w, `{"__type":%q,"message":%q}`, e.Code, e.Message)
+		b, _ := json.Marshal(map[string]string{"__type": e.Code, "message": e.Message}) // strings always marshal
+		_, _ = q.w.Write(b)                                                             // the client is gone if it fails
 		return
 	}
 	cd.EncodeError(q.w, q.r, q.route.op, e, q.call.RequestID)
 }
 
 // log writes one line. URLs are not in it: their queries may hold signatures.
-func (q *request) log(err error) {
+func (q *request) log(ctx context.Context, err error) {
 	status := q.w.status
 	level := slog.LevelDebug
 	attrs := []slog.Attr{
@@ -577,7 +579,7 @@ func (q *request) log(err error) {
 			attrs = append(attrs, slog.Any("err", err))
 		}
 	}
-	q.f.log.LogAttrs(q.r.Context(), level, "request", attrs...)
+	q.f.log.LogAttrs(ctx, level, "request", attrs...)
 }
 
 func newRequestID() string {

@@ -92,7 +92,9 @@ func TestStalledClients(t *testing.T) {
 				if err := f.Shutdown(ctx); err != nil {
 					t.Error(err)
 				}
-				<-served
+				if err := <-served; err == nil {
+					t.Error("Serve ended without saying why")
+				}
 			})
 		})
 	}
