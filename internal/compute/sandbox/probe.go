@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"clary/internal/compute"
 	"clary/internal/compute/sandbox/limit"
@@ -37,13 +41,43 @@ func memory() (total, available int64, err error) {
 	return total, available, nil
 }
 
+// privileged says whether this process may give tasks user ids of their own.
+// The 0 of a container often may not, and is then a user like any other.
+func privileged() bool {
+	if os.Geteuid() != 0 {
+		return false
+	}
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&hdr, &data[0]) != nil {
+		return false
+	}
+	const need = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_SYS_ADMIN
+	return data[0].Effective&need == need
+}
+
+// namespaces tries to make those that a task needs.
+func (d *Driver) namespaces(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, d.cfg.TaskBinary, "hold")
+	cmd.Env = []string{"GOMAXPROCS=1"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+	}
+	return cmd.Run()
+}
+
 // Probe looks at the machine.
-func (d *Driver) Probe(context.Context) (compute.Capacity, error) {
+func (d *Driver) Probe(ctx context.Context) (compute.Capacity, error) {
 	c, err := machineSize()
 	if err != nil {
 		return c, err
 	}
 	c.Root = d.root
+	if err := d.namespaces(ctx); err != nil {
+		c.Notes = append(c.Notes, "no task can run: user namespaces are not allowed here ("+err.Error()+"); see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns")
+	}
 	name := fmt.Sprintf("clary-probe-%d", os.Getpid())
 	g, err := limit.New(name, limit.Limits{VCPU: 1, MemoryBytes: 64 << 20, PIDs: 16})
 	if err == nil {
@@ -60,7 +94,7 @@ func (d *Driver) Probe(context.Context) (compute.Capacity, error) {
 		}
 	}
 	if !d.root {
-		c.Notes = append(c.Notes, "not root: all tasks run as this user, separated by namespaces alone")
+		c.Notes = append(c.Notes, "no privileges: all tasks run as this user, separated by namespaces alone")
 	}
 	return c, nil
 }

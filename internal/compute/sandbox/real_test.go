@@ -63,6 +63,29 @@ func TestProgramThatIsNotThere(t *testing.T) {
 	}
 }
 
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	c, err := newPlace(t).open(t).Probe(t.Context())
+	if err != nil || c.VCPU < 1 || c.MemoryBytes < 1<<28 || c.Root != isRoot() {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, n := range c.Notes {
+		if strings.Contains(n, "no task can run") {
+			t.Error(n)
+		}
+	}
+}
+
+// TestOutputByName opens the output as scripts made for containers do.
+func TestOutputByName(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	lines, st := p.runs(t, p.open(t), script("name-1", "echo a > /dev/stdout; echo b > /dev/stderr; echo c | tee /proc/self/fd/2 >/dev/null; cat /dev/stdin; head -c 3 /dev/zero | wc -c; test -w /dev/null && python3 -c 'import pty; print(len(pty.openpty()))'"))
+	if want := []string{"a", "b", "c", "3", "2"}; !slices.Equal(lines, want) {
+		t.Errorf("%q, %+v", lines, *st.Exit)
+	}
+}
+
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

@@ -43,7 +43,7 @@ func New(cfg Config) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{
-		cfg: cfg, root: os.Geteuid() == 0,
+		cfg: cfg, root: privileged(),
 		changes: make(chan compute.TaskID, 1024),
 		watches: map[compute.TaskID]*watch{}, uids: map[int]compute.TaskID{},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -102,8 +103,15 @@ func (d *Driver) spec(t compute.Task) (*task.Spec, error) {
 	return s, nil
 }
 
+// freeUID finds a pair that no task of this folder has. Folders begin at
+// different places, so that two servers of one machine hardly meet.
 func (d *Driver) freeUID() (int, error) {
-	for uid := firstUID; uid < lastUID; uid += 2 {
+	const pairs = (lastUID - firstUID) / 2
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(d.cfg.Dir))
+	first := int(h.Sum32()) % pairs
+	for i := range pairs {
+		uid := firstUID + (first+i)%pairs*2
 		if _, used := d.uids[uid]; !used {
 			return uid, nil
 		}

@@ -188,6 +188,12 @@ func (s *supervisor) launch() (control, error) {
 		return nil, err
 	}
 	defer w.Close()
+	if uid := s.spec.HostUID; uid != 0 {
+		// So that the program may open /dev/stdout by its name.
+		if err := w.Chown(uid, uid); err != nil {
+			return nil, err
+		}
+	}
 
 	doors, folder, err := s.group.Doors()
 	if err != nil {
