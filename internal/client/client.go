@@ -67,13 +67,13 @@ func New(cfg Config) *Client {
 			Transport:     rt,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		pol: policy{patience: 20 * time.Second, base: 50 * time.Millisecond, most: 3 * time.Second},
+		pol: policy{patience: 20 * time.Second, refusals: 10 * time.Minute, base: 50 * time.Millisecond, most: 3 * time.Second},
 	}
 }
 
 // Patient returns a client on the same connections that keeps trying for d
-// when the server is away or answers 5xx. notice, if not nil, is told the
-// error before each wait.
+// when the server is away, and for ten minutes at most when it answers 5xx.
+// notice, if not nil, is told the error before each wait.
 func (c *Client) Patient(d time.Duration, notice func(error)) *Client {
 	n := *c
 	n.pol.patience = d

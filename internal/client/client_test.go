@@ -314,3 +314,18 @@ func TestParseURI(t *testing.T) {
 		}
 	}
 }
+
+// A server that answers is not waited for as long as one that is away.
+func TestRefusalsEndEarlier(t *testing.T) {
+	t.Parallel()
+	s3 := clienttest.New("bucket")
+	s3.Fault = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	}
+	c := start(t, s3).Patient(time.Hour, nil)
+	c.pol.refusals = 300 * time.Millisecond
+	if err := c.Put(t.Context(), "bucket", "k", nil); Code(err) != "500" {
+		t.Errorf("err = %v", err)
+	}
+}

@@ -20,6 +20,7 @@ import (
 // policy says how long and how often to try again.
 type policy struct {
 	patience   time.Duration // how long an absent server is waited for
+	refusals   time.Duration // how long one that answers 5xx is asked again
 	base, most time.Duration // bounds of the waits
 	notice     func(error)
 }
@@ -32,7 +33,11 @@ func (p policy) wait(ctx context.Context, n int, since time.Time, err error) boo
 		top = p.most
 	}
 	d := top/2 + rand.N(top/2+1)
-	if time.Since(since)+d > p.patience {
+	limit := p.patience
+	if Code(err) != "" {
+		limit = min(limit, p.refusals)
+	}
+	if time.Since(since)+d > limit {
 		return false
 	}
 	if p.notice != nil {

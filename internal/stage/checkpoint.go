@@ -39,8 +39,9 @@ type stamp struct {
 	mod  time.Time
 }
 
-// startCheckpoints is nil when the job asks for none.
-func (t *training) startCheckpoints(ctx context.Context) (*checkpoints, error) {
+// startCheckpoints is nil when the job asks for none. fetch ends the restoring,
+// ctx all.
+func (t *training) startCheckpoints(fetch, ctx context.Context) (*checkpoints, error) {
 	if t.p.Checkpoint == nil || t.p.Checkpoint.S3Uri == "" {
 		return nil, nil
 	}
@@ -66,7 +67,7 @@ func (t *training) startCheckpoints(ctx context.Context) (*checkpoints, error) {
 		return nil, fmt.Errorf("checkpoints: %w", err)
 	}
 	c := &checkpoints{t: t, root: root, bucket: bucket, prefix: prefix, sent: map[string]stamp{}, seen: map[string]stamp{}, quit: make(chan struct{})}
-	if err := c.restore(ctx); err != nil {
+	if err := c.restore(fetch); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 	c.wg.Go(func() {

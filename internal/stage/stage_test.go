@@ -589,3 +589,37 @@ func FuzzLocalName(f *testing.F) {
 		}
 	})
 }
+
+func TestStopWhileCheckpointsAreRestored(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, `echo never`)
+	b.s3.Set("bucket", "cp/a", "1")
+	b.s3.Fault = func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/cp/a") {
+			close(b.stop)
+			<-r.Context().Done()
+			return true
+		}
+		return false
+	}
+	res := b.run(plan.Training{Checkpoint: &plan.Checkpoint{S3Uri: "s3://bucket/cp/"}})
+	if want := (plan.Result{ExitCode: -1}); res != want || strings.Contains(b.log.String(), "never") {
+		t.Errorf("%+v %s", res, b.log)
+	}
+}
+
+// A home that cannot be written is the user's own idea and stops no job.
+func TestUnusableHome(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, `echo ran`)
+	b.host.Env["HOME"] = "/opt/ml/home/file/x"
+	if err := os.MkdirAll(b.ml("home"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.ml("home/file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if res := b.run(plan.Training{}); res.Failure != "" || !strings.Contains(b.log.String(), "ran") {
+		t.Errorf("%+v %s", res, b.log)
+	}
+}

@@ -59,6 +59,10 @@ func (t *training) run(ctx context.Context) plan.Result {
 		}
 	}()
 	err = t.prepare(fetchCtx)
+	var sync *checkpoints
+	if err == nil {
+		sync, err = t.startCheckpoints(fetchCtx, ctx)
+	}
 	close(fetched)
 	if err != nil {
 		if ctx.Err() == nil && errors.Is(context.Cause(fetchCtx), errStopped) {
@@ -67,10 +71,6 @@ func (t *training) run(ctx context.Context) plan.Result {
 		return failed(err)
 	}
 
-	sync, err := t.startCheckpoints(fetchCtx)
-	if err != nil {
-		return failed(err)
-	}
 	t.h.report(plan.StepTraining)
 	res := runProgram(ctx, t.h)
 	cpErr := sync.finish(ctx)
@@ -103,7 +103,7 @@ func (t *training) prepare(ctx context.Context) error {
 	}
 	t.environment()
 	if err := t.h.prepareHome(t.p.NetworkIsolation); err != nil {
-		return err
+		t.h.say("clary: the SageMaker SDK is not set up in this job: %v", err) // HOME may be the user's own idea
 	}
 	if err := t.h.prepareEnv(); err != nil {
 		return err

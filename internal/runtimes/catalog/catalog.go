@@ -190,5 +190,9 @@ func (c *Catalog) ready(id string) bool {
 		return false
 	}
 	var m meta
-	return json.Unmarshal(data, &m) == nil && m.ID == id
+	if json.Unmarshal(data, &m) != nil || m.ID != id {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(c.cfg.Dir, id, "env", "pyvenv.cfg")) // someone may have cleaned up
+	return err == nil
 }
