@@ -69,7 +69,7 @@ func New(cfg Config) (*Driver, error) {
 		}
 		s, err := task.ReadSpec(d.dir(id))
 		if err != nil {
-			return nil, fmt.Errorf("sandbox: task %s: %w", id, err)
+			continue // one broken disk block must not keep the server down; Status says it
 		}
 		d.uids[s.HostUID] = id
 		if st, err := task.ReadStatus(d.dir(id)); err != nil || st.Phase != compute.Ended {

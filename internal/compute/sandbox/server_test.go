@@ -211,3 +211,30 @@ func TestRubbish(t *testing.T) {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }
+
+// TestBrokenFolder: a task that cannot be read is told as such and can be
+// removed; it keeps nobody else from running.
+func TestBrokenFolder(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	dir := filepath.Join(p.cfg.Dir, "broken-1")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "spec.json"), []byte("{\"Task\":"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := p.open(t)
+	if st, err := d.Status(t.Context(), "broken-1"); err == nil || errors.Is(err, compute.ErrNotFound) {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if _, st := p.runs(t, d, script("whole-1", "true")); st.Exit.Result.ExitCode != 0 {
+		t.Errorf("%+v", *st.Exit)
+	}
+	if err := d.Remove(t.Context(), "broken-1"); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.Status(t.Context(), "broken-1"); !errors.Is(err, compute.ErrNotFound) {
+		t.Error(err)
+	}
+}

@@ -38,7 +38,7 @@ func training(id, program string) compute.Task {
 		Channels: []plan.Channel{{Name: "train", S3DataType: "S3Prefix", S3Uri: "s3://bucket/in/", Distribution: "FullyReplicated", InputMode: "File"}},
 	}
 	tk.Network = compute.Network{Host: "algo-1", Peers: []string{"algo-1"}}
-	tk.Identity = compute.Identity{AccessKeyID: "AKID", SecretAccessKey: "secret", SessionToken: "token", Region: "eu-west-1"}
+	tk.Identity = compute.Identity{AccessKeyID: "AKID", SecretAccessKey: clienttest.Secret, SessionToken: "token", Region: "eu-west-1"}
 	return tk
 }
 
