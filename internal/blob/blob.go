@@ -10,6 +10,7 @@ import (
 	"time"
 )
 
+// What every adapter says in the same words.
 var (
 	ErrNoSuchBucket   = errors.New("no such bucket")
 	ErrNoSuchKey      = errors.New("no such key")
@@ -161,21 +162,21 @@ type Store interface {
 	Delete(ctx context.Context, bucket, key string, c Conditions) error // nil when absent
 	// List walks keys in the order of their bytes, in time that grows with
 	// the page and not with what its prefixes hide.
-	List(ctx context.Context, bucket, prefix, delimiter, after string, max int) (Listing, error)
+	List(ctx context.Context, bucket, prefix, delimiter, after string, limit int) (Listing, error)
 	// SetTags replaces the tags of an object, which keeps its version.
 	SetTags(ctx context.Context, bucket, key string, tags map[string]string) error
 	// ObjectParts gives the parts that an object was completed from.
-	ObjectParts(ctx context.Context, bucket, key string, after, max int) (Object, []Part, error)
+	ObjectParts(ctx context.Context, bucket, key string, after, limit int) (Object, []Part, error)
 
 	StartUpload(ctx context.Context, bucket, key string, m Meta) (Upload, error)
 	Upload(ctx context.Context, bucket, key, upload string) (Upload, error)
 	PutPart(ctx context.Context, bucket, key, upload string, number int, p Put) (Part, error)
-	Parts(ctx context.Context, bucket, key, upload string, after, max int) (Upload, []Part, error)
+	Parts(ctx context.Context, bucket, key, upload string, after, limit int) (Upload, []Part, error)
 	// Complete makes an object of parts, which are checked by number, ETag and
 	// what checksums they carry. Repeating it gives the same object.
 	Complete(ctx context.Context, bucket, key, upload string, c Complete) (Object, error)
 	Abort(ctx context.Context, bucket, key, upload string) error
-	Uploads(ctx context.Context, bucket, prefix, delimiter, afterKey, afterID string, max int) (Uploads, error)
+	Uploads(ctx context.Context, bucket, prefix, delimiter, afterKey, afterID string, limit int) (Uploads, error)
 }
 
 // Complete says what a finished upload consists of.

@@ -148,7 +148,7 @@ func OfParts(algorithm, typ string, parts []Piece) (string, error) {
 			h.Write(raw)
 			continue
 		}
-		next := uint64(0)
+		var next uint64
 		if size == 8 {
 			next = binary.BigEndian.Uint64(raw)
 		} else {

@@ -90,8 +90,11 @@ func TestComposite(t *testing.T) {
 func TestWaysThatS3Refuses(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][2]string{
-		{checksum.SHA256, checksum.FullObject}, {checksum.SHA1, checksum.FullObject},
-		{checksum.CRC64NVME, checksum.Composite}, {"XXHASH3", checksum.Composite}, {checksum.CRC32, ""},
+		{checksum.SHA256, checksum.FullObject},
+		{checksum.SHA1, checksum.FullObject},
+		{checksum.CRC64NVME, checksum.Composite},
+		{"XXHASH3", checksum.Composite},
+		{checksum.CRC32, ""},
 	} {
 		if _, err := checksum.OfParts(c[0], c[1], nil); err == nil {
 			t.Errorf("%s %s was accepted", c[0], c[1])

@@ -4,7 +4,7 @@ package blobtest
 
 import (
 	"bytes"
-	"crypto/md5" //nolint:gosec // S3 defines ETags by it
+	"crypto/md5"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"clary/internal/aws/checksum"
+	"clary/internal/aws/checksum" //nolint:gosec // S3 defines ETags by it
 	"clary/internal/blob"
 )
 

@@ -2,14 +2,14 @@ package blobtest
 
 import (
 	"bytes"
-	"crypto/md5" //nolint:gosec // S3 defines ETags by it
+	"crypto/md5"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
-	"clary/internal/aws/checksum"
+	"clary/internal/aws/checksum" //nolint:gosec // S3 defines ETags by it
 	"clary/internal/blob"
 )
 
@@ -170,9 +170,14 @@ func multipartSums(t *testing.T, s blob.Store) {
 	b := bucket(t, s, "bucket")
 	one, two := pattern(1, blob.MinPart), pattern(2, 999)
 	for _, c := range [][2]string{
-		{checksum.CRC32, checksum.FullObject}, {checksum.CRC32C, checksum.FullObject}, {checksum.CRC64NVME, checksum.FullObject},
-		{checksum.CRC32, checksum.Composite}, {checksum.SHA1, checksum.Composite}, {checksum.SHA256, checksum.Composite},
-		{checksum.CRC64NVME, ""}, {checksum.SHA256, ""},
+		{checksum.CRC32, checksum.FullObject},
+		{checksum.CRC32C, checksum.FullObject},
+		{checksum.CRC64NVME, checksum.FullObject},
+		{checksum.CRC32, checksum.Composite},
+		{checksum.SHA1, checksum.Composite},
+		{checksum.SHA256, checksum.Composite},
+		{checksum.CRC64NVME, ""},
+		{checksum.SHA256, ""},
 	} {
 		algorithm, typ := c[0], c[1]
 		u, err := s.StartUpload(ctx, b, "k", blob.Meta{Algorithm: algorithm, ChecksumType: typ})

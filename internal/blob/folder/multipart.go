@@ -2,7 +2,7 @@ package folder
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // S3 defines ETags by it
+	"crypto/md5"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"clary/internal/aws/checksum"
-	"clary/internal/blob"
+	"clary/internal/blob" //nolint:gosec // S3 defines ETags by it
 	"clary/internal/store"
 )
 
@@ -91,7 +91,7 @@ func (s *Store) PutPart(ctx context.Context, bucket, key, upload string, number 
 		err = blob.ErrNoSuchUpload
 	}
 	if err != nil {
-		s.unsure(w.file)
+		s.unsure(context.WithoutCancel(ctx), w.file)
 		return blob.Part{}, wrap(err)
 	}
 	s.content.settle(w.file)

@@ -57,7 +57,7 @@ func (s *Store) commit(ctx context.Context, p blob.Put, w written) (blob.Object,
 	}
 	freed, err := s.index.PutObject(ctx, row, check(p.If))
 	if err != nil {
-		s.unsure(w.file)
+		s.unsure(context.WithoutCancel(ctx), w.file)
 		return blob.Object{}, wrap(err)
 	}
 	s.content.settle(w.file)
@@ -67,11 +67,11 @@ func (s *Store) commit(ctx context.Context, p blob.Put, w written) (blob.Object,
 
 // unsure drops a file whose row failed to commit, unless the row is there
 // after all: a commit may fail in the caller's eyes and still be on disk.
-func (s *Store) unsure(file string) {
+func (s *Store) unsure(ctx context.Context, file string) {
 	if file == "" {
 		return
 	}
-	named, err := s.index.Referenced(context.Background(), []string{file})
+	named, err := s.index.Referenced(ctx, []string{file})
 	if err == nil && len(named) == 0 {
 		s.content.discard(file)
 		return

@@ -2,7 +2,7 @@ package folder
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // S3 defines ETags by it
+	"crypto/md5"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"clary/internal/aws/checksum"
-	"clary/internal/blob"
+	"clary/internal/blob" //nolint:gosec // S3 defines ETags by it
 )
 
 // flushEvery is how many bytes are handed to the disk at a time, so that the

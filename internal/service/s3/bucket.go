@@ -144,7 +144,7 @@ func (s *Service) HeadBucket(ctx context.Context, c op.Call, in *s3.HeadBucketRe
 	if err != nil {
 		return nil, err
 	}
-	return &s3.HeadBucketOutput{BucketRegion: b.Region, AccessPointAlias: api.Ptr(false)}, nil
+	return &s3.HeadBucketOutput{BucketRegion: b.Region, AccessPointAlias: new(false)}, nil
 }
 
 // DeleteBucket removes an empty bucket.

@@ -110,7 +110,7 @@ func (s *Service) CopyObject(ctx context.Context, c op.Call, in *s3.CopyObjectRe
 		out := &s3.CopyObjectOutput{
 			CopyObjectResult:     &s3.CopyObjectResult{ETag: quote(o.ETag), LastModified: api.At(o.Modified), ChecksumType: o.Meta.ChecksumType},
 			ServerSideEncryption: o.Meta.Recorded[recSSE], SSEKMSKeyId: o.Meta.Recorded[recKMSKey],
-			BucketKeyEnabled: recordedBool(o.Meta, recBucketKey),
+			BucketKeyEnabled: bucketKey(o.Meta),
 		}
 		setSums(out.CopyObjectResult, o.Meta.Checksums)
 		return out, nil

@@ -146,7 +146,7 @@ func (s *Service) readable(ctx context.Context, c op.Call, in *s3.GetObjectReque
 func described(in *s3.GetObjectRequest, o blob.Object, w wanted, body io.ReadCloser) *s3.GetObjectOutput {
 	m := o.Meta
 	out := &s3.GetObjectOutput{
-		Body: body, AcceptRanges: "bytes", LastModified: api.At(o.Modified), ContentLength: api.Ptr(w.length),
+		Body: body, AcceptRanges: "bytes", LastModified: api.At(o.Modified), ContentLength: new(w.length),
 		ETag: quote(o.ETag), ContentRange: w.contentRange(o.Size), Metadata: m.User,
 		ContentType:        override(in.ResponseContentType, m.ContentType),
 		ContentEncoding:    override(in.ResponseContentEncoding, m.ContentEncoding),
@@ -156,16 +156,16 @@ func described(in *s3.GetObjectRequest, o blob.Object, w wanted, body io.ReadClo
 		Expires:            m.Expires,
 
 		StorageClass: m.Recorded[recClass], ServerSideEncryption: m.Recorded[recSSE], SSEKMSKeyId: m.Recorded[recKMSKey],
-		BucketKeyEnabled: recordedBool(m, recBucketKey), WebsiteRedirectLocation: m.Recorded[recRedirect],
+		BucketKeyEnabled: bucketKey(m), WebsiteRedirectLocation: m.Recorded[recRedirect],
 	}
 	if !in.ResponseExpires.IsZero() {
 		out.Expires = in.ResponseExpires.UTC().Format(http.TimeFormat)
 	}
 	if n := len(m.Tags); n > 0 {
-		out.TagCount = api.Ptr(int64(n))
+		out.TagCount = new(int64(n))
 	}
 	if w.part && w.parts > 0 {
-		out.PartsCount = api.Ptr(int64(w.parts))
+		out.PartsCount = new(int64(w.parts))
 	}
 	// A sum of all bytes says nothing of some of them.
 	if in.ChecksumMode == "ENABLED" && w.from == 0 && w.length == o.Size {
@@ -254,7 +254,7 @@ func (s *Service) GetObjectAttributes(ctx context.Context, c op.Call, in *s3.Get
 	if err := s.readable(ctx, c, &get); err != nil {
 		return nil, err
 	}
-	limit, err := pageSize("max-parts", in.MaxParts, 1000)
+	limit, err := pageSize("max-parts", in.MaxParts)
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +272,7 @@ func (s *Service) GetObjectAttributes(ctx context.Context, c op.Call, in *s3.Get
 		case "ETag":
 			out.ETag = o.ETag
 		case "ObjectSize":
-			out.ObjectSize = api.Ptr(o.Size)
+			out.ObjectSize = new(o.Size)
 		case "StorageClass":
 			out.StorageClass = override(o.Meta.Recorded[recClass], "STANDARD")
 		case "Checksum":
@@ -293,18 +293,18 @@ func (s *Service) GetObjectAttributes(ctx context.Context, c op.Call, in *s3.Get
 
 func attributeParts(o blob.Object, parts []blob.Part, after, limit int) *s3.GetObjectAttributesParts {
 	out := &s3.GetObjectAttributesParts{
-		TotalPartsCount: api.Ptr(int64(o.Parts)), PartNumberMarker: api.Ptr(int64(after)),
-		MaxParts: api.Ptr(int64(limit)), IsTruncated: api.Ptr(false), NextPartNumberMarker: api.Ptr(int64(0)),
+		TotalPartsCount: new(int64(o.Parts)), PartNumberMarker: new(int64(after)),
+		MaxParts: new(int64(limit)), IsTruncated: new(false), NextPartNumberMarker: new(int64(0)),
 	}
 	for _, p := range parts {
 		if p.Number <= after {
 			continue
 		}
 		if len(out.Parts) == limit {
-			out.IsTruncated = api.Ptr(true)
+			out.IsTruncated = new(true)
 			break
 		}
-		part := s3.ObjectPart{PartNumber: api.Ptr(int64(p.Number)), Size: api.Ptr(p.Size)}
+		part := s3.ObjectPart{PartNumber: new(int64(p.Number)), Size: new(p.Size)}
 		setSums(&part, p.Checksums)
 		out.Parts = append(out.Parts, part)
 		out.NextPartNumberMarker = part.PartNumber

@@ -16,14 +16,14 @@ import (
 const maxPage = 1000
 
 // pageSize reads max-keys and its like.
-func pageSize(name string, asked *int64, most int) (int, error) {
+func pageSize(name string, asked *int64) (int, error) {
 	if asked == nil {
-		return most, nil
+		return maxPage, nil
 	}
 	if *asked < 0 || *asked > 1<<31-1 {
 		return 0, invalidArgument(name, strconv.FormatInt(*asked, 10), "Argument %s must be an integer between 0 and 2147483647", name)
 	}
-	return int(min(*asked, int64(most))), nil
+	return int(min(*asked, maxPage)), nil
 }
 
 func marker(asked *int64) (int, error) {
@@ -71,7 +71,7 @@ func (s *Service) ListObjectsV2(ctx context.Context, c op.Call, in *s3.ListObjec
 	if err != nil {
 		return nil, err
 	}
-	limit, err := pageSize("max-keys", in.MaxKeys, maxPage)
+	limit, err := pageSize("max-keys", in.MaxKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +91,8 @@ func (s *Service) ListObjectsV2(ctx context.Context, c op.Call, in *s3.ListObjec
 	}
 	out := &s3.ListObjectsV2Output{
 		Name: in.Bucket, Prefix: enc(in.Prefix), Delimiter: enc(in.Delimiter), EncodingType: in.EncodingType,
-		MaxKeys: api.Ptr(int64(limit)), KeyCount: api.Ptr(int64(len(l.Objects) + len(l.Prefixes))),
-		IsTruncated: api.Ptr(l.Next != ""), ContinuationToken: in.ContinuationToken, StartAfter: enc(in.StartAfter),
+		MaxKeys: new(int64(limit)), KeyCount: new(int64(len(l.Objects) + len(l.Prefixes))),
+		IsTruncated: new(l.Next != ""), ContinuationToken: in.ContinuationToken, StartAfter: enc(in.StartAfter),
 		Contents: contents(l, b, enc, api.Value(in.FetchOwner)), CommonPrefixes: prefixes(l.Prefixes, enc),
 	}
 	if l.Next != "" {
@@ -107,7 +107,7 @@ func (s *Service) ListObjects(ctx context.Context, c op.Call, in *s3.ListObjects
 	if err != nil {
 		return nil, err
 	}
-	limit, err := pageSize("max-keys", in.MaxKeys, maxPage)
+	limit, err := pageSize("max-keys", in.MaxKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (s *Service) ListObjects(ctx context.Context, c op.Call, in *s3.ListObjects
 	}
 	out := &s3.ListObjectsOutput{
 		Name: in.Bucket, Prefix: enc(in.Prefix), Delimiter: enc(in.Delimiter), Marker: enc(in.Marker),
-		EncodingType: in.EncodingType, MaxKeys: api.Ptr(int64(limit)), IsTruncated: api.Ptr(l.Next != ""),
+		EncodingType: in.EncodingType, MaxKeys: new(int64(limit)), IsTruncated: new(l.Next != ""),
 		Contents: contents(l, b, enc, true), CommonPrefixes: prefixes(l.Prefixes, enc),
 	}
 	// Without a delimiter the last key is the next marker, and S3 leaves it to
@@ -140,7 +140,7 @@ func contents(l blob.Listing, b blob.Bucket, enc func(string) string, withOwner 
 	out := make([]s3.Object, len(l.Objects))
 	for i, o := range l.Objects {
 		out[i] = s3.Object{
-			Key: enc(o.Key), LastModified: api.At(o.Modified), ETag: quote(o.ETag), Size: api.Ptr(o.Size),
+			Key: enc(o.Key), LastModified: api.At(o.Modified), ETag: quote(o.ETag), Size: new(o.Size),
 			StorageClass: "STANDARD", Owner: who,
 		}
 		if len(o.Meta.Checksums) > 0 {

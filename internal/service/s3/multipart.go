@@ -42,7 +42,7 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, c op.Call, in *s3.C
 	}
 	out := &s3.CreateMultipartUploadOutput{
 		Bucket: in.Bucket, Key: in.Key, UploadId: u.ID, ChecksumAlgorithm: in.ChecksumAlgorithm,
-		ServerSideEncryption: m.Recorded[recSSE], SSEKMSKeyId: m.Recorded[recKMSKey], BucketKeyEnabled: recordedBool(m, recBucketKey),
+		ServerSideEncryption: m.Recorded[recSSE], SSEKMSKeyId: m.Recorded[recKMSKey], BucketKeyEnabled: bucketKey(m),
 	}
 	if in.ChecksumAlgorithm != "" {
 		out.ChecksumType = m.ChecksumType
@@ -123,7 +123,7 @@ func (s *Service) UploadPart(ctx context.Context, c op.Call, in *s3.UploadPartRe
 	}
 	out := &s3.UploadPartOutput{
 		ETag: quote(p.ETag), ServerSideEncryption: u.Meta.Recorded[recSSE], SSEKMSKeyId: u.Meta.Recorded[recKMSKey],
-		BucketKeyEnabled: recordedBool(u.Meta, recBucketKey),
+		BucketKeyEnabled: bucketKey(u.Meta),
 	}
 	setSums(out, told(p.Checksums, x.kept(), u.Meta.Algorithm))
 	return out, nil
@@ -252,7 +252,7 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, c op.Call, in *s3
 	out := &s3.CompleteMultipartUploadOutput{
 		Location: c.Host + (&url.URL{Path: "/" + in.Bucket + "/" + in.Key}).EscapedPath(), Bucket: in.Bucket, Key: in.Key,
 		ETag: quote(o.ETag), ChecksumType: o.Meta.ChecksumType,
-		ServerSideEncryption: o.Meta.Recorded[recSSE], SSEKMSKeyId: o.Meta.Recorded[recKMSKey], BucketKeyEnabled: recordedBool(o.Meta, recBucketKey),
+		ServerSideEncryption: o.Meta.Recorded[recSSE], SSEKMSKeyId: o.Meta.Recorded[recKMSKey], BucketKeyEnabled: bucketKey(o.Meta),
 	}
 	setSums(out, o.Meta.Checksums)
 	return out, nil
@@ -274,7 +274,7 @@ func (s *Service) AbortMultipartUpload(ctx context.Context, c op.Call, in *s3.Ab
 
 // ListParts lists the parts of an upload.
 func (s *Service) ListParts(ctx context.Context, c op.Call, in *s3.ListPartsRequest) (*s3.ListPartsOutput, error) {
-	limit, err := pageSize("max-parts", in.MaxParts, maxPage)
+	limit, err := pageSize("max-parts", in.MaxParts)
 	if err != nil {
 		return nil, err
 	}
@@ -296,13 +296,13 @@ func (s *Service) ListParts(ctx context.Context, c op.Call, in *s3.ListPartsRequ
 	}
 	who := owner(c.Account)
 	out := &s3.ListPartsOutput{
-		Bucket: in.Bucket, Key: in.Key, UploadId: in.UploadId, MaxParts: api.Ptr(int64(limit)),
-		PartNumberMarker: api.Ptr(int64(after)), NextPartNumberMarker: api.Ptr(int64(0)), IsTruncated: api.Ptr(more && limit > 0),
+		Bucket: in.Bucket, Key: in.Key, UploadId: in.UploadId, MaxParts: new(int64(limit)),
+		PartNumberMarker: new(int64(after)), NextPartNumberMarker: new(int64(0)), IsTruncated: new(more && limit > 0),
 		StorageClass: override(u.Meta.Recorded[recClass], "STANDARD"),
 		Owner:        who, Initiator: &s3.Initiator{ID: who.ID}, ChecksumAlgorithm: u.Meta.Algorithm, ChecksumType: u.Meta.ChecksumType,
 	}
 	for _, p := range parts {
-		part := s3.Part{PartNumber: api.Ptr(int64(p.Number)), LastModified: api.At(p.Modified), ETag: quote(p.ETag), Size: api.Ptr(p.Size)}
+		part := s3.Part{PartNumber: new(int64(p.Number)), LastModified: api.At(p.Modified), ETag: quote(p.ETag), Size: new(p.Size)}
 		setSums(&part, told(p.Checksums, u.Meta.Algorithm))
 		out.Parts = append(out.Parts, part)
 		out.NextPartNumberMarker = part.PartNumber
@@ -316,7 +316,7 @@ func (s *Service) ListMultipartUploads(ctx context.Context, c op.Call, in *s3.Li
 	if err != nil {
 		return nil, err
 	}
-	limit, err := pageSize("max-uploads", in.MaxUploads, maxPage)
+	limit, err := pageSize("max-uploads", in.MaxUploads)
 	if err != nil {
 		return nil, err
 	}
@@ -334,7 +334,7 @@ func (s *Service) ListMultipartUploads(ctx context.Context, c op.Call, in *s3.Li
 	who := owner(c.Account)
 	out := &s3.ListMultipartUploadsOutput{
 		Bucket: in.Bucket, KeyMarker: enc(in.KeyMarker), UploadIdMarker: in.UploadIdMarker, Prefix: enc(in.Prefix),
-		Delimiter: enc(in.Delimiter), MaxUploads: api.Ptr(int64(limit)), IsTruncated: api.Ptr(page.NextKey != ""),
+		Delimiter: enc(in.Delimiter), MaxUploads: new(int64(limit)), IsTruncated: new(page.NextKey != ""),
 		EncodingType: in.EncodingType, NextKeyMarker: enc(page.NextKey), NextUploadIdMarker: page.NextID,
 		CommonPrefixes: prefixes(page.Prefixes, enc),
 	}

@@ -67,7 +67,7 @@ func (s *Service) PutObject(ctx context.Context, c op.Call, in *s3.PutObjectRequ
 	out := &s3.PutObjectOutput{
 		ETag: quote(o.ETag), ChecksumType: o.Meta.ChecksumType,
 		ServerSideEncryption: o.Meta.Recorded[recSSE], SSEKMSKeyId: o.Meta.Recorded[recKMSKey],
-		BucketKeyEnabled: recordedBool(o.Meta, recBucketKey),
+		BucketKeyEnabled: bucketKey(o.Meta),
 	}
 	setSums(out, o.Meta.Checksums)
 	return out, nil
@@ -139,8 +139,8 @@ func boolText(b *bool) string {
 	return strconv.FormatBool(*b)
 }
 
-func recordedBool(m blob.Meta, name string) *bool {
-	b, err := strconv.ParseBool(m.Recorded[name])
+func bucketKey(m blob.Meta) *bool {
+	b, err := strconv.ParseBool(m.Recorded[recBucketKey])
 	if err != nil {
 		return nil
 	}

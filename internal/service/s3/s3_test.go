@@ -19,7 +19,7 @@ func TestParseRange(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[string]string{ // of 100 bytes
 		"bytes=0-0": "0+1", "bytes=0-": "0+100", "bytes=99-": "99+1", "bytes=-1": "99+1", "bytes=-100": "0+100", "bytes=-999": "0+100",
-		"bytes=10-999": "10+90", " bytes=1-2 ": "1+2", "bytes=5-99999999999999999999": "5+95",
+		"bytes=10-999": "10+90", "bytes=5-99999999999999999999": "5+95",
 		"bytes=100-": "no", "bytes=-0": "no", "bytes=99999999999999999999-": "no",
 		"bytes=2-1": "all", "bytes=-": "all", "bytes=a-b": "all", "bytes=0-1,3-4": "all", "items=0-1": "all", "bytes=+1-2": "all", "bytes=": "all",
 	} {
@@ -72,9 +72,14 @@ func TestValidName(t *testing.T) {
 func TestLocation(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ caller, constraint, want string }{
-		{"us-east-1", "", "us-east-1"}, {"us-east-1", "eu-west-1", "eu-west-1"}, {"eu-west-1", "eu-west-1", "eu-west-1"}, {"us-east-1", "EU", "eu-west-1"},
-		{"eu-west-1", "", "IllegalLocationConstraintException"}, {"eu-west-1", "us-west-2", "IllegalLocationConstraintException"},
-		{"us-east-1", "us-east-1", "InvalidLocationConstraint"}, {"us-east-1", "moon", "InvalidLocationConstraint"},
+		{"us-east-1", "", "us-east-1"},
+		{"us-east-1", "eu-west-1", "eu-west-1"},
+		{"eu-west-1", "eu-west-1", "eu-west-1"},
+		{"us-east-1", "EU", "eu-west-1"},
+		{"eu-west-1", "", "IllegalLocationConstraintException"},
+		{"eu-west-1", "us-west-2", "IllegalLocationConstraintException"},
+		{"us-east-1", "us-east-1", "InvalidLocationConstraint"},
+		{"us-east-1", "moon", "InvalidLocationConstraint"},
 	} {
 		got, e := location(op.Call{Region: c.caller}, c.constraint)
 		if e != nil {

@@ -21,12 +21,19 @@ type caller struct {
 	addr string
 }
 
-func (c caller) do(method, path string, header map[string]string, body string) (*http.Response, string) {
+// reply is an answer whose body was read.
+type reply struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+}
+
+func (c caller) do(method, path string, header map[string]string, body string) (reply, string) {
 	c.t.Helper()
 	return c.send("http://"+c.addr+path, method, header, body, sigv4.UnsignedPayload)
 }
 
-func (c caller) send(url, method string, header map[string]string, body, payload string) (*http.Response, string) {
+func (c caller) send(url, method string, header map[string]string, body, payload string) (reply, string) {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(c.t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -52,11 +59,11 @@ func (c caller) send(url, method string, header map[string]string, body, payload
 	if err := res.Body.Close(); err != nil {
 		c.t.Fatal(err)
 	}
-	return res, string(got)
+	return reply{res.Status, res.StatusCode, res.Header}, string(got)
 }
 
 // ok sends what must succeed.
-func (c caller) ok(method, path string, header map[string]string, body string) (*http.Response, string) {
+func (c caller) ok(method, path string, header map[string]string, body string) (reply, string) {
 	c.t.Helper()
 	res, got := c.do(method, path, header, body)
 	if res.StatusCode/100 != 2 {
@@ -66,9 +73,10 @@ func (c caller) ok(method, path string, header map[string]string, body string) (
 }
 
 type errorBody struct {
-	XMLName                                xml.Name `xml:"Error"`
-	Code, Message, RequestId, HostId, Name string   //nolint:revive // as S3 spells them
-	Resource                               string
+	XMLName                 xml.Name `xml:"Error"`
+	Code, Message, Resource string
+	RequestID               string `xml:"RequestId"`
+	HostID                  string `xml:"HostId"`
 }
 
 func (c caller) refused(status int, code, method, path string, header map[string]string, body string) errorBody {
@@ -78,7 +86,7 @@ func (c caller) refused(status int, code, method, path string, header map[string
 	if err := xml.Unmarshal([]byte(got), &e); err != nil {
 		c.t.Fatalf("%s %s: %s %q: %v", method, path, res.Status, got, err)
 	}
-	if res.StatusCode != status || e.Code != code || e.Message == "" || e.RequestId == "" || e.HostId == "" {
+	if res.StatusCode != status || e.Code != code || e.Message == "" || e.RequestID == "" || e.HostID == "" {
 		c.t.Errorf("%s %s: %s %s, want %d %s", method, path, res.Status, got, status, code)
 	}
 	return e
@@ -95,7 +103,7 @@ func TestHeadersOnTheWire(t *testing.T) {
 	t.Parallel()
 	c := newCaller(t)
 	c.ok("PUT", "/bucket/k", map[string]string{"x-amz-meta-Camel-Case": "V", "x-amz-meta-uni": "ü", "Content-Encoding": "aws-chunked,gzip"}, "data")
-	conn, err := net.Dial("tcp", c.addr)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", c.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,15 +152,15 @@ func TestErrorsOnTheWire(t *testing.T) {
 	c.refused(403, "AccessDenied", "PUT", "/bucket/secret", nil, "x")
 	c.refused(400, "InvalidRequest", "PUT", "/bucket/k", map[string]string{"X-Amz-Trailer": "x-amz-checksum-crc32"}, "") // told, and not sent
 	res, body := c.do("HEAD", "/bucket/none", nil, "")
-	if res.StatusCode != 404 || body != "" || res.Header.Get("X-Amz-Request-Id") == "" {
+	if res.StatusCode != http.StatusNotFound || body != "" || res.Header.Get("X-Amz-Request-Id") == "" {
 		t.Errorf("HEAD: %s %q", res.Status, body)
 	}
 	c.ok("PUT", "/bucket/k", nil, "data")
 	res, body = c.do("GET", "/bucket/k", map[string]string{"If-None-Match": `"x", "8d777f385d3dfec8815d20f7496026dc"`}, "")
-	if res.StatusCode != 304 || body != "" || res.Header.Get("Etag") != `"8d777f385d3dfec8815d20f7496026dc"` {
+	if res.StatusCode != http.StatusNotModified || body != "" || res.Header.Get("Etag") != `"8d777f385d3dfec8815d20f7496026dc"` {
 		t.Errorf("304: %s %q %v", res.Status, body, res.Header)
 	}
-	if res, _ := c.do("GET", "/bucket/k", map[string]string{"If-Modified-Since": "not a date"}, ""); res.StatusCode != 200 {
+	if res, _ := c.do("GET", "/bucket/k", map[string]string{"If-Modified-Since": "not a date"}, ""); res.StatusCode != http.StatusOK {
 		t.Errorf("a date that is none: %s", res.Status)
 	}
 }
@@ -185,21 +193,21 @@ func TestChunkedUpload(t *testing.T) {
 		"X-Amz-Trailer": "x-amz-checksum-crc32", "X-Amz-Decoded-Content-Length": "9", "Content-Encoding": "aws-chunked",
 		"X-Amz-Sdk-Checksum-Algorithm": "CRC32",
 	}
-	send := func(body string) (*http.Response, string) {
+	send := func(body string) (reply, string) {
 		return c.send("http://"+c.addr+"/bucket/k", "PUT", header, body, sigv4.StreamingUnsignedTrailer)
 	}
 	res, body := send(chunks("123456789", "y/Q5Jg=="))
-	if res.StatusCode != 200 || res.Header.Get("X-Amz-Checksum-Crc32") != "y/Q5Jg==" {
+	if res.StatusCode != http.StatusOK || res.Header.Get("X-Amz-Checksum-Crc32") != "y/Q5Jg==" {
 		t.Fatalf("%s %s", res.Status, body)
 	}
 	res, body = c.ok("GET", "/bucket/k", map[string]string{"x-amz-checksum-mode": "ENABLED"}, "")
 	if body != "123456789" || res.Header.Get("X-Amz-Checksum-Crc32") != "y/Q5Jg==" || res.Header.Get("Content-Encoding") != "" {
 		t.Errorf("read %q with %v", body, res.Header)
 	}
-	if res, body := send(chunks("987654321", "y/Q5Jg==")); res.StatusCode != 400 || !strings.Contains(body, "<Code>XAmzContentChecksumMismatch</Code>") {
+	if res, body := send(chunks("987654321", "y/Q5Jg==")); res.StatusCode != http.StatusBadRequest || !strings.Contains(body, "<Code>XAmzContentChecksumMismatch</Code>") {
 		t.Errorf("a wrong trailer: %s %s", res.Status, body)
 	}
-	if res, body := send("9\r\n987654321\r\n0\r\n\r\n"); res.StatusCode != 400 {
+	if res, body := send("9\r\n987654321\r\n0\r\n\r\n"); res.StatusCode != http.StatusBadRequest {
 		t.Errorf("no trailer: %s %s", res.Status, body)
 	}
 	if _, body := c.ok("GET", "/bucket/k", nil, ""); body != "123456789" {
@@ -222,7 +230,7 @@ func TestBrokenUpload(t *testing.T) {
 	if err := req.Write(&raw); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := net.Dial("tcp", c.addr)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", c.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +245,7 @@ func TestBrokenUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != 400 || !strings.Contains(string(got), "<Code>IncompleteBody</Code>") {
+	if err != nil || res.StatusCode != http.StatusBadRequest || !strings.Contains(string(got), "<Code>IncompleteBody</Code>") {
 		t.Errorf("%s %s %v", res.Status, got, err)
 	}
 	if _, body := c.ok("GET", "/bucket/k", nil, ""); body != "before" {

@@ -148,7 +148,7 @@ func decodeQuery(slot reflect.Value, f *field, query url.Values) error {
 }
 
 func badValue(f *field, name, value string) error {
-	switch f.Shape.Type {
+	switch f.Shape.Type { //nolint:exhaustive // the others share one text
 	case facts.Integer, facts.Long:
 		return invalidArgument(name, value, "Provided %s not an integer or within integer range", name)
 	case facts.Timestamp:

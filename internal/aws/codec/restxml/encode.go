@@ -198,7 +198,7 @@ func (c *Codec) payload(w http.ResponseWriter, r *http.Request, op *facts.Operat
 func stream(w http.ResponseWriter, r *http.Request, slot reflect.Value, status int) error {
 	var body io.Reader
 	if !slot.IsNil() {
-		body, _ = slot.Interface().(io.Reader)
+		body, _ = reflect.TypeAssert[io.Reader](slot)
 	}
 	if c, ok := body.(io.Closer); ok {
 		defer c.Close() //nolint:errcheck // read only

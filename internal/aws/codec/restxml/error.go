@@ -13,8 +13,8 @@ import (
 )
 
 // EncodeError implements codec.Codec.
-func (c *Codec) EncodeError(w http.ResponseWriter, r *http.Request, op *facts.Operation, e *apierr.Error, requestID string) {
-	e = inS3Words(op, e)
+func (c *Codec) EncodeError(w http.ResponseWriter, r *http.Request, _ *facts.Operation, e *apierr.Error, requestID string) {
+	e = inS3Words(e)
 	h := w.Header()
 	answerHeaders(h, requestID)
 	body := map[string]string{}

@@ -65,7 +65,7 @@ func missingBody() *apierr.Error {
 }
 
 // inS3Words gives the errors that every service has the codes of S3.
-func inS3Words(op *facts.Operation, e *apierr.Error) *apierr.Error {
+func inS3Words(e *apierr.Error) *apierr.Error {
 	out := *e
 	switch e.Code {
 	case "AccessDeniedException", "AccessDenied":

@@ -65,7 +65,7 @@ func parseTime(s string) (time.Time, error) {
 // The time type of package api holds a time.Time, in itself or as its first
 // field.
 func timeOf(v reflect.Value) time.Time {
-	t, _ := timeSlot(v).Interface().(time.Time)
+	t, _ := reflect.TypeAssert[time.Time](timeSlot(v))
 	return t
 }
 
@@ -105,7 +105,7 @@ func indirect(v reflect.Value) reflect.Value {
 
 // setScalar reads s into v.
 func setScalar(v reflect.Value, m *facts.Member, s string) error {
-	switch m.Shape.Type {
+	switch m.Shape.Type { //nolint:exhaustive // the others are no scalars
 	case facts.String:
 		v = indirect(v)
 		if v.Kind() != reflect.String {
@@ -161,7 +161,7 @@ func scalar(v reflect.Value, m *facts.Member) (s string, ok bool) {
 		}
 		v, given = v.Elem(), true
 	}
-	switch m.Shape.Type {
+	switch m.Shape.Type { //nolint:exhaustive // the others are no scalars
 	case facts.String:
 		return v.String(), given || v.Len() > 0
 	case facts.Boolean:

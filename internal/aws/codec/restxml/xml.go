@@ -178,7 +178,7 @@ func (r reading) list(m *facts.Member, v reflect.Value, depth int) error {
 }
 
 func (r reading) value(m *facts.Member, v reflect.Value, start xml.StartElement, depth int) error {
-	switch m.Shape.Type {
+	switch m.Shape.Type { //nolint:exhaustive // the others are scalars
 	case facts.Structure:
 		v = indirect(v)
 		if v.Kind() != reflect.Struct {
@@ -299,7 +299,7 @@ func (w writing) list(m *facts.Member, name string, v reflect.Value) {
 }
 
 func (w writing) value(m *facts.Member, name string, v reflect.Value) {
-	switch m.Shape.Type {
+	switch m.Shape.Type { //nolint:exhaustive // the others are scalars
 	case facts.Structure:
 		if v.Kind() == reflect.Pointer {
 			if v.IsNil() {
