@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -120,7 +121,11 @@ func (c *Client) once(ctx context.Context, in call, payload string) (*http.Respo
 		sigv4.Sign(r, sigv4.Credentials{AccessKeyID: cr.AccessKeyID, SecretAccessKey: cr.SecretAccessKey, SessionToken: cr.SessionToken},
 			c.cfg.Region, in.service, payload, time.Now())
 	}
-	return c.http.Do(r)
+	resp, err := c.http.Do(r)
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		err = fmt.Errorf("%s %s: %w", in.service, in.operation, ue.Err) // without the long address
+	}
+	return resp, err
 }
 
 // again says whether a refusal may pass when asked once more. A full answer
