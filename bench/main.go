@@ -1,0 +1,144 @@
+// Command bench measures a running Clary and writes README.md beside itself:
+// each figure with a floor or a peer that was measured in the same run. It
+// judges nothing; people do. It must never run anything but servers of its own,
+// on data of its own. Start at main, then rows.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// bench is one run.
+type bench struct {
+	ctx    context.Context //nolint:containedctx // of the whole run
+	dir    string          // temporary
+	clary  string          // the binary under test
+	moto   string          // moto_server, or ""
+	rounds int
+	period time.Duration
+	jobs   int // preloaded for the start at scale
+	busy   string
+
+	table []row
+}
+
+// row is one line of the table.
+type row struct {
+	name, ours, floor, peer, goal string
+	note                          string
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == cannedVerb {
+		if err := serveCanned(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	b := &bench{busy: busy()}
+	out := flag.String("out", "bench/README.md", "where the table goes")
+	only := flag.String("only", "", "names of parts, comma-separated: api, jobs, logs, idle")
+	flag.StringVar(&b.clary, "clary", "bin/clary", "the binary to measure")
+	flag.StringVar(&b.moto, "moto", os.Getenv("BENCH_MOTO"), "moto_server to compare with; none if empty")
+	flag.IntVar(&b.rounds, "rounds", 5, "of each load, interleaved with its floor")
+	flag.DurationVar(&b.period, "period", 1500*time.Millisecond, "of one round")
+	flag.IntVar(&b.jobs, "jobs", 100_000, "jobs for the start at scale")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	b.ctx = ctx
+	var err error
+	if b.dir, err = os.MkdirTemp("", "clary-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir) //nolint:errcheck // temporary
+	if err := os.Chmod(b.dir, 0o755); err != nil {
+		return err
+	}
+	if b.clary, err = filepath.Abs(b.clary); err != nil {
+		return err
+	}
+	if _, err := os.Stat(b.clary); err != nil {
+		return fmt.Errorf("%w (make build makes it)", err)
+	}
+	for _, p := range []struct {
+		name string
+		fn   func() error
+	}{{"api", b.api}, {"jobs", b.jobRows}, {"logs", b.logRows}, {"idle", b.idleRows}} {
+		if *only != "" && !strings.Contains(","+*only+",", ","+p.name+",") {
+			continue
+		}
+		fmt.Printf("== %s\n", p.name)
+		if err := p.fn(); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	text := b.render()
+	fmt.Println(text)
+	if *only != "" {
+		return nil // a part is no table
+	}
+	return os.WriteFile(*out, []byte(text), 0o644)
+}
+
+// add takes a row into the table.
+func (b *bench) add(r row) {
+	b.table = append(b.table, r)
+	fmt.Printf("-- %s: %s | floor %s | peer %s\n", r.name, r.ours, r.floor, r.peer)
+}
+
+func (b *bench) render() string {
+	var s strings.Builder
+	s.WriteString(`# Figures
+
+Written by ` + "`make bench`" + `. Client and servers share one machine, so read ratios within a row, not absolutes: every
+figure stands beside a floor or a peer of the same run, and loads are interleaved with their floor. Form: median (min..max)
+over rounds for rates, p50 / p99 for times.
+
+`)
+	fmt.Fprintf(&s, "Machine: %s. Run of %s; load average before it %s.\n\n",
+		machine(), time.Now().UTC().Format("2006-01-02 15:04 MST"), b.busy)
+	s.WriteString("| What | Clary | Floor | Peer (moto) | Goal |\n| --- | --- | --- | --- | --- |\n")
+	var notes []string
+	for _, r := range b.table {
+		mark := ""
+		if r.note != "" {
+			notes = append(notes, r.note)
+			mark = fmt.Sprintf(" [%d]", len(notes))
+		}
+		fmt.Fprintf(&s, "| %s%s | %s | %s | %s | %s |\n", r.name, mark, dash(r.ours), dash(r.floor), dash(r.peer), dash(r.goal))
+	}
+	s.WriteString("\n")
+	for i, n := range notes {
+		fmt.Fprintf(&s, "%d. %s\n", i+1, n)
+	}
+	s.WriteString(explanation)
+	return s.String()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+var errStopped = errors.New("stopped")
