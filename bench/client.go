@@ -85,14 +85,16 @@ func (c *client) json(ctx context.Context, service, operation string, in, out an
 	return json.Unmarshal(data, out)
 }
 
-// bucket makes a bucket.
+// bucket makes a bucket, or finds that it did.
 func (c *client) bucket(ctx context.Context, name string) error {
 	body := []byte(`<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><LocationConstraint>` + region + `</LocationConstraint></CreateBucketConfiguration>`)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.url+"/"+name, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	_, err = c.send(req, "s3", body)
+	if _, err = c.send(req, "s3", body); err != nil && strings.Contains(err.Error(), "BucketAlreadyOwnedByYou") {
+		return nil
+	}
 	return err
 }
 

@@ -70,6 +70,7 @@ func (in *Ingester) Ensure(task string, s Stream, namespace string, dims map[str
 	if f := in.followers[task]; f != nil && !f.over() {
 		return nil
 	}
+	in.prune()
 	ctx, cancel := context.WithCancel(in.ctx)
 	f := &follower{
 		cfg: &in.cfg, task: task, stream: s, namespace: namespace, dims: maps.Clone(dims),
@@ -90,6 +91,22 @@ func (in *Ingester) Ensure(task string, s Stream, namespace string, dims map[str
 		}
 	})
 	return nil
+}
+
+// remembered is how many tasks whose output is in are kept in mind. Whoever is
+// forgotten is looked up in the stores again.
+const remembered = 4096
+
+// prune forgets tasks whose output is in. mu is held.
+func (in *Ingester) prune() {
+	if len(in.followers) < remembered {
+		return
+	}
+	for task, f := range in.followers {
+		if f.over() {
+			delete(in.followers, task)
+		}
+	}
 }
 
 // Done says whether the first size bytes of a task's output, and the metrics in
@@ -191,6 +208,9 @@ func (f *follower) follow(ctx context.Context) {
 		size, err := f.once(ctx)
 		if err == nil {
 			f.end = size
+			f.mu.Lock() // a flush may still be on its way
+			f.matchers = nil
+			f.mu.Unlock()
 			return
 		}
 		if ctx.Err() != nil {

@@ -56,7 +56,10 @@ func (s *Store) Ingest(_ context.Context, k logs.Stream, task string, from, upTo
 		return fmt.Errorf("log stream %s: task %s [%d, %d): %w", k.Name, task, from, upTo, logs.ErrOffset)
 	}
 	for {
-		st, _, err := s.create(k, true)
+		st, err := s.lookup(k)
+		if errors.Is(err, logs.ErrNoGroup) || errors.Is(err, logs.ErrNoStream) {
+			st, _, err = s.create(k, true)
+		}
 		if err == nil {
 			err = s.ingest(st, task, from, upTo, events)
 		}
