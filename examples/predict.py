@@ -27,9 +27,10 @@ def main():
     model = joblib.load(os.path.join(folder, "model.joblib"))
 
     images, labels = load_digits(return_X_y=True)
-    for row in images[5].reshape(8, 8):
+    for row in images[3].reshape(8, 8):
         print("   " + "".join(" .:-=+*#%@"[min(9, int(v * 9 / 16))] * 2 for v in row))
-    print(f"label: {labels[5]}  prediction: {model.predict(images[5:6])[0]}")
+    print(f"labels:      {' '.join(map(str, labels[:20]))}")
+    print(f"predictions: {' '.join(map(str, model.predict(images[:20])))}")
     print(f"accuracy on all {len(images)} images: {model.score(images, labels):.3f}")
 
 

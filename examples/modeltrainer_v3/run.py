@@ -6,6 +6,7 @@ import tempfile
 from sagemaker.core import image_uris
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.training.configs import Compute, InputData, SourceCode
+from sagemaker.core.utils.utils import configure_logging
 from sagemaker.train import ModelTrainer
 from sklearn.datasets import load_breast_cancer
 
@@ -14,6 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def main():
+    configure_logging("INFO")  # the job's log, live
     session = Session()
 
     data = load_breast_cancer(as_frame=True)

@@ -6,11 +6,11 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,22 +74,28 @@ func (d *Daemon) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.Listen+"/", nil)
-		if err != nil {
-			return err
-		}
-		if resp, err := http.DefaultClient.Do(req); err == nil {
-			resp.Body.Close()
+		if d.announced() {
 			return nil
 		}
 		select {
 		case <-d.done:
 			return fmt.Errorf("the server ended at once (%w):\n%s", d.err, d.Tail())
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("the server does not answer on %s: %w\n%s", d.Listen, ctx.Err(), d.Tail()), d.Kill())
+			return errors.Join(fmt.Errorf("the server did not say that it answers on %s: %w\n%s", d.Listen, ctx.Err(), d.Tail()), d.Kill())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// announced says whether this process, not one before it, told the other verbs
+// where it answers.
+func (d *Daemon) announced() bool {
+	var said struct {
+		Addr string
+		PID  int
+	}
+	b, err := os.ReadFile(filepath.Join(d.Data, "run", "server.json"))
+	return err == nil && json.Unmarshal(b, &said) == nil && said.PID == d.Pid() && said.Addr == d.Listen
 }
 
 // Pid is the server's process.

@@ -22,8 +22,8 @@ import (
 	"clary/tool/internal/step"
 )
 
-// epochs keep the first job busy for about fifteen seconds on a slow machine.
-const epochs = "100"
+// epochs keep the first job busy long enough to kill the server meanwhile.
+const epochs = "50"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -38,7 +38,7 @@ func say(format string, args ...any) { fmt.Printf("\n==> "+format+"\n", args...)
 
 func note(format string, args ...any) { fmt.Printf("    "+format+"\n", args...) }
 
-func run(ctx context.Context) (err error) {
+func run(ctx context.Context) error {
 	began := time.Now()
 	root, err := step.Root()
 	if err != nil {
@@ -68,15 +68,15 @@ func run(ctx context.Context) (err error) {
 	if err := d.Start(ctx); err != nil {
 		return err
 	}
-	defer func() {
-		say("Stopping the server")
-		err = errors.Join(err, d.Stop())
-	}()
 	s := &show{ctx: ctx, root: root, dir: dir, d: d, clients: clients}
 	for _, part := range []func() error{s.trainV2, s.predict, s.trainV3, s.bill} {
-		if err := part(); err != nil {
-			return err
+		if err = part(); err != nil {
+			break
 		}
+	}
+	say("Stopping the server")
+	if err := errors.Join(err, d.Stop()); err != nil {
+		return fmt.Errorf("%w\n\nthe server's log: %s", err, d.Log)
 	}
 	s.close(time.Since(began))
 	return nil
@@ -170,6 +170,7 @@ func (s *show) trainV3() error {
 func (s *show) python(venv, script string, args ...string) error {
 	// Warnings about versions of pickles are noise here.
 	cmd := s.d.Command(s.ctx, venv, append([]string{"python", "-W", "ignore", filepath.Join(s.root, script)}, args...)...)
+	cmd.Env = append(cmd.Env, "COLUMNS=140") // the v3 SDK's log wraps to it
 	if err := daemon.Lines(cmd, func(line string) { fmt.Println("  | " + line) }); err != nil {
 		return fmt.Errorf("%s: %w", script, err)
 	}

@@ -129,7 +129,7 @@ def test_stop(session, sm):
     wait(job, ("Training",), "SecondaryStatus")
     e.latest_training_job.stop()
     d = wait(job)
-    assert d["TrainingJobStatus"] == "Stopped" and secondary(d)[-2:] == ["Stopping", "Stopped"]
+    assert d["TrainingJobStatus"] == "Stopped" and secondary(d)[-3:] == ["Stopping", "Uploading", "Stopped"]
     files = archive(d["ModelArtifacts"]["S3ModelArtifacts"])
     assert files["saved.txt"].startswith(b"stopped after ")
     assert "saved" in lines(job)

@@ -7,7 +7,6 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from sagemaker.core import image_uris
-from sagemaker.core.exceptions import FailedStatusError
 from sagemaker.core.helper.session_helper import Session, get_execution_role
 from sagemaker.core.resources import TrainingJob
 from sagemaker.core.shapes import (
@@ -17,6 +16,7 @@ from sagemaker.core.shapes import (
     ResourceConfig,
     StoppingCondition,
 )
+from sagemaker.core.utils.exceptions import FailedStatusError
 from sagemaker.core.training.configs import Compute, InputData, SourceCode
 from sagemaker.train import ModelTrainer
 
