@@ -86,6 +86,34 @@ func TestOutputByName(t *testing.T) {
 	}
 }
 
+// TestNeverLostWhileItRuns looks all the time at tasks that begin and end.
+func TestNeverLostWhileItRuns(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	d := p.open(t)
+	for i := range 15 {
+		tk := script(fmt.Sprintf("look-%d", i), "echo x")
+		if err := d.Start(t.Context(), tk); err != nil {
+			t.Fatal(err)
+		}
+		seen := compute.Starting
+		order := map[compute.Phase]int{compute.Starting: 0, compute.Running: 1, compute.Ended: 2}
+		for deadline := time.Now().Add(60 * time.Second); seen != compute.Ended; {
+			st, err := d.Status(t.Context(), tk.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, ok := order[st.Phase]; !ok || n < order[seen] {
+				t.Fatalf("%s after %s", st.Phase, seen)
+			}
+			seen = st.Phase
+			if time.Now().After(deadline) {
+				t.Fatal("the task does not end")
+			}
+		}
+	}
+}
+
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

@@ -145,38 +145,46 @@ func (d *Driver) Status(_ context.Context, id compute.TaskID) (compute.TaskStatu
 
 func (d *Driver) status(id compute.TaskID) (compute.TaskStatus, error) {
 	dir := d.dir(id)
-	// The lock is asked before the file is read: a supervisor that ends in
-	// between has written its last word by then.
+	st, err := task.ReadStatus(dir)
+	if err == nil && st.Phase == compute.Ended {
+		return st.TaskStatus, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return compute.TaskStatus{}, fmt.Errorf("task %s: %w", id, err)
+	}
+	begun := err == nil
+	// The supervisor that wrote what we read had the lock then. If nobody has
+	// it now, that one is gone, and its last word can be read.
 	alive, err := task.Alive(dir)
 	if err != nil {
 		return compute.TaskStatus{}, err
 	}
-	st, err := task.ReadStatus(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case begun && !alive:
+		if st, err = task.ReadStatus(dir); err != nil {
+			return compute.TaskStatus{}, fmt.Errorf("task %s: %w", id, err)
+		}
+		if st.Phase == compute.Ended {
+			return st.TaskStatus, nil
+		}
+		st.Phase = compute.Lost
+	case !begun:
 		s, err := task.ReadSpec(dir)
 		if err != nil {
 			return compute.TaskStatus{}, err
 		}
 		if !alive {
-			// Nothing has ever begun: the power went between the accepting
-			// and the starting. A second supervisor yields to the first.
+			// Perhaps nothing has ever begun: the power went between the
+			// accepting and the starting. A second supervisor yields to the
+			// first.
 			if err := d.spawn(id); err != nil {
 				return compute.TaskStatus{}, err
 			}
 		}
 		return compute.TaskStatus{Phase: compute.Starting, Created: s.Created}, nil
 	}
-	if err != nil {
-		return compute.TaskStatus{}, fmt.Errorf("task %s: %w", id, err)
-	}
-	if st.Phase == compute.Ended {
-		return st.TaskStatus, nil
-	}
 	if info, err := os.Stat(filepath.Join(dir, task.SpoolFile)); err == nil {
 		st.Spooled = info.Size()
-	}
-	if !alive {
-		st.Phase = compute.Lost
 	}
 	return st.TaskStatus, nil
 }
