@@ -62,7 +62,7 @@ func New(c Config) *Loop {
 		l.kinds[r.Kind()] = &kindLoop{
 			cfg: &l.cfg, r: r, kind: r.Kind(), workers: workers,
 			signal: make(chan struct{}, 1), done: make(chan resource.Key),
-			running: make(map[resource.Key]bool),
+			running: make(map[resource.Key]*look),
 			woken:   make(map[resource.Key]struct{}),
 		}
 	}
@@ -104,26 +104,32 @@ type kindLoop struct {
 	signal chan struct{} // woken has something
 	done   chan resource.Key
 
-	running map[resource.Key]bool // true: look again at its end
+	running map[resource.Key]*look
 
 	mu    sync.Mutex // guards woken
 	woken map[resource.Key]struct{}
+}
+
+// look is what shall follow a look that is under way.
+type look struct {
+	again bool             // it was woken meanwhile
+	next  *resource.Record // leased anew: its lease ends a moment before the look does
 }
 
 func (kl *kindLoop) run(ctx context.Context) {
 	hints := kl.cfg.Store.Watch(ctx, kl.kind)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	look := true
+	due := true // something may be
 	for {
 		var next time.Time
 		if ctx.Err() == nil {
 			var err error
-			if next, err = kl.dispatch(ctx, look); err != nil && ctx.Err() == nil {
+			if next, err = kl.dispatch(ctx, due); err != nil && ctx.Err() == nil {
 				kl.cfg.Log.Error("reconcile: the store does not answer", "kind", kl.kind, "err", err)
 				next = time.Now().Add(storeRetry)
 			}
-			look = false
+			due = false
 		}
 		timer.Stop()
 		var at <-chan time.Time
@@ -141,22 +147,26 @@ func (kl *kindLoop) run(ctx context.Context) {
 		select {
 		case <-ended:
 		case <-at:
-			look = true
+			due = true
 		case _, ok := <-hints:
 			if !ok {
 				hints = nil
 			}
-			look = true
+			due = true
 			for range len(hints) { // one look answers them all
 				<-hints
 			}
 		case <-kl.signal:
 		case k := <-kl.done:
-			if kl.running[k] {
+			l := kl.running[k]
+			delete(kl.running, k)
+			if l.again {
 				kl.wake(k)
 			}
-			delete(kl.running, k)
-			look = true
+			if l.next != nil {
+				kl.start(ctx, l.next)
+			}
+			due = true
 		}
 	}
 }
@@ -169,7 +179,7 @@ func (kl *kindLoop) wake(k resource.Key) {
 
 // dispatch starts looks at what was woken and at what is due while workers
 // are free, and says when there is more to do.
-func (kl *kindLoop) dispatch(ctx context.Context, look bool) (time.Time, error) {
+func (kl *kindLoop) dispatch(ctx context.Context, due bool) (time.Time, error) {
 	now := time.Now()
 	until := now.Add(kl.cfg.Lease)
 	for _, k := range kl.takeWoken() {
@@ -184,12 +194,16 @@ func (kl *kindLoop) dispatch(ctx context.Context, look bool) (time.Time, error) 
 			return time.Time{}, err
 		}
 	}
-	if free := kl.workers - len(kl.running); look && free > 0 {
+	if free := kl.workers - len(kl.running); due && free > 0 {
 		recs, err := kl.cfg.Store.Lease(ctx, kl.kind, kl.cfg.Owner, now, until, free)
 		if err != nil {
 			return time.Time{}, err
 		}
 		for _, rec := range recs {
+			if l := kl.running[rec.Key]; l != nil {
+				l.next = rec
+				continue
+			}
 			kl.start(ctx, rec)
 		}
 	}
@@ -206,8 +220,8 @@ func (kl *kindLoop) takeWoken() []resource.Key {
 	defer kl.mu.Unlock()
 	var out []resource.Key
 	for k := range kl.woken {
-		if _, ok := kl.running[k]; ok {
-			kl.running[k] = true
+		if l := kl.running[k]; l != nil {
+			l.again = true
 			delete(kl.woken, k)
 			continue
 		}
@@ -220,7 +234,7 @@ func (kl *kindLoop) takeWoken() []resource.Key {
 }
 
 func (kl *kindLoop) start(ctx context.Context, rec *resource.Record) {
-	kl.running[rec.Key] = false
+	kl.running[rec.Key] = &look{}
 	go func() {
 		defer func() { kl.done <- rec.Key }()
 		kl.look(ctx, rec)

@@ -32,7 +32,8 @@ type job struct {
 	step  time.Duration // how far the clock was set while the task ran
 	slept time.Duration // of that the machine slept
 
-	created, stopped, deleted atomic.Bool // answered
+	created, deleted atomic.Bool // answered
+	stopped          atomic.Bool // asked for, and not refused
 
 	mu    sync.Mutex          // guards final
 	final *compute.TaskStatus // the last word of its supervisor
@@ -115,9 +116,7 @@ func (s *sim) clients() {
 					if e, ok := errors.AsType[*apierr.Error](err); ok && e.Code == "ValidationException" {
 						return nil // it was over
 					}
-					if err == nil {
-						j.stopped.Store(true)
-					}
+					j.stopped.Store(true) // or perhaps: whoever got no answer cannot know
 					return err
 				})
 			}

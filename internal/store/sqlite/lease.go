@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"clary/internal/resource"
@@ -15,13 +14,18 @@ type lease struct {
 	until time.Time
 }
 
-// leases are held in memory. mu is held while due records are read and taken,
-// and Release ends a lease only after its write: so a record that was just
-// dealt with is never taken again from an older snapshot.
+// leases are held in memory. The lock is held while due records are read and
+// taken, and Release ends a lease only after its write: so a record that was
+// just dealt with is never taken again from an older snapshot. It is a channel
+// and no mutex because a read may wait, and virtual time stands still while
+// somebody waits for a mutex.
 type leases struct {
-	mu   sync.Mutex // guards held
+	lock chan struct{} // guards held: who put a value in has it
 	held map[resource.Key]lease
 }
+
+func (l *leases) enter() { l.lock <- struct{}{} }
+func (l *leases) leave() { <-l.lock }
 
 func (l *leases) taken(k resource.Key, now time.Time) bool {
 	h, ok := l.held[k]
@@ -33,10 +37,10 @@ func (s *Store) Lease(ctx context.Context, kind resource.Kind, owner string, now
 	if limit <= 0 {
 		return nil, nil
 	}
-	s.leases.mu.Lock()
-	defer s.leases.mu.Unlock()
+	s.leases.enter()
+	defer s.leases.leave()
 	err = s.reader(ctx, func(t *tx) error {
-		rows, err := t.QueryContext(ctx, `SELECT `+columns+` FROM resource WHERE kind = ? AND due > 0 AND due <= ? ORDER BY due, id`,
+		rows, err := t.QueryContext(context.WithoutCancel(ctx), `SELECT `+columns+` FROM resource WHERE kind = ? AND due > 0 AND due <= ? ORDER BY due, id`,
 			string(kind), nanos(now))
 		if err != nil {
 			return err
@@ -64,8 +68,8 @@ func (s *Store) Lease(ctx context.Context, kind resource.Kind, owner string, now
 
 // Take implements store.Store.
 func (s *Store) Take(ctx context.Context, k resource.Key, owner string, now, until time.Time) (*resource.Record, error) {
-	s.leases.mu.Lock()
-	defer s.leases.mu.Unlock()
+	s.leases.enter()
+	defer s.leases.leave()
 	if s.leases.taken(k, now) {
 		return nil, store.ErrLeased
 	}
@@ -79,8 +83,8 @@ func (s *Store) Take(ctx context.Context, k resource.Key, owner string, now, unt
 
 // Renew implements store.Store.
 func (s *Store) Renew(_ context.Context, k resource.Key, owner string, until time.Time) error {
-	s.leases.mu.Lock()
-	defer s.leases.mu.Unlock()
+	s.leases.enter()
+	defer s.leases.leave()
 	if s.leases.held[k].owner != owner {
 		return store.ErrLeased
 	}
@@ -91,8 +95,8 @@ func (s *Store) Renew(_ context.Context, k resource.Key, owner string, until tim
 // Release implements store.Store.
 func (s *Store) Release(ctx context.Context, k resource.Key, owner string, version int64, due time.Time, attempts int, lastError string) error {
 	defer func() {
-		s.leases.mu.Lock()
-		defer s.leases.mu.Unlock()
+		s.leases.enter()
+		defer s.leases.leave()
 		if s.leases.held[k].owner == owner {
 			delete(s.leases.held, k)
 		}
@@ -107,9 +111,9 @@ func (s *Store) Release(ctx context.Context, k resource.Key, owner string, versi
 	case r.Version != version, r.Due.Equal(due) && r.Attempts == attempts && r.LastError == lastError:
 		return nil
 	}
-	s.leases.mu.Lock()
+	s.leases.enter()
 	ours := s.leases.held[k].owner == owner
-	s.leases.mu.Unlock()
+	s.leases.leave()
 	if !ours {
 		return nil // it ran out, and another looks at the record now
 	}
@@ -123,10 +127,10 @@ func (s *Store) Release(ctx context.Context, k resource.Key, owner string, versi
 
 // NextDue implements store.Store.
 func (s *Store) NextDue(ctx context.Context, kind resource.Kind) (next time.Time, err error) {
-	s.leases.mu.Lock()
-	defer s.leases.mu.Unlock()
+	s.leases.enter()
+	defer s.leases.leave()
 	err = s.reader(ctx, func(t *tx) error {
-		rows, err := t.QueryContext(ctx, `SELECT account, region, name, due FROM resource WHERE kind = ? AND due > 0 ORDER BY due, id`, string(kind))
+		rows, err := t.QueryContext(context.WithoutCancel(ctx), `SELECT account, region, name, due FROM resource WHERE kind = ? AND due > 0 ORDER BY due, id`, string(kind))
 		if err != nil {
 			return err
 		}

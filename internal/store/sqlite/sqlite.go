@@ -78,7 +78,7 @@ func Open(path string, o Options) (*Store, error) {
 		unindexed: make(chan struct{}, 1),
 		indexed:   make(chan struct{}),
 		pool:      newPool(dsn(abs, true), o.Readers),
-		leases:    leases{held: make(map[resource.Key]lease)},
+		leases:    leases{lock: make(chan struct{}, 1), held: make(map[resource.Key]lease)},
 		watches:   watches{all: make(map[*watch]struct{})},
 	}
 	if s.ballast.size <= 0 {
