@@ -119,7 +119,7 @@ func (b *bench) api() (err error) {
 	ours, floor, peer := func(n int) load { return pick(all, "clary", n) }, func(n int) load { return pick(all, "canned", n) }, func(n int) load { return pick(all, "moto", n) }
 	b.add(row{
 		name: "Describe, c1", ours: ours(1).String(), floor: "canned " + withRatio(floor(1), ours(1)), peer: withRatio(peer(1), ours(1)),
-		goal: "p50 ≤ 0.25 ms",
+		goal: "p50 ≤ 0.25 ms", note: notes["describe1"],
 	})
 	b.add(row{
 		name: "Describe, c16", ours: ours(16).String(), floor: "canned " + withRatio(floor(16), ours(16)), peer: withRatio(peer(16), ours(16)),
