@@ -332,6 +332,9 @@ func TestPs(t *testing.T) {
 			t.Errorf("no %q in\n%s%s", want, out, e)
 		}
 	}
+	if last := b.asked[len(b.asked)-1]; !strings.Contains(last, "region=eu-west-1") {
+		t.Errorf("asked %s", last)
+	}
 	_, out, _ = b.run("ps", "--json")
 	var rows []psRow
 	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 2 || rows[1].MicroUSD != 3834 || rows[1].Ended == nil || !rows[0].Unpriced {

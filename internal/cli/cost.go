@@ -32,7 +32,7 @@ func (a *app) cost() *cobra.Command {
 			}
 			c := t.client()
 			defer c.Close()
-			u, err := readUsage(cmd.Context(), c, from, to)
+			u, err := readUsage(cmd.Context(), c, "*", from, to)
 			if err != nil {
 				return worded(err, t.Addr)
 			}

@@ -29,7 +29,7 @@ func (a *app) ps() *cobra.Command {
 			if err != nil {
 				return worded(err, t.Addr)
 			}
-			u, err := readUsage(cmd.Context(), c, time.Time{}, time.Time{})
+			u, err := readUsage(cmd.Context(), c, t.Region, time.Time{}, time.Time{})
 			if err != nil {
 				return err
 			}
@@ -74,11 +74,9 @@ type psRow struct {
 
 func (a *app) printJobs(jobs []job, u usage) error {
 	instances := map[string]string{}
-	regions := map[string]string{}
 	for _, x := range u.Usage {
 		if x.Kind == "TrainingJob" {
 			instances[x.Name] = instanceText(x)
-			regions[x.Name] = x.Region
 		}
 	}
 	costs := map[string]*sum{}

@@ -84,8 +84,9 @@ type usage struct {
 	Bills           map[string]meter.Statement
 }
 
-func readUsage(ctx context.Context, c *client.Client, from, to time.Time) (usage, error) {
-	q := url.Values{"region": {"*"}}
+// readUsage asks for what was used in a region; "*" is all.
+func readUsage(ctx context.Context, c *client.Client, region string, from, to time.Time) (usage, error) {
+	q := url.Values{"region": {region}}
 	if !from.IsZero() {
 		q.Set("from", from.UTC().Format(time.RFC3339))
 	}
