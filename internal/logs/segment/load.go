@@ -75,8 +75,11 @@ func (s *Store) load(st *stream) (*tail, error) {
 		return nil, errClosed
 	}
 	n := st.segment.Load()
-	for { // the catalogue may be behind
+	for { // the catalogue may be behind, and what it missed packed by now
 		more, err := s.files.exists(st.key(n + 1))
+		if err == nil && !more {
+			more, err = s.files.exists(fileKey{st.id, n + 1, true})
+		}
 		if err != nil {
 			return nil, err
 		}
