@@ -128,7 +128,10 @@ func onDisk(dir string) error {
 	if err := filler.Truncate(0); err != nil {
 		return err
 	}
-	s.ballast.tried = time.Time{} // as if a while had passed; the writer is idle
+	past := func(store.Tx) error { s.ballast.tried = time.Time{}; return nil } // as if a while had passed; the writer runs it
+	if err := s.Update(context.Background(), past); err != nil {
+		return err
+	}
 	if err := add(n - 1); err != nil {
 		return fmt.Errorf("with space again: %w", err)
 	}
