@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 
 	"clary/internal/compute"
 	"clary/internal/compute/fake"
+	"clary/internal/store"
 )
 
 const (
@@ -246,7 +248,7 @@ func (s *sim) quiet() bool {
 		r, err := l.store.Get(context.Background(), j.key())
 		switch {
 		case j.deleted.Load():
-			if err == nil {
+			if !errors.Is(err, store.ErrNotFound) {
 				return false
 			}
 		case err != nil, !over(r.Phase), !r.Due.IsZero():
