@@ -142,7 +142,7 @@ var (
 		if err != nil {
 			return err
 		}
-		return r.run(ctx, c.Env(), "go", "test", "-count=1", "-v", "-timeout", "20m", "./test/sdk")
+		return r.run(ctx, c.Env(), "go", "test", "-count=1", "-v", "-timeout", "20m", "./test/sdk/...")
 	}}
 )
 
@@ -157,7 +157,7 @@ func (r *runner) unitPackages(ctx context.Context) ([]string, error) {
 	}
 	var pkgs []string
 	for p := range strings.FieldsSeq(out.String()) {
-		if p != "clary/test/sdk" {
+		if p != "clary/test/sdk" && !strings.HasPrefix(p, "clary/test/sdk/") {
 			pkgs = append(pkgs, p)
 		}
 	}
