@@ -1,0 +1,209 @@
+package front
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"clary/internal/aws/apierr"
+	"clary/internal/aws/sigv4"
+)
+
+// authenticate checks the signature, reads the body unless it streams, and
+// completes the call.
+func (q *request) authenticate() error {
+	proto := q.route.proto
+	a, err := sigv4.Parse(q.r)
+	if err != nil {
+		return q.f.signatureError(proto, err)
+	}
+	if err := q.f.scopeFits(q.route, a); err != nil {
+		return err
+	}
+	now := q.f.cfg.Now()
+	if err := a.CheckTime(now); err != nil {
+		return q.f.signatureError(proto, err)
+	}
+	secret, who, err := q.f.cfg.Keys.Secret(q.r.Context(), a.AccessKeyID, a.SessionToken)
+	if err != nil {
+		return q.f.keyError(proto, a, err)
+	}
+	if proto == protoRESTXML {
+		err = q.verifyS3(a, secret, now)
+	} else {
+		err = q.verifyWhole(a, secret, now)
+	}
+	if err != nil {
+		return q.f.signatureError(proto, err)
+	}
+	q.call.Principal = who
+	q.call.Account = who.Account
+	q.call.Region = a.Region
+	if a.Region == "" || !strings.ContainsAny(a.Region, "0123456789") {
+		q.call.Region = q.f.cfg.Region // a pseudo-region like aws-global, or none
+	}
+	if q.route.svc != nil {
+		q.call.Service, q.call.Operation = q.route.svc.name, q.route.name
+	} else {
+		q.call.Service, q.call.Operation = "clary", q.route.name
+	}
+	return nil
+}
+
+// verifyWhole reads a bounded body and checks it with the signature.
+func (q *request) verifyWhole(a *sigv4.Auth, secret string, now time.Time) error {
+	if err := q.readBody(q.r.Body, q.r.ContentLength); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(q.body)
+	if _, err := a.Verify(q.r, secret, hex.EncodeToString(sum[:]), now); err != nil {
+		return err
+	}
+	return q.inflate()
+}
+
+// verifyS3 checks the signature before the body is read. The body is then what
+// the signature says: its errors come when it is read.
+func (q *request) verifyS3(a *sigv4.Auth, secret string, now time.Time) error {
+	payload, ok := a.SignedPayload()
+	if !ok {
+		return apierr.New(http.StatusBadRequest, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+	}
+	v, err := a.Verify(q.r, secret, payload, now)
+	if err != nil {
+		return err
+	}
+	body, length, err := v.Body(q.r)
+	if err != nil {
+		return err
+	}
+	if length > maxObject {
+		return tooLarge(length)
+	}
+	if q.r.Method == http.MethodPut && length == 0 && q.r.Header.Get("Content-Length") == "" && len(q.r.TransferEncoding) == 0 {
+		return apierr.New(http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+	}
+	q.r.ContentLength = length
+	dropChunkedCoding(q.r.Header)
+	if q.streams() {
+		q.r.Body = &Stream{Body: body, under: q.r.Body, left: maxObject}
+		q.r.Trailer = body.Trailer()
+		return nil
+	}
+	q.r.Trailer = body.Trailer()
+	return q.readBody(body, length)
+}
+
+// Stream is the body that a handler of a streaming operation reads. Its
+// Trailer is complete after io.EOF.
+type Stream struct {
+	*sigv4.Body
+	under io.Closer
+	left  int64
+}
+
+// Read refuses what is longer than one PUT may be.
+func (s *Stream) Read(p []byte) (int, error) {
+	n, err := s.Body.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errStalled
+	}
+	if s.left -= int64(n); s.left < 0 {
+		return n, tooLarge(maxObject - s.left)
+	}
+	return n, err
+}
+
+// Close closes the request's own body.
+func (s *Stream) Close() error { return s.under.Close() }
+
+func tooLarge(n int64) error {
+	e := apierr.New(http.StatusBadRequest, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+	e.Fields = map[string]string{"ProposedSize": fmt.Sprint(n), "MaxSizeAllowed": fmt.Sprint(int64(maxObject))}
+	return e
+}
+
+// dropChunkedCoding leaves the object's own encodings.
+func dropChunkedCoding(h http.Header) {
+	v := h.Get("Content-Encoding")
+	if !strings.Contains(strings.ToLower(v), "aws-chunked") {
+		return
+	}
+	var keep []string
+	for c := range strings.SplitSeq(v, ",") {
+		if c = strings.TrimSpace(c); !strings.EqualFold(c, "aws-chunked") && c != "" {
+			keep = append(keep, c)
+		}
+	}
+	if len(keep) == 0 {
+		h.Del("Content-Encoding")
+		return
+	}
+	h.Set("Content-Encoding", strings.Join(keep, ","))
+}
+
+func (q *request) streams() bool {
+	o := q.route.op
+	return o != nil && o.Input != nil && o.Input.Payload != nil && o.Input.Payload.Streaming
+}
+
+// readBody reads at most maxBody bytes, within the budget of all bodies.
+func (q *request) readBody(r io.Reader, length int64) error {
+	if length > maxBody {
+		return errTooBig
+	}
+	need := length
+	if need < 0 {
+		need = maxBody
+	}
+	if err := q.f.bodies.Acquire(q.r.Context(), need); err != nil {
+		return err
+	}
+	q.held += need
+	var buf bytes.Buffer
+	if length > 0 {
+		buf.Grow(int(length) + bytes.MinRead)
+	}
+	n, err := buf.ReadFrom(io.LimitReader(r, maxBody+1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errStalled
+	case err != nil:
+		if _, ok := errors.AsType[*apierr.Error](err); ok {
+			return err
+		}
+		return apierr.New(http.StatusBadRequest, "SerializationException", "The request's body could not be read.")
+	case n > maxBody:
+		return errTooBig
+	}
+	q.body = buf.Bytes()
+	return nil
+}
+
+var errStalled = apierr.New(http.StatusBadRequest, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.")
+
+var errTooBig = apierr.New(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException", "Request size exceeded %d bytes.", maxBody)
+
+// inflate undoes the compression that newer clients apply to large requests.
+func (q *request) inflate() error {
+	if !strings.EqualFold(q.r.Header.Get("Content-Encoding"), "gzip") {
+		return nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(q.body))
+	if err != nil {
+		return apierr.New(http.StatusBadRequest, "SerializationException", "The body is not gzip.")
+	}
+	q.r.Header.Del("Content-Encoding")
+	// never wait for more of the budget while holding some
+	q.f.bodies.Release(q.held)
+	q.held = 0
+	return q.readBody(z, -1)
+}
