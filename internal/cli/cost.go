@@ -105,7 +105,7 @@ func (a *app) printCost(u usage, name string) error {
 			end = u.To
 		}
 		if end.After(start) {
-			r.Seconds += int64(end.Sub(start).Round(time.Second) / time.Second)
+			r.Seconds += int64((end.Sub(start) + time.Second - 1) / time.Second) // begun ones, as Describe counts them
 		}
 	}
 	var total, aws sum

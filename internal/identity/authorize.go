@@ -123,10 +123,10 @@ func (i *Identity) allow(ctx context.Context, p resource.Principal, action, reso
 	case Allowed:
 		return nil
 	case ExplicitDeny:
-		return apierr.New(http.StatusForbidden, "AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s with an explicit deny in an identity-based policy", p.Arn, action, resourceArn)
+		return apierr.AccessDenied("User: %s is not authorized to perform: %s on resource: %s with an explicit deny in an identity-based policy", p.Arn, action, resourceArn)
 	default:
 	}
-	return apierr.New(http.StatusForbidden, "AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", p.Arn, action, resourceArn, action)
+	return apierr.AccessDenied("User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", p.Arn, action, resourceArn, action)
 }
 
 // outlived says that a session's role is gone: there is none of its name now,

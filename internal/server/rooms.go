@@ -50,7 +50,7 @@ func (r *rooms) onClose(f func() error) { r.closers = append(r.closers, f) }
 
 func (r *rooms) close() {
 	for i := len(r.closers) - 1; i >= 0; i-- {
-		if err := r.closers[i](); err != nil {
+		if err := r.closers[i](); err != nil && !errors.Is(err, net.ErrClosed) {
 			r.log.Warn("close", "error", err)
 		}
 	}

@@ -133,7 +133,7 @@ func (t *Training) checkResources(in *request) error {
 	case rc.InstanceCount == nil || *rc.InstanceCount < 1:
 		return apierr.Validation("InstanceCount must be at least 1 in ResourceConfig.")
 	case *rc.InstanceCount > 1:
-		return refuse(fmt.Sprintf("ResourceConfig.InstanceCount %d: a training job has one instance here", *rc.InstanceCount))
+		return refuse(fmt.Sprintf("ResourceConfig.InstanceCount %d, only 1,", *rc.InstanceCount))
 	}
 	size, ok := meter.Instance(rc.InstanceType)
 	if !ok && accelerated(rc.InstanceType) {

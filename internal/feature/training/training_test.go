@@ -124,7 +124,7 @@ func TestCreateRefuses(t *testing.T) {
 		"serverless":         {func(r *request) { r.ServerlessJobConfig = &apism.ServerlessJobConfig{} }, "ValidationException", "ServerlessJobConfig"},
 		"no resources":       {func(r *request) { r.ResourceConfig = nil }, "ValidationException", "ResourceConfig"},
 		"no count":           {func(r *request) { r.ResourceConfig.InstanceCount = nil }, "ValidationException", "InstanceCount"},
-		"two instances":      {func(r *request) { r.ResourceConfig.InstanceCount = api.Ptr(int64(2)) }, "ValidationException", "one instance"},
+		"two instances":      {func(r *request) { r.ResourceConfig.InstanceCount = api.Ptr(int64(2)) }, "ValidationException", "InstanceCount 2, only 1, for training jobs"},
 		"accelerator":        {func(r *request) { r.ResourceConfig.InstanceType = "ml.p3.2xlarge" }, "ResourceLimitExceeded", "service limit 'ml.p3.2xlarge for training job usage' is 0 Instances"},
 		"too long":           {func(r *request) { r.StoppingCondition.MaxRuntimeInSeconds = api.Ptr(int64(maxRuntimeLimit + 1)) }, "ValidationException", "MaxRuntimeInSeconds"},
 		"spot without wait":  {func(r *request) { r.EnableManagedSpotTraining = api.Ptr(true) }, "ValidationException", "MaxWaitTimeInSeconds"},
