@@ -146,7 +146,7 @@ var (
 	}}
 )
 
-// unitPackages are all packages with tests except the one that drives clients.
+// unitPackages are all packages with tests except those that drive clients.
 func (r *runner) unitPackages(ctx context.Context) ([]string, error) {
 	var out strings.Builder
 	err := step.Run(ctx, step.Cmd{Dir: r.root, Out: &out, Args: []string{
