@@ -27,6 +27,7 @@ type ServeOptions struct {
 	TaskEgress      bool
 	TaskEgressAllow []netip.Prefix
 	InstanceScale   float64
+	Prices          string
 }
 
 func (a *app) serve() *cobra.Command {
@@ -64,6 +65,7 @@ func (a *app) serve() *cobra.Command {
 	f.BoolVar(&cfg.TaskEgress, "task-egress", true, "let jobs that are not isolated reach the internet through a filtered proxy")
 	f.StringSliceVar(&allow, "task-egress-allow", nil, "private ranges that jobs may reach too, like 10.1.0.0/16")
 	f.Float64Var(&cfg.InstanceScale, "instance-scale", 1, "divide the sizes of instance types by this")
+	f.StringVar(&cfg.Prices, "prices", "", "a price file of your own, CSV like internal/meter/data/prices.csv; its rows replace the built-in list prices")
 	return cmd
 }
 

@@ -86,7 +86,7 @@ func (r *rooms) path(parts ...string) string {
 }
 
 func (r *rooms) openData() error {
-	st, err := sqlite.Open(r.path("clary.db"), sqlite.Options{})
+	st, err := sqlite.Open(r.path("clary.db"), sqlite.Options{Ballast: r.path("ballast")})
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (r *rooms) openTraining(capacity compute.Capacity) {
 	r.onClose(r.ingest.Close)
 	r.jobs = training.New(training.Config{
 		Store: r.store, Driver: r.driver, Catalog: r.catalog, Output: output{r.ingest}, Logs: r.logs,
-		Auth: r.ids, Sessions: r.ids, Metrics: finals{r.metrics}, Capacity: capacity, Scale: r.cfg.InstanceScale,
+		Auth: r.ids, Sessions: r.ids, Metrics: finals{r.metrics}, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
 		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room,
 	})
 	r.loop = reconcile.New(reconcile.Config{
@@ -153,7 +153,7 @@ func (r *rooms) openTraining(capacity compute.Capacity) {
 }
 
 func (r *rooms) openFront(addr string) error {
-	books, err := priceBooks()
+	books, err := priceBooks(r.cfg.Prices)
 	if err != nil {
 		return err
 	}
@@ -168,10 +168,23 @@ func (r *rooms) openFront(addr string) error {
 	return err
 }
 
-func priceBooks() ([]meter.Book, error) {
+// priceBooks are what usage is charged by; own is an operator's price file.
+func priceBooks(own string) ([]meter.Book, error) {
 	list, err := meter.ListPrices()
 	if err != nil {
 		return nil, err
+	}
+	if own != "" {
+		f, err := os.Open(own)
+		if err != nil {
+			return nil, fmt.Errorf("price file: %w", err)
+		}
+		defer f.Close()
+		mine, err := meter.ReadPrices(f, own)
+		if err != nil {
+			return nil, fmt.Errorf("price file: %w", err)
+		}
+		list = list.With(mine)
 	}
 	return []meter.Book{meter.MinuteBook(list), meter.AWSBook(list)}, nil
 }

@@ -26,6 +26,7 @@ type Config struct {
 	TaskEgress      bool           // jobs reach the outside through a filtered proxy
 	TaskEgressAllow []netip.Prefix // private ranges that jobs may reach too
 	InstanceScale   float64        // divides the sizes of instance types
+	Prices          string         // a price file of the operator's own; its rows replace the built-in ones
 }
 
 const (

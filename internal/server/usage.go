@@ -67,7 +67,7 @@ func (u usagePath) report(r *http.Request, c op.Call) (*usageReport, error) {
 		}
 	}
 	var err error
-	rep.Usage, err = u.store.ListUsage(r.Context(), resource.UsageQuery{Account: c.Account, Region: rep.Region, From: rep.From, To: rep.To})
+	rep.Usage, err = u.store.ListUsage(r.Context(), meter.Query(c.Account, rep.Region, rep.From, rep.To))
 	if err != nil {
 		return nil, err
 	}

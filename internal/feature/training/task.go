@@ -43,7 +43,7 @@ func (t *Training) task(ctx context.Context, rec *resource.Record, st status, sp
 		Env:       env,
 		Plan:      plan.Plan{Training: t.plan(rec, spec, rt)},
 		Resources: t.resources(spec),
-		Network:   compute.Network{Host: hostName, Peers: []string{hostName}, Isolated: isolated, Egress: !isolated},
+		Network:   compute.Network{Host: hostName, Peers: []string{hostName}, Isolated: isolated, Egress: t.Egress && !isolated},
 		Identity: compute.Identity{
 			RoleArn: spec.RoleArn, AccessKeyID: creds.AccessKeyID, SecretAccessKey: creds.SecretAccessKey,
 			SessionToken: creds.SessionToken, Expiration: creds.Expiration, Region: rec.Region,

@@ -35,6 +35,7 @@ type Config struct {
 	Metrics  FinalMetrics
 	Capacity compute.Capacity
 	Scale    float64       // divides CPU and memory of an instance type; 0 is 1
+	Egress   bool          // jobs that are not isolated reach the outside
 	Hold     time.Duration // --hold-describe; 0: the defaults of the design
 	Wake     func(resource.Key)
 	Free     func() error // store.ErrFull when the disk takes no new work
