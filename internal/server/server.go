@@ -34,6 +34,7 @@ const (
 	defaultAccount = "123456789012"
 	defaultRegion  = "us-east-1"
 	drain          = 5 * time.Second // for requests in flight when the server stops
+	lockWait       = 2 * time.Second
 )
 
 func (c *Config) complete() error {
@@ -96,9 +97,18 @@ func lock(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("the data folder %s is in use by another clary server", dir)
+	// A server that was killed while it started a program leaves the lock to
+	// that program until its exec: a moment is waited for it.
+	held := make(chan error, 1)
+	fd := int(f.Fd())
+	go func() { held <- syscall.Flock(fd, syscall.LOCK_EX) }()
+	select {
+	case err = <-held:
+	case <-time.After(lockWait):
+		err = syscall.EWOULDBLOCK
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the data folder %s is in use by another clary server", dir) // the file stays open: flock waits on it
 	}
 	return func() { f.Close() }, nil
 }

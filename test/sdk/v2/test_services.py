@@ -172,8 +172,11 @@ def test_roles_and_policies():
     assert status(e) == (403, "AccessDenied")
     sim = iam.simulate_principal_policy(PolicySourceArn=made["Arn"], ActionNames=["s3:ListAllMyBuckets", "sagemaker:CreateTrainingJob"])
     assert [r["EvalDecision"] for r in sim["EvaluationResults"]] == ["allowed", "implicitDeny"]
+    # A role of the account that was never made acts with full access, and shows whom it trusts.
+    unknown = iam.get_role(RoleName=name("missing"))["Role"]
+    assert unknown["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "sagemaker.amazonaws.com"}
     with pytest.raises(ClientError) as e:
-        iam.get_role(RoleName=name("missing"))
+        iam.get_role_policy(RoleName=role, PolicyName="missing")
     assert status(e) == (404, "NoSuchEntity")
 
 

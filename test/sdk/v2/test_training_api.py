@@ -242,7 +242,7 @@ def test_every_violation_is_named(sm):
     status, body = raw(bad)
     assert status == 400 and body["__type"].endswith("ValidationException")
     m = body["message"]
-    assert m.startswith("4 validation errors detected: "), m
+    assert m.startswith("5 validation errors detected: "), m
     assert "Value '-bad-' at 'trainingJobName' failed to satisfy constraint: Member must satisfy regular expression pattern:" in m
     assert "Value 'x' at 'roleArn' failed to satisfy constraint: Member must have length greater than or equal to 20" in m
     assert "Value 'ml.huge' at 'resourceConfig.instanceType' failed to satisfy constraint: Member must satisfy enum value set: [" in m
