@@ -69,7 +69,8 @@ def run(job, script, **more):
 
 
 def lines(job):
-    """Every line that the job printed, over all of its streams."""
+    """Every line that the job printed, over all of its streams, without what
+    the building of its runtime said."""
     logs = boto3.client("logs")
     out = []
     streams = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=job + "/")["logStreams"]
@@ -77,7 +78,7 @@ def lines(job):
         token = {}
         while True:
             page = logs.get_log_events(logGroupName=GROUP, logStreamName=s["logStreamName"], startFromHead=True, **token)
-            out += [e["message"] for e in page["events"]]
+            out += [e["message"] for e in page["events"] if not e["message"].startswith("[clary] ")]
             if token and token["nextToken"] == page["nextForwardToken"]:
                 break
             token = {"nextToken": page["nextForwardToken"]}
