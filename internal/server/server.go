@@ -104,11 +104,15 @@ func lock(dir string) (unlock func(), err error) {
 	go func() { held <- syscall.Flock(fd, syscall.LOCK_EX) }()
 	select {
 	case err = <-held:
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("lock the data folder %s: %w", dir, err), f.Close())
+		}
 	case <-time.After(lockWait):
-		err = syscall.EWOULDBLOCK
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the data folder %s is in use by another clary server", dir) // the file stays open: flock waits on it
+		go func() {
+			<-held // cannot be called off; gives it back at once
+			f.Close()
+		}()
+		return nil, fmt.Errorf("the data folder %s is in use by another clary server", dir)
 	}
 	return func() { f.Close() }, nil
 }
