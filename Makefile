@@ -43,7 +43,7 @@ bench: build ## figures beside the floor of the same run, into bench/README.md
 	@$(GO) run ./bench
 
 clean: ## what was built here
-	@rm -rf bin internal/server/taskbin/clary-task
+	@rm -rf bin internal/server/taskbin/clary-task*
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

@@ -1,11 +1,10 @@
 package server
 
 import (
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -18,13 +17,19 @@ var taskbin embed.FS
 // unpackTask writes the embedded clary-task under its content's name, so that
 // supervisors of an older server keep the file they run from.
 func unpackTask(dir string) (string, error) {
-	b, err := taskbin.ReadFile("taskbin/clary-task")
-	if err != nil {
+	in, err := taskbin.Open("taskbin/clary-task")
+	sum, serr := taskbin.ReadFile("taskbin/clary-task.sum")
+	if err != nil || serr != nil {
 		return "", errors.New("this clary was built without clary-task; build it with `make build`")
 	}
-	sum := sha256.Sum256(b)
-	path := filepath.Join(dir, "clary-task-"+hex.EncodeToString(sum[:8]))
-	if have, err := os.ReadFile(path); err == nil && sha256.Sum256(have) == sum {
+	defer in.Close()
+	fi, err := in.Stat()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "clary-task-"+string(sum))
+	// A file under its name is whole: it was renamed there after its fsync.
+	if have, err := os.Stat(path); err == nil && have.Size() == fi.Size() {
 		return path, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -35,7 +40,7 @@ func unpackTask(dir string) (string, error) {
 		return "", err
 	}
 	defer os.Remove(tmp.Name())
-	if _, err = tmp.Write(b); err == nil {
+	if _, err = io.Copy(tmp, in); err == nil {
 		err = tmp.Chmod(0o755)
 	}
 	if err == nil {

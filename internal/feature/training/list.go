@@ -3,6 +3,8 @@ package training
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
@@ -45,9 +47,12 @@ func (t *Training) List(ctx context.Context, c op.Call, in *api.ListTrainingJobs
 		return nil, err
 	}
 	for _, r := range recs {
-		st, err := readStatus(r)
-		if err != nil {
-			return nil, err
+		var st struct { // of status, what a list shows
+			Secondary string     `json:"secondary"`
+			Ended     *time.Time `json:"ended"`
+		}
+		if err := unmarshal(r.Status, &st); err != nil {
+			return nil, fmt.Errorf("training job %s: status: %w", r.Name, err)
 		}
 		s := api.TrainingJobSummary{
 			TrainingJobName: r.Name, TrainingJobArn: r.Arn, CreationTime: stamp(r.Created), LastModifiedTime: stamp(r.Modified),

@@ -4,6 +4,8 @@ package step
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -88,6 +90,11 @@ func Build(ctx context.Context, root string) error {
 		if err := os.WriteFile(embedded, b, 0o755); err != nil {
 			return err
 		}
+	}
+	// Its name by content is made here, so that no start has to read it whole.
+	sum := sha256.Sum256(b)
+	if err := os.WriteFile(embedded+".sum", []byte(hex.EncodeToString(sum[:8])), 0o644); err != nil {
+		return err
 	}
 	return goBuild(ctx, root, filepath.Join(root, "bin", "clary"), "./cmd/clary")
 }
