@@ -34,6 +34,7 @@ const (
 	defaultAccount = "123456789012"
 	defaultRegion  = "us-east-1"
 	drain          = 5 * time.Second // for requests in flight when the server stops
+	maxSocketPath  = 107             // bytes, on Linux
 	lockWait       = 2 * time.Second
 )
 
@@ -46,8 +47,18 @@ func (c *Config) complete() error {
 		return err
 	}
 	c.Data = abs
+	if n := len(c.Data) + len("/run/task.sock"); n > maxSocketPath {
+		return fmt.Errorf("the path of the data folder %s is %d bytes too long for a socket below it; choose a shorter one", c.Data, n-maxSocketPath)
+	}
 	if c.Listen == "" {
 		c.Listen = defaultListen
+	}
+	addr, err := net.ResolveTCPAddr("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", c.Listen, err)
+	}
+	if !addr.IP.IsLoopback() {
+		return fmt.Errorf("listen on %s: plain HTTP is served on loopback addresses only, such as %s", c.Listen, defaultListen)
 	}
 	if c.Account == "" {
 		c.Account = defaultAccount

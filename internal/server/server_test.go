@@ -121,6 +121,7 @@ func TestConfigRefused(t *testing.T) {
 		"no folder":  {Config{}, "no data folder"},
 		"bad listen": {Config{Data: t.TempDir(), Listen: "nowhere"}, "listen on nowhere"},
 		"bad prices": {Config{Data: t.TempDir(), Listen: "127.0.0.1:0", Prices: "/does/not/exist"}, "price file"},
+		"too long":   {Config{Data: "/tmp/" + strings.Repeat("long", 30), Listen: "127.0.0.1:0"}, "too long for a socket"},
 		"public":     {Config{Data: t.TempDir(), Listen: "0.0.0.0:0"}, "loopback"},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
