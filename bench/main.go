@@ -34,7 +34,19 @@ type bench struct {
 // row is one line of the table.
 type row struct {
 	name, ours, floor, peer, goal string
+	met                           verdict
 	note                          string
+}
+
+// verdict says whether this run's figure reaches the goal; without a goal it is
+// empty.
+type verdict string
+
+func reached(ok bool) verdict {
+	if ok {
+		return "met"
+	}
+	return "missed"
 }
 
 func main() {
@@ -114,9 +126,9 @@ figure stands beside a floor or a peer of the same run, and loads are interleave
 over rounds for rates, p50 / p99 for times.
 
 `)
-	fmt.Fprintf(&s, "Machine: %s. Run of %s; load average before it %s.\n\n",
-		machine(), time.Now().UTC().Format("2006-01-02 15:04 MST"), b.busy)
-	s.WriteString("| What | Clary | Floor | Peer (moto) | Goal |\n| --- | --- | --- | --- | --- |\n")
+	fmt.Fprintf(&s, "Machine: %s. Run of %s, %d rounds of %s; load average before it %s, after it %s\n(its own work included).\n\n",
+		machine(), time.Now().UTC().Format("2006-01-02 15:04 MST"), b.rounds, b.period, b.busy, busy())
+	s.WriteString("| What | Clary | Floor | Peer (moto) | Goal | This run |\n| --- | --- | --- | --- | --- | --- |\n")
 	var notes []string
 	for _, r := range b.table {
 		mark := ""
@@ -124,7 +136,7 @@ over rounds for rates, p50 / p99 for times.
 			notes = append(notes, r.note)
 			mark = fmt.Sprintf(" [%d]", len(notes))
 		}
-		fmt.Fprintf(&s, "| %s%s | %s | %s | %s | %s |\n", r.name, mark, dash(r.ours), dash(r.floor), dash(r.peer), dash(r.goal))
+		fmt.Fprintf(&s, "| %s%s | %s | %s | %s | %s | %s |\n", r.name, mark, dash(r.ours), dash(r.floor), dash(r.peer), dash(r.goal), dash(string(r.met)))
 	}
 	s.WriteString("\n")
 	for i, n := range notes {

@@ -121,3 +121,20 @@ func busy() string {
 	one, _, _ := strings.Cut(string(b), " ")
 	return one
 }
+
+func within(lat []time.Duration, p50 time.Duration) verdict {
+	return reached(quantile(lat, 0.5) <= p50)
+}
+
+// beats compares rates with multiples of others'. It says nothing when one of
+// them was not measured.
+func beats(l load, others map[float64]load) verdict {
+	ok := true
+	for times, o := range others {
+		if len(o) == 0 {
+			return "peer not measured"
+		}
+		ok = ok && l.median() >= times*o.median()
+	}
+	return reached(ok)
+}
