@@ -3,6 +3,7 @@
     python predict.py s3://bucket/job/output/model.tar.gz [folder]
 """
 
+import io
 import os
 import sys
 import tarfile
@@ -23,8 +24,7 @@ def main():
     archive = os.path.join(folder, "model.tar.gz")
     boto3.client("s3").download_file(where.netloc, where.path.lstrip("/"), archive)
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    model = joblib.load(os.path.join(folder, "model.joblib"))
+        model = joblib.load(io.BytesIO(tar.extractfile("model.joblib").read()))
 
     images, labels = load_digits(return_X_y=True)
     for row in images[3].reshape(8, 8):
