@@ -4,7 +4,7 @@ export GOFLAGS += -buildvcs=false
 GO ?= go
 N ?= 10000
 
-.PHONY: help demo test check build run sim sdk lint gen setup lock bench clean
+.PHONY: help demo test check build run sim nightly sdk lint gen setup lock bench clean
 
 demo: ## show the main path, from nothing: train with SageMaker's own SDKs, crash, recover, predict
 	@$(GO) run ./tool/demo
@@ -22,7 +22,11 @@ run: build ## a server on data that is thrown away when it stops
 	@d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && bin/clary serve --data "$$d"
 
 sim: ## N crash simulations, each from its own seed: make sim N=10000
-	@CLARY_SIM_SEEDS=$(N) $(GO) test -count=1 -timeout 60m ./test/sim
+	@SIM_N=$(N) $(GO) test -count=1 -timeout 60m ./test/sim
+
+nightly: sim ## 10,000 crash simulations, and the builds for other processors
+	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary-task
+	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary
 
 sdk: ## real AWS clients against a real server
 	@$(GO) run ./tool/check sdk
