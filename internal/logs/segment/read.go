@@ -129,11 +129,15 @@ func (s *Store) readPart(ctx context.Context, st *stream, p *part, c *collector)
 		return nil
 	}
 	f, _, err := s.files.get(k, false)
+	if errors.Is(err, os.ErrNotExist) && !k.packed {
+		k.packed = true // packed since the snapshot, for good
+		f, _, err = s.files.get(k, false)
+	}
 	if err != nil {
 		return err
 	}
 	defer s.files.put(f)
-	if p.packed {
+	if k.packed {
 		_, index, err = readIndex(f, st.id)
 		if err != nil {
 			return err
@@ -152,7 +156,7 @@ func (s *Store) readPart(ctx context.Context, st *stream, p *part, c *collector)
 		if c.outside(index[i].min, index[i].max) {
 			continue
 		}
-		if err := s.readBlock(f, st.id, p.packed, index[i], c); err != nil {
+		if err := s.readBlock(f, st.id, k.packed, index[i], c); err != nil {
 			return err
 		}
 	}
