@@ -44,9 +44,6 @@ func Open(c Config) (*Identity, error) {
 // Root is the account's own access key.
 func (i *Identity) Root() RootKey { return i.root }
 
-// Account is the server's account.
-func (i *Identity) Account() string { return i.account }
-
 // managed are the AWS managed policies that can be attached to a role. They
 // allow what their AWS namesakes allow of the services served here.
 var managed = map[string]string{

@@ -253,8 +253,8 @@ func (kl *kindLoop) look(ctx context.Context, rec *resource.Record) {
 	rctx := context.WithoutCancel(ctx)
 	out := outcome{version: rec.Version}
 	switch {
-	case err == nil, errors.Is(err, ErrGone):
-		if res.After > 0 && err == nil {
+	case err == nil:
+		if res.After > 0 {
 			out.due = time.Now().Add(res.After)
 		}
 	case held.Err() != nil:

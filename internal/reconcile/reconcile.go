@@ -7,7 +7,6 @@ package reconcile
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"clary/internal/resource"
@@ -24,6 +23,3 @@ type Reconciler interface {
 // Result says when to look next; zero After: not before the record is put with
 // a due time or woken.
 type Result struct{ After time.Duration }
-
-// ErrGone may be returned when the record is no more.
-var ErrGone = errors.New("record gone")
