@@ -8,6 +8,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Time is a timestamp of the API. In JSON it is epoch seconds with
@@ -22,20 +24,28 @@ func At(t time.Time) Time {
 	return Time{t.UTC().Truncate(time.Millisecond)}
 }
 
+// MarshalJSONTo writes epoch seconds.
+func (t Time) MarshalJSONTo(e *jsontext.Encoder) error {
+	var room [32]byte
+	return e.WriteValue(t.append(room[:0]))
+}
+
 // MarshalJSON writes epoch seconds.
-func (t Time) MarshalJSON() ([]byte, error) {
+func (t Time) MarshalJSON() ([]byte, error) { return t.append(nil), nil }
+
+func (t Time) append(b []byte) []byte {
 	if t.IsZero() {
-		return []byte("null"), nil
+		return append(b, "null"...)
 	}
 	ms := t.UnixMilli()
-	if ms%1000 == 0 {
-		return strconv.AppendInt(nil, ms/1000, 10), nil
-	}
-	sign, abs := "", ms
 	if ms < 0 {
-		sign, abs = "-", -ms
+		b, ms = append(b, '-'), -ms
 	}
-	return fmt.Appendf(nil, "%s%d.%03d", sign, abs/1000, abs%1000), nil
+	b = strconv.AppendInt(b, ms/1000, 10)
+	if f := ms % 1000; f != 0 {
+		b = append(b, '.', byte('0'+f/100), byte('0'+f/10%10), byte('0'+f%10))
+	}
+	return b
 }
 
 // UnmarshalJSON reads epoch seconds.

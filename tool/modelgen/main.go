@@ -19,7 +19,7 @@ import (
 // services lists what is generated, by botocore's names. To add one, add its
 // line here and run modelgen with a botocore.
 func services() []string {
-	return []string{"cloudwatch", "iam", "logs", "s3", "sagemaker", "sts"}
+	return []string{"cloudtrail", "cloudwatch", "iam", "logs", "s3", "sagemaker", "sagemaker-metrics", "secretsmanager", "sts"}
 }
 
 func main() {
@@ -56,7 +56,7 @@ func run(root, data string) error {
 		if err != nil {
 			return err
 		}
-		if err := writeStructs(filepath.Join(root, "internal/api", s), doc); err != nil {
+		if err := writeStructs(filepath.Join(root, "internal/api", goPackage(s)), doc); err != nil {
 			return fmt.Errorf("%s: %w", s, err)
 		}
 	}

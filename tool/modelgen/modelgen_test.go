@@ -29,7 +29,7 @@ func TestGeneratedIsCurrent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := filepath.Glob(filepath.Join(root, "internal/api", s, "*.go"))
+		found, err := filepath.Glob(filepath.Join(root, "internal/api", goPackage(s), "*.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,9 +37,9 @@ func TestGeneratedIsCurrent(t *testing.T) {
 			t.Errorf("%s has %d files, the model gives %d; run make gen", s, len(found), len(want))
 		}
 		for name, text := range want {
-			have, err := os.ReadFile(filepath.Join(root, "internal/api", s, name))
+			have, err := os.ReadFile(filepath.Join(root, "internal/api", goPackage(s), name))
 			if err != nil || !bytes.Equal(have, text) {
-				t.Errorf("internal/api/%s/%s is not what the model gives; run make gen (%v)", s, name, err)
+				t.Errorf("internal/api/%s/%s is not what the model gives; run make gen (%v)", goPackage(s), name, err)
 			}
 		}
 	}

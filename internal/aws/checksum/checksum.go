@@ -13,9 +13,10 @@ import (
 	"fmt"
 	"hash"
 	"hash/crc32"
-	"hash/crc64"
 	"slices"
 	"sync"
+
+	"github.com/minio/crc64nvme"
 )
 
 // The algorithms, as S3 names them.
@@ -42,8 +43,6 @@ const (
 	poly64nv = 0x9A6C9329AC4BC9B5
 )
 
-var tables = sync.OnceValue(func() *crc64.Table { return crc64.MakeTable(poly64nv) })
-
 var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(poly32c) })
 
 // All lists the algorithms in the order in which S3 names them.
@@ -62,7 +61,7 @@ func New(algorithm string) hash.Hash {
 	case CRC32C:
 		return crc32.New(castagnoli())
 	case CRC64NVME:
-		return crc64.New(tables())
+		return crc64nvme.New()
 	case SHA1:
 		return sha1.New()
 	case SHA256:

@@ -27,3 +27,42 @@ type Codec interface {
 	// how the client wants errors (x-amzn-query-mode).
 	EncodeError(w http.ResponseWriter, r *http.Request, op *facts.Operation, err *apierr.Error, requestID string)
 }
+
+// JSONEncoder is a Codec whose outputs can be encoded once and sent often.
+type JSONEncoder interface {
+	Codec
+	// JSON is the body that Encode would send.
+	JSON(op *facts.Operation, out any) ([]byte, error)
+	// Send answers with such a body.
+	Send(w http.ResponseWriter, body []byte, requestID string)
+}
+
+// EventEncoder is a Codec that can answer with a stream of events.
+type EventEncoder interface {
+	Codec
+	// Events answers with the events of an operation's one streaming member:
+	// each sends them, pointers to structs of which one member is set, and
+	// each is on the wire when send returns. An *apierr.Error of each that the
+	// stream has a member for is its last event.
+	Events(w http.ResponseWriter, op *facts.Operation, each func(send func(event any) error) error, requestID string) error
+}
+
+// QueryError is the value of X-Amzn-Query-Error: e's code as the query
+// protocol spells it, for clients that say that they know it by that name. It
+// is "" when nobody asked.
+func QueryError(op *facts.Operation, r *http.Request, e *apierr.Error) string {
+	if !op.Model.QueryCompatible || r.Header.Get("X-Amzn-Query-Mode") != "true" {
+		return ""
+	}
+	code, who := e.Code, "Sender"
+	if code == "ValidationException" {
+		code = "ValidationError"
+	}
+	if s := op.Model.Shapes[e.Code]; s != nil && s.ErrorCode != "" {
+		code = s.ErrorCode
+	}
+	if e.Status >= http.StatusInternalServerError {
+		who = "Receiver"
+	}
+	return code + ";" + who
+}

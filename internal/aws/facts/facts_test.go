@@ -20,7 +20,7 @@ func load(t testing.TB, service string) *Model {
 // translated.
 func TestModels(t *testing.T) {
 	t.Parallel()
-	want := map[string]int{"cloudwatch": 59, "iam": 180, "logs": 118, "s3": 116, "sagemaker": 425, "sts": 11}
+	want := map[string]int{"cloudtrail": 60, "cloudwatch": 59, "iam": 180, "logs": 118, "s3": 116, "sagemaker": 425, "sts": 11}
 	for service, n := range want {
 		if !slices.Contains(Services(), service) {
 			t.Fatalf("no model of %s", service)

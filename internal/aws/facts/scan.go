@@ -64,6 +64,7 @@ func runes(rs ...rune) []item {
 
 // Java's sets, which are ASCII, and its line terminators, which "." leaves out.
 func digits() []item { return []item{{lo: '0', hi: '9'}} }
+
 func alnum() []item {
 	return []item{{lo: '0', hi: '9'}, {lo: 'A', hi: 'Z'}, {lo: 'a', hi: 'z'}}
 }
@@ -87,14 +88,18 @@ func complement(items []item) []item {
 }
 
 type scanner struct {
-	s string
-	i int
+	s   string
+	i   int
+	all bool // a dot is any character: (?s)
 }
 
 // scan reads a Java pattern as far as the models use the language, and fails
 // on anything else.
 func scan(p string) ([]token, error) {
 	sc := &scanner{s: p}
+	if strings.HasPrefix(p, "(?s)") {
+		sc.i, sc.all = len("(?s)"), true
+	}
 	var out []token
 	for sc.i < len(sc.s) {
 		t, err := sc.token()
@@ -115,6 +120,9 @@ func (sc *scanner) token() (token, error) {
 		return sc.class()
 	case '.':
 		sc.i++
+		if sc.all {
+			return token{kind: tokClass, items: []item{{lo: 0, hi: utf8.MaxRune}}}, nil
+		}
 		return token{kind: tokClass, negate: true, items: terminator()}, nil
 	case '^':
 		sc.i++

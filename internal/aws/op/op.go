@@ -27,8 +27,9 @@ type Call struct {
 // Handler serves one operation. In and Out are struct types of package api.
 type Handler struct {
 	In, Out reflect.Type
-	// Serve gets a *In and returns a *Out or an error (*apierr.Error for the
-	// client's eyes; any other becomes InternalFailure and is logged).
+	// Serve gets a *In and returns a *Out, or a Lasting that holds one, or an
+	// error (*apierr.Error for the client's eyes; any other becomes
+	// InternalFailure and is logged).
 	Serve func(ctx context.Context, c Call, in any) (any, error)
 	// Action is the IAM action when it is not service:Operation.
 	Action string

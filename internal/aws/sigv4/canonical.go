@@ -56,6 +56,9 @@ func canonicalQuery(q query) string {
 		ps = append(ps, pair{Escape(p[0], false), Escape(p[1], false)})
 	}
 	slices.SortFunc(ps, func(a, b pair) int { return cmp.Or(cmp.Compare(a.k, b.k), cmp.Compare(a.v, b.v)) })
+	if len(ps) == 0 {
+		return ""
+	}
 	var b strings.Builder
 	for i, p := range ps {
 		if i > 0 {
@@ -71,7 +74,7 @@ func canonicalQuery(q query) string {
 // canonicalPath encodes the path once for S3 and leaves its dots alone; for
 // all others it cleans the path as sent and encodes it once more.
 func canonicalPath(raw, service string) (string, error) {
-	if raw == "" {
+	if raw == "" || raw == "/" {
 		return "/", nil
 	}
 	if isS3(service) {
@@ -162,6 +165,9 @@ func headerValue(r *http.Request, name string) string {
 		}
 	}
 	vs := r.Header[http.CanonicalHeaderKey(name)]
+	if len(vs) == 1 && trimmed(vs[0]) {
+		return vs[0]
+	}
 	out := make([]string, len(vs))
 	for i, v := range vs {
 		out[i] = strings.Join(strings.Fields(v), " ")
@@ -169,25 +175,52 @@ func headerValue(r *http.Request, name string) string {
 	return strings.Join(out, ",")
 }
 
-// canonicalRequest is what is hashed and signed. Absent signed headers count
-// as empty.
-func canonicalRequest(r *http.Request, q query, signed []string, service, payload string) (string, error) {
-	path, err := canonicalPath(rawPath(r), service)
-	if err != nil {
-		return "", err
+// trimmed says that a value has no space but single ones within.
+func trimmed(v string) bool {
+	space := true
+	for i := range len(v) {
+		switch c := v[i]; {
+		case c == ' ' && space, c >= 0x80, c < ' ':
+			return false
+		default:
+			space = c == ' '
+		}
 	}
-	var b strings.Builder
-	b.Grow(512)
-	b.WriteString(r.Method + "\n" + path + "\n" + canonicalQuery(q) + "\n")
-	for _, h := range signed {
-		b.WriteString(h + ":" + headerValue(r, h) + "\n")
-	}
-	b.WriteString("\n" + strings.Join(signed, ";") + "\n" + payload)
-	return b.String(), nil
+	return !space || v == ""
 }
 
-func hashHex(s string) string {
-	h := sha256.Sum256([]byte(s))
+// canonicalRequest is what is hashed and signed. Absent signed headers count
+// as empty. The text is appended to b.
+func canonicalRequest(b []byte, r *http.Request, q query, signed []string, service, payload string) ([]byte, error) {
+	path, err := canonicalPath(rawPath(r), service)
+	if err != nil {
+		return nil, err
+	}
+	line := func(parts ...string) {
+		for _, p := range parts {
+			b = append(b, p...)
+		}
+		b = append(b, '\n')
+	}
+	line(r.Method)
+	line(path)
+	line(canonicalQuery(q))
+	for _, h := range signed {
+		line(h, ":", headerValue(r, h))
+	}
+	line()
+	for i, h := range signed {
+		if i > 0 {
+			b = append(b, ';')
+		}
+		b = append(b, h...)
+	}
+	line()
+	return append(b, payload...), nil
+}
+
+func hashHex[T string | []byte](b T) string {
+	h := sha256.Sum256([]byte(b))
 	return hex.EncodeToString(h[:])
 }
 

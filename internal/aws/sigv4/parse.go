@@ -21,6 +21,9 @@ type Auth struct {
 	Expires      time.Duration // life of a presigned request
 	// Payload is x-amz-content-sha256 as the client sent it, or "".
 	Payload string
+	// Bucket is set by who knows that the host's name is a bucket's: version 2
+	// signs the bucket as part of the path.
+	Bucket string
 
 	date      string // of the scope
 	stamp     string

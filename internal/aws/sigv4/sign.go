@@ -63,9 +63,10 @@ func Presign(r *http.Request, cr Credentials, region, service string, life time.
 }
 
 func signature(r *http.Request, q query, signed []string, secret, stamp, region, service, payload string) string {
-	canonical, err := canonicalRequest(r, q, signed, service, payload)
+	var room [1024]byte
+	canonical, err := canonicalRequest(room[:0], r, q, signed, service, payload)
 	if err != nil {
-		canonical = "" // a path that no server accepts
+		canonical = nil // a path that no server accepts
 	}
 	key := signingKey(secret, stamp[:8], region, service)
 	return hex.EncodeToString(mac(key, algorithm+"\n"+stamp+"\n"+scope(stamp[:8], region, service)+"\n"+hashHex(canonical)))

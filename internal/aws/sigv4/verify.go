@@ -44,12 +44,13 @@ func (a *Auth) CheckTime(now time.Time) error {
 		}
 		return nil
 	}
-	ours := now.Format(stampForm)
 	var e *Error
 	switch {
 	case a.Time.Before(now.Add(-Window)):
+		ours := now.Format(stampForm)
 		e = a.refuse(Skewed, "Signature expired: %s is now earlier than %s (%s - 15 min.)", a.stamp, now.Add(-Window).Format(stampForm), ours)
 	case a.Time.After(now.Add(Window)):
+		ours := now.Format(stampForm)
 		e = a.refuse(Skewed, "Signature not yet current: %s is still later than %s (%s + 15 min.)", a.stamp, now.Add(Window).Format(stampForm), ours)
 	default:
 		return nil
@@ -65,6 +66,11 @@ func (a *Auth) CheckTime(now time.Time) error {
 // signature must cover: the SHA-256 of the body in hex, or for S3 what
 // SignedPayload gives. The error is an *Error.
 func (a *Auth) Verify(r *http.Request, secret, payload string, now time.Time) (*Verified, error) {
+	return a.VerifyWith(nil, r, secret, payload, now)
+}
+
+// VerifyWith is Verify with keys that were derived before.
+func (a *Auth) VerifyWith(keys *Keys, r *http.Request, secret, payload string, now time.Time) (*Verified, error) {
 	if err := a.CheckTime(now); err != nil {
 		return nil, err
 	}
@@ -78,17 +84,20 @@ func (a *Auth) Verify(r *http.Request, secret, payload string, now time.Time) (*
 	if err := a.covered(r); err != nil {
 		return nil, err
 	}
-	canonical, err := canonicalRequest(r, q, a.signed, a.Service, payload)
+	var room [1024]byte
+	canonical, err := canonicalRequest(room[:0], r, q, a.signed, a.Service, payload)
 	if err != nil {
 		return nil, a.refuse(Malformed, "The path cannot be decoded.")
 	}
-	key := signingKey(secret, a.date, a.Region, a.Service)
+	of := keyOf{secret, a.date, a.Region, a.Service}
+	key := keys.get(of)
 	text := algorithm + "\n" + a.stamp + "\n" + scope(a.date, a.Region, a.Service) + "\n" + hashHex(canonical)
 	if !hmac.Equal(mac(key, text), a.signature) {
 		e := a.refuse(Mismatch, "The request signature we calculated does not match the signature you provided.")
-		e.Fields = map[string]string{"AWSAccessKeyId": a.AccessKeyID, "StringToSign": text, "CanonicalRequest": canonical}
+		e.Fields = map[string]string{"AWSAccessKeyId": a.AccessKeyID, "StringToSign": text, "CanonicalRequest": string(canonical)}
 		return nil, e
 	}
+	keys.put(of, key)
 	return &Verified{auth: a, key: key}, nil
 }
 
@@ -103,11 +112,13 @@ func (a *Auth) covered(r *http.Request) error {
 	}
 	need("host")
 	for k := range r.Header {
-		h := strings.ToLower(k)
-		if !strings.HasPrefix(h, "x-amz-") || a.Presigned && h == "x-amz-content-sha256" {
+		const amz = "x-amz-"
+		if len(k) < len(amz) || !strings.EqualFold(k[:len(amz)], amz) {
 			continue
 		}
-		need(h)
+		if h := strings.ToLower(k); !a.Presigned || h != "x-amz-content-sha256" {
+			need(h)
+		}
 	}
 	if len(open) == 0 {
 		return nil
@@ -164,8 +175,7 @@ var subresources = []string{
 	"uploadId", "uploads", "versionId", "versioning", "versions", "website",
 }
 
-// verifyV2 takes path-style requests: the bucket is part of the path, as at
-// every endpoint that is an address.
+// verifyV2 signs the bucket as part of the path, wherever it stands.
 func (a *Auth) verifyV2(r *http.Request, q query, secret string) (*Verified, error) {
 	var amz []string
 	for k := range r.Header {
@@ -199,6 +209,9 @@ func (a *Auth) verifyV2(r *http.Request, q query, secret string) (*Verified, err
 	}
 	slices.Sort(sub)
 	resource := rawPath(r)
+	if a.Bucket != "" {
+		resource = "/" + a.Bucket + resource
+	}
 	if len(sub) > 0 {
 		resource += "?" + strings.Join(sub, "&")
 	}

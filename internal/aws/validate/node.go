@@ -54,8 +54,9 @@ func (n *Node) Get(name string) *Node {
 // ParseJSON reads one JSON value. Names that occur twice, text after the value
 // and bytes that are not UTF-8 are errors.
 func ParseJSON(b []byte) (Node, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(b))
-	n, err := parse(dec)
+	dec := jsontext.NewDecoder(bytes.NewBuffer(b)) // which it reads in place
+	left := maxValues
+	n, err := parse(dec, &left)
 	if err != nil {
 		return Node{}, err
 	}
@@ -65,7 +66,14 @@ func ParseJSON(b []byte) (Node, error) {
 	return n, nil
 }
 
-func parse(dec *jsontext.Decoder) (Node, error) {
+// maxValues bounds what a request is taken apart into: a body of nothing but
+// commas would become many times its size.
+const maxValues = 400_000
+
+func parse(dec *jsontext.Decoder, left *int) (Node, error) {
+	if *left--; *left < 0 {
+		return Node{}, fmt.Errorf("more than %d values", maxValues)
+	}
 	t, err := dec.ReadToken()
 	if err != nil {
 		return Node{}, err
@@ -84,7 +92,7 @@ func parse(dec *jsontext.Decoder) (Node, error) {
 	case '[':
 		n := Node{Kind: Array}
 		for dec.PeekKind() != ']' {
-			item, err := parse(dec)
+			item, err := parse(dec, left)
 			if err != nil {
 				return Node{}, err
 			}
@@ -100,7 +108,7 @@ func parse(dec *jsontext.Decoder) (Node, error) {
 				return Node{}, err
 			}
 			f := Field{Name: name.String()}
-			if f.Value, err = parse(dec); err != nil {
+			if f.Value, err = parse(dec, left); err != nil {
 				return Node{}, err
 			}
 			n.Fields = append(n.Fields, f)

@@ -118,7 +118,8 @@ func types(s *facts.Shape, n *Node) error {
 }
 
 func scalarType(s *facts.Shape, n *Node) error {
-	want, ok := "", false
+	var want string
+	var ok bool
 	switch s.Type {
 	case facts.String:
 		want, ok = "a String", n.Kind == Text
@@ -204,7 +205,7 @@ func (w *walker) structure(path string, s *facts.Shape, n *Node) {
 
 // value checks one value and all below it.
 func (w *walker) value(path string, s *facts.Shape, n *Node) {
-	for _, c := range broken(s, n) {
+	for _, c := range Broken(s, n) {
 		w.add(s, n, path, c)
 	}
 	switch s.Type {
@@ -234,7 +235,7 @@ func (w *walker) list(path string, s *facts.Shape, n *Node) {
 			w.value(at, elem, item)
 			continue
 		}
-		bad = bad || len(broken(elem, item)) > 0
+		bad = bad || len(Broken(elem, item)) > 0
 		w.below(at, elem, item)
 	}
 	if bad {
@@ -247,7 +248,7 @@ func (w *walker) entries(path string, s *facts.Shape, n *Node) {
 	badKey, badValue := false, false
 	for i := range n.Fields {
 		f := &n.Fields[i]
-		badKey = badKey || len(broken(key, &Node{Kind: Text, Text: f.Name})) > 0
+		badKey = badKey || len(Broken(key, &Node{Kind: Text, Text: f.Name})) > 0
 		at := path + "." + f.Name + ".member"
 		if f.Value.Kind == Null {
 			w.add(val, nil, at, "Member must not be null")
@@ -257,7 +258,7 @@ func (w *walker) entries(path string, s *facts.Shape, n *Node) {
 			w.value(at, val, &f.Value)
 			continue
 		}
-		badValue = badValue || len(broken(val, &f.Value)) > 0
+		badValue = badValue || len(Broken(val, &f.Value)) > 0
 		w.below(at, val, &f.Value)
 	}
 	if badKey {
@@ -279,8 +280,8 @@ func (w *walker) below(path string, s *facts.Shape, n *Node) {
 	}
 }
 
-// broken lists the constraints of s itself that n violates.
-func broken(s *facts.Shape, n *Node) []string {
+// Broken lists the constraints of s itself that n violates.
+func Broken(s *facts.Shape, n *Node) []string {
 	var out []string
 	if len(s.Enum) > 0 && !s.HasEnum(n.Text) {
 		out = append(out, enumText(s))

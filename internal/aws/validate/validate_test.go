@@ -2,8 +2,6 @@ package validate
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 
@@ -132,62 +130,6 @@ func TestSensitive(t *testing.T) {
 	}
 }
 
-// TestEveryConstraint: for each operation, a request made of the facts passes,
-// and with any one of its constraints broken it is refused for that reason.
-func TestEveryConstraint(t *testing.T) {
-	t.Parallel()
-	m, err := facts.Load("sagemaker")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for n := range m.Operations {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	type kind struct { // one constraint of one member, tried in two requests
-		member *facts.Member
-		spoil  string
-	}
-	tried := map[kind]int{}
-	spoilt, texts := map[string]int{}, map[*facts.Shape]string{}
-	for i, name := range names {
-		for _, full := range []bool{false, true} {
-			g := &maker{rnd: rand.New(rand.NewPCG(uint64(i), 7)), full: full, texts: texts}
-			s := m.Operations[name].Input
-			n := g.value(t, s)
-			if err := Input(s, &n); err != nil {
-				t.Errorf("%s: a request made of the facts: %.600s", name, err)
-				continue
-			}
-			for _, at := range sites("", s, &n, nil) {
-				for _, sp := range spoils() {
-					bad, text, ok := sp.apply(at)
-					k := kind{at.member, sp.name}
-					if !ok || tried[k] == 2 {
-						continue
-					}
-					tried[k]++
-					was := *at.node
-					*at.node = bad
-					err := Input(s, &n)
-					*at.node = was
-					want := fmt.Sprintf("at '%s' failed to satisfy constraint: %s", at.path, text)
-					if err == nil || !strings.Contains(err.Error(), want) {
-						t.Errorf("%s, %s of %s: %.300v", name, sp.name, at.path, err)
-					}
-					spoilt[sp.name]++
-				}
-			}
-		}
-	}
-	for _, sp := range spoils() {
-		if spoilt[sp.name] == 0 {
-			t.Errorf("nothing was spoilt by %s", sp.name)
-		}
-	}
-}
-
 // TestTypes: a value of the wrong JSON type is a SerializationException
 // wherever it stands.
 func TestTypes(t *testing.T) {
@@ -257,4 +199,19 @@ func FuzzInput(f *testing.F) {
 			t.Fatalf("%v\n%v", first, second)
 		}
 	})
+}
+
+// TestManyValues: a small body that would become very many values is refused.
+func TestManyValues(t *testing.T) {
+	t.Parallel()
+	body := "[" + strings.Repeat("0,", maxValues) + "0]"
+	if _, err := ParseJSON([]byte(body)); err == nil || !strings.Contains(err.Error(), "values") {
+		t.Errorf("%v", err)
+	}
+	if _, err := ParseJSON([]byte(strings.Repeat("[", 1<<20))); err == nil {
+		t.Error("a million open lists")
+	}
+	if _, err := ParseJSON([]byte("[" + strings.Repeat("0,", maxValues/2) + "0]")); err != nil {
+		t.Error(err)
+	}
 }

@@ -24,7 +24,7 @@ import (
 // Codec speaks one version of AWS JSON.
 type Codec struct{ contentType string }
 
-var _ codec.Codec = Codec{}
+var _ codec.JSONEncoder = Codec{}
 
 // New gives the codec of version "1.0" or "1.1".
 func New(version string) Codec { return Codec{"application/x-amz-json-" + version} }
@@ -60,18 +60,32 @@ func plain(err error) string {
 
 // Encode answers with the output.
 func (c Codec) Encode(w http.ResponseWriter, _ *http.Request, op *facts.Operation, out any, requestID string) error {
-	var body []byte
-	if op.Output != nil {
-		body = []byte("{}")
-		if v := reflect.ValueOf(out); v.IsValid() && (v.Kind() != reflect.Pointer || !v.IsNil()) {
-			var err error
-			if body, err = json.Marshal(out, json.Deterministic(true), jsontext.AllowInvalidUTF8(true)); err != nil {
-				return fmt.Errorf("encode %s: %w", op.Name, err)
-			}
-		}
+	body, err := c.JSON(op, out)
+	if err != nil {
+		return err
 	}
-	c.send(w, http.StatusOK, body, requestID)
+	c.Send(w, body, requestID)
 	return nil
+}
+
+// JSON implements codec.JSONEncoder.
+func (c Codec) JSON(op *facts.Operation, out any) ([]byte, error) {
+	if op.Output == nil {
+		return nil, nil
+	}
+	if v := reflect.ValueOf(out); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return []byte("{}"), nil
+	}
+	body, err := json.Marshal(out, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", op.Name, err)
+	}
+	return body, nil
+}
+
+// Send implements codec.JSONEncoder.
+func (c Codec) Send(w http.ResponseWriter, body []byte, requestID string) {
+	c.send(w, http.StatusOK, body, requestID)
 }
 
 // EncodeError answers with an error.
@@ -85,18 +99,8 @@ func (c Codec) EncodeError(w http.ResponseWriter, r *http.Request, op *facts.Ope
 		if s != nil && s.Exception && s.Member("Message") != nil {
 			members["Message"] = e.Message
 		}
-		if op.Model.QueryCompatible && r.Header.Get("X-Amzn-Query-Mode") == "true" {
-			code, who := e.Code, "Sender"
-			if code == "ValidationException" {
-				code = "ValidationError"
-			}
-			if s != nil && s.ErrorCode != "" {
-				code = s.ErrorCode
-			}
-			if e.Status >= http.StatusInternalServerError {
-				who = "Receiver"
-			}
-			h.Set("X-Amzn-Query-Error", code+";"+who)
+		if code := codec.QueryError(op, r, e); code != "" {
+			h.Set("X-Amzn-Query-Error", code)
 		}
 	}
 	body, err := json.Marshal(members, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
@@ -108,9 +112,8 @@ func (c Codec) EncodeError(w http.ResponseWriter, r *http.Request, op *facts.Ope
 
 func (c Codec) send(w http.ResponseWriter, status int, body []byte, requestID string) {
 	h := w.Header()
-	h.Set("Content-Type", c.contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("X-Amzn-Requestid", requestID)
+	v := []string{c.contentType, strconv.Itoa(len(body)), requestID}
+	h["Content-Type"], h["Content-Length"], h["X-Amzn-Requestid"] = v[0:1:1], v[1:2:2], v[2:3:3]
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }

@@ -1,14 +1,13 @@
 package query
 
 import (
-	"encoding/base64"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -38,9 +37,11 @@ func (Codec) Decode(op *facts.Operation, r *http.Request, body []byte, in any) e
 	if r != nil && r.Method == http.MethodGet {
 		form = r.URL.Query()
 	}
-	root := &tree{}
+	root, left := &tree{}, maxParts
 	for k, v := range form {
-		root.put(k, v[0])
+		if !root.put(k, v[0], &left) {
+			return malformed("The request has too many or too deep parameters.")
+		}
 	}
 	n, err := node("", op.Input, root)
 	if err != nil {
@@ -68,19 +69,32 @@ type tree struct {
 	children map[string]*tree
 }
 
-func (t *tree) put(key, value string) {
+// The bounds of a form: what it is taken apart into is many times its size.
+const (
+	maxParts = 400_000
+	maxDepth = 32
+)
+
+func (t *tree) put(key, value string, left *int) bool {
+	if strings.Count(key, ".") > maxDepth {
+		return false
+	}
 	for part := range strings.SplitSeq(key, ".") {
 		if t.children == nil {
 			t.children = map[string]*tree{}
 		}
 		next := t.children[part]
 		if next == nil {
+			if *left--; *left < 0 {
+				return false
+			}
 			next = &tree{}
 			t.children[part] = next
 		}
 		t = next
 	}
 	t.value = &value
+	return true
 }
 
 // numbered gives the children 1, 2, 3 … in order.
@@ -190,49 +204,27 @@ func entries(path string, s *facts.Shape, t *tree) (validate.Node, error) {
 	return n, nil
 }
 
+// spelt writes a path as this protocol's own errors do: MetricData.member.1.Value.
+func spelt(path string) string {
+	parts := strings.Split(path, ".")
+	for i := 1; i < len(parts); i++ {
+		if parts[i] == "member" {
+			parts[i-1], parts[i] = parts[i], parts[i-1]
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
 // scalar puts a text on the JSON type of its shape.
 func scalar(path string, s *facts.Shape, v string) (validate.Node, error) {
-	bad := malformed("Value '%s' at '%s' is not a valid %s.", v, path, s.Type)
-	number := validate.Node{Kind: validate.Number, Text: v}
-	switch s.Type {
-	case facts.Boolean:
-		switch v {
-		case "true":
-			return validate.Node{Kind: validate.True}, nil
-		case "false":
-			return validate.Node{Kind: validate.False}, nil
+	n, ok := validate.Scalar(s, v)
+	if !ok {
+		if s.Type == facts.Double || s.Type == facts.Float {
+			if f, err := strconv.ParseFloat(v, 64); err == nil || math.IsInf(f, 0) { // no number that can be written
+				return n, apierr.New(http.StatusBadRequest, "InvalidParameterValue", "The value %s for parameter %s is invalid.", v, spelt(path))
+			}
 		}
-		return number, bad
-	case facts.Integer, facts.Long:
-		bits := 64
-		if s.Type == facts.Integer {
-			bits = 32
-		}
-		i, err := strconv.ParseInt(v, 10, bits)
-		if err != nil {
-			return number, bad
-		}
-		number.Text = strconv.FormatInt(i, 10)
-		return number, nil
-	case facts.Float, facts.Double:
-		f, err := strconv.ParseFloat(v, 64)
-		if err != nil || f-f != 0 {
-			return number, bad
-		}
-		number.Text = strconv.FormatFloat(f, 'g', -1, 64)
-		return number, nil
-	case facts.Timestamp:
-		at, err := time.Parse(time.RFC3339, v)
-		if err != nil {
-			return number, bad
-		}
-		number.Text = strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64)
-		return number, nil
-	case facts.Blob:
-		if _, err := base64.StdEncoding.DecodeString(v); err != nil {
-			return number, bad
-		}
-	default: // a string
+		return n, malformed("Value '%s' at '%s' is not a valid %s.", v, path, s.Type)
 	}
-	return validate.Node{Kind: validate.Text, Text: v}, nil
+	return n, nil
 }

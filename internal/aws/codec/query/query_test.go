@@ -3,6 +3,7 @@ package query
 import (
 	"net/http/httptest"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -127,4 +128,38 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A form of very many or very deep parameters is refused before it grows.
+func TestBoundedForm(t *testing.T) {
+	t.Parallel()
+	op := operation(t, "cloudwatch", "PutMetricData")
+	for name, body := range map[string]string{
+		"deep": strings.Repeat("a.", 1<<20) + "=1",
+		"many": func() string {
+			var sb strings.Builder
+			for i := range maxParts + 1 {
+				sb.WriteString("k" + strconv.Itoa(i) + "=&")
+			}
+			return sb.String()
+		}(),
+	} {
+		if err := New().Decode(op, nil, []byte(body), nil); err == nil || apierr.From(err).Code != "MalformedInput" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNoNumber(t *testing.T) {
+	t.Parallel()
+	op := operation(t, "cloudwatch", "PutMetricData")
+	for v, want := range map[string]string{
+		"NaN": "InvalidParameterValue: The value NaN for parameter MetricData.member.1.Value is invalid.", "-Inf": "InvalidParameterValue: The value -Inf for parameter MetricData.member.1.Value is invalid.",
+		"1e999": "InvalidParameterValue: The value 1e999 for parameter MetricData.member.1.Value is invalid.", "x": "MalformedInput: Value 'x' at 'MetricData.1.member.Value' is not a valid double.",
+	} {
+		err := New().Decode(op, nil, []byte("Namespace=n&MetricData.member.1.MetricName=m&MetricData.member.1.Value="+v), nil)
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v", v, err)
+		}
+	}
 }

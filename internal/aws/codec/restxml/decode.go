@@ -12,6 +12,7 @@ import (
 
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/checksum"
+	"clary/internal/aws/codec/rest"
 	"clary/internal/aws/facts"
 )
 
@@ -26,7 +27,7 @@ func (c *Codec) Decode(op *facts.Operation, r *http.Request, body []byte, in any
 	}
 	v = v.Elem()
 	path, _, _ := strings.Cut(op.HTTP.URI, "?")
-	params, ok := bind(parsePath(path), r.URL.Path)
+	params, ok := rest.Bind(path, r.URL.Path)
 	if !ok {
 		return fmt.Errorf("decode %s: path is not its own", op.Name)
 	}
@@ -159,14 +160,14 @@ func badValue(f *field, name, value string) error {
 
 func decodeHeader(slot reflect.Value, f *field, r *http.Request) error {
 	name := f.WireName()
-	if strings.EqualFold(name, "Content-Length") {
+	if f.head == "Content-Length" {
 		// net/http keeps it out of the headers.
 		if r.ContentLength >= 0 {
 			return setScalar(slot, f.Member, strconv.FormatInt(r.ContentLength, 10))
 		}
 		return nil
 	}
-	values := r.Header.Values(name)
+	values := r.Header[f.head]
 	if len(values) == 0 {
 		return nil
 	}

@@ -40,6 +40,7 @@ type field struct {
 	*facts.Member
 	index int
 	elem  string // element or header name
+	head  string // the same as net/http keeps a header
 }
 
 // plan gives the layout of shape in typ, a struct type.
@@ -54,7 +55,7 @@ func (c *Codec) plan(shape *facts.Shape, typ reflect.Type) *plan {
 		if !ok || len(sf.Index) != 1 {
 			continue
 		}
-		p.fields = append(p.fields, field{Member: m, index: sf.Index[0], elem: elementName(m)})
+		p.fields = append(p.fields, field{Member: m, index: sf.Index[0], elem: elementName(m), head: http.CanonicalHeaderKey(m.WireName())})
 	}
 	for i := range p.fields {
 		if f := &p.fields[i]; f.Location == "" {

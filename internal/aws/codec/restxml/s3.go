@@ -40,6 +40,16 @@ func rootName(op *facts.Operation) string {
 		return "Tagging"
 	case "GetBucketVersioning":
 		return "VersioningConfiguration"
+	case "GetBucketAcl", "GetObjectAcl":
+		return "AccessControlPolicy"
+	case "GetBucketCors":
+		return "CORSConfiguration"
+	case "GetBucketLogging":
+		return "BucketLoggingStatus"
+	case "GetBucketRequestPayment":
+		return "RequestPaymentConfiguration"
+	case "GetBucketAccelerateConfiguration":
+		return "AccelerateConfiguration"
 	case "GetObjectAttributes":
 		return "GetObjectAttributesResponse"
 	}
@@ -103,6 +113,8 @@ func emptyToo(shape *facts.Shape, member string) bool {
 		return member == "Prefix" || member == "Marker"
 	case "ListObjectsV2Output":
 		return member == "Prefix"
+	case "ListObjectVersionsOutput":
+		return member == "Prefix" || member == "KeyMarker" || member == "VersionIdMarker"
 	case "ListMultipartUploadsOutput":
 		return member == "KeyMarker" || member == "UploadIdMarker"
 	case "Tag":

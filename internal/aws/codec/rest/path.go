@@ -1,4 +1,6 @@
-package restxml
+// Package rest is what the REST protocols share: the parameters in a path. It
+// knows no format of bodies.
+package rest
 
 import "strings"
 
@@ -27,9 +29,11 @@ func parsePath(path string) []segment {
 	return out
 }
 
-// bind reads the parameters of a path. Nothing of a key is cleaned: it may
-// hold empty segments and dots.
-func bind(segments []segment, path string) (map[string]string, bool) {
+// Bind reads the parameters of a path by a template, like /{Bucket}/{Key+}.
+// Nothing of a greedy parameter is cleaned: it may hold empty segments and
+// dots.
+func Bind(template, path string) (map[string]string, bool) {
+	segments := parsePath(template)
 	rest := strings.TrimPrefix(path, "/")
 	params := make(map[string]string, len(segments))
 	for _, s := range segments {
