@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"time"
 )
 
@@ -20,7 +21,8 @@ var (
 	ErrInvalidPart    = errors.New("invalid part")
 	ErrPartOrder      = errors.New("parts out of order")
 	ErrPartTooSmall   = errors.New("part too small")
-	ErrToken          = errors.New("invalid token")
+	ErrVersion        = errors.New("invalid version id")
+	ErrNoSuchVersion  = errors.New("no such version")
 	ErrFull           = errors.New("disk full")
 	// ErrPrecondition says that Conditions did not hold.
 	ErrPrecondition = errors.New("precondition failed")
@@ -33,6 +35,37 @@ var (
 	// ErrBadSize says that the size handed to Complete is not the stored one.
 	ErrBadSize = errors.New("size differs")
 )
+
+// DeletedError says that what was asked for is a delete marker. As the newest
+// version of a key it is an ErrNoSuchKey.
+type DeletedError struct{ Marker Object }
+
+func (e *DeletedError) Error() string { return "object is deleted" }
+
+// Unwrap makes a deleted key one that is not there.
+func (e *DeletedError) Unwrap() error { return ErrNoSuchKey }
+
+// PartError says which part Complete refused, as the client named it.
+type PartError struct {
+	Number int
+	Size   int64 // as it is stored
+	ETag   string
+	Err    error // ErrInvalidPart, ErrPartTooSmall
+}
+
+func (e *PartError) Error() string { return "part " + strconv.Itoa(e.Number) + ": " + e.Err.Error() }
+
+// Unwrap gives the reason.
+func (e *PartError) Unwrap() error { return e.Err }
+
+// States of a bucket's versioning. A bucket that had it never loses it again.
+const (
+	VersioningEnabled   = "Enabled"
+	VersioningSuspended = "Suspended"
+)
+
+// NullVersion is the id of the version that was written without versioning.
+const NullVersion = "null"
 
 // MinPart is the least size of every part of an upload but the last.
 const MinPart = 5 << 20
@@ -47,6 +80,7 @@ const MaxKey = 1024
 type Bucket struct {
 	Name, Account, Region string
 	Created               time.Time
+	Versioning            string // "" until it is first enabled
 }
 
 // Meta is what is kept beside an object's bytes.
@@ -68,7 +102,10 @@ type Meta struct {
 // Object describes one stored object.
 type Object struct {
 	Bucket, Key string
-	Version     string // opaque; names these very bytes
+	VersionID   string // "" in a bucket that never had versioning
+	Marker      bool   // a delete marker; only in listings of versions
+	Latest      bool   // set in listings of versions
+	Content     string // opaque; names these very bytes
 	Size        int64
 	ETag        string // without quotes
 	Modified    time.Time
@@ -82,6 +119,22 @@ type Listing struct {
 	Prefixes []string
 	Next     string // key or prefix to start after; "" at the end
 }
+
+// Versions is one page of versions, the newest of a key first.
+type Versions struct {
+	Versions             []Object // without Meta, but for its checksum algorithms
+	Prefixes             []string
+	NextKey, NextVersion string // "" at the end; NextVersion "" behind a prefix
+}
+
+// Deleted is what a deletion did.
+type Deleted struct {
+	VersionID string // of the version that went, or of the marker that came
+	Marker    bool   // that version is a delete marker
+}
+
+// Name names an object: its newest version, or the one whose id is Version.
+type Name struct{ Bucket, Key, Version string }
 
 // Part is one uploaded part.
 type Part struct {
@@ -150,23 +203,34 @@ type Store interface {
 	// Buckets are by name; account "" is all.
 	Buckets(ctx context.Context, account string) ([]Bucket, error)
 	DeleteBucket(ctx context.Context, name string) error // ErrBucketNotEmpty
+	SetVersioning(ctx context.Context, bucket, state string) error
+	// Setting reads a document of a bucket, nil when it has none of that name.
+	Setting(ctx context.Context, bucket, name string) ([]byte, error)
+	SetSetting(ctx context.Context, bucket, name string, value []byte) error // nil removes
+
+	// What takes a Name gives ErrNoSuchKey, ErrNoSuchVersion, a *DeletedError,
+	// or ErrVersion for what can be no version's id.
 
 	Put(ctx context.Context, p Put) (Object, error)
-	Head(ctx context.Context, bucket, key string) (Object, error)
+	Head(ctx context.Context, n Name) (Object, error)
 	// Open reads what pick chooses of one version, which stays readable until
 	// the reader is closed, whatever happens to the key meanwhile.
-	Open(ctx context.Context, bucket, key string, pick Pick) (Object, io.ReadCloser, error)
+	Open(ctx context.Context, n Name, pick Pick) (Object, io.ReadCloser, error)
 	// Copy writes what pick chooses of a stored object; p.Body and p.Size are
 	// unused. Whole objects are shared with their source where possible.
-	Copy(ctx context.Context, bucket, key string, pick Pick, p Put) (Object, error)
-	Delete(ctx context.Context, bucket, key string, c Conditions) error // nil when absent
+	Copy(ctx context.Context, source Name, pick Pick, p Put) (Object, error)
+	// Delete removes one version; without one, it removes the key, or covers it
+	// with a marker when the bucket has versioning. What is absent is no error.
+	Delete(ctx context.Context, n Name, c Conditions) (Deleted, error)
 	// List walks keys in the order of their bytes, in time that grows with
 	// the page and not with what its prefixes hide.
 	List(ctx context.Context, bucket, prefix, delimiter, after string, limit int) (Listing, error)
-	// SetTags replaces the tags of an object, which keeps its version.
-	SetTags(ctx context.Context, bucket, key string, tags map[string]string) error
+	// Versions lists in the same way. afterVersion "" is behind all of afterKey.
+	Versions(ctx context.Context, bucket, prefix, delimiter, afterKey, afterVersion string, limit int) (Versions, error)
+	// SetTags replaces the tags of a version and gives its id.
+	SetTags(ctx context.Context, n Name, tags map[string]string) (version string, err error)
 	// ObjectParts gives the parts that an object was completed from.
-	ObjectParts(ctx context.Context, bucket, key string, after, limit int) (Object, []Part, error)
+	ObjectParts(ctx context.Context, n Name, after, limit int) (Object, []Part, error)
 
 	StartUpload(ctx context.Context, bucket, key string, m Meta) (Upload, error)
 	Upload(ctx context.Context, bucket, key, upload string) (Upload, error)

@@ -60,6 +60,11 @@ type Store interface {
 	NextDue(ctx context.Context, kind resource.Kind) (time.Time, error)
 
 	ListUsage(ctx context.Context, q resource.UsageQuery) ([]resource.Usage, error)
+	// UsageSince calls f with the account's intervals that were opened or
+	// closed since a place in the ledger's history, each as it is now, and
+	// gives the place that this was read up to. From the beginning, 0, it
+	// leaves out what does not overlap [from, to). f asks nothing of the store.
+	UsageSince(ctx context.Context, account string, from, to time.Time, since int64, f func(resource.Usage)) (place int64, err error)
 	Close() error
 }
 

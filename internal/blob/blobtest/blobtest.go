@@ -4,6 +4,7 @@ package blobtest
 
 import (
 	"bytes"
+	"context"
 	"crypto/md5"
 	"encoding/base64"
 	"encoding/hex"
@@ -44,6 +45,10 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		"MultipartRefusals": multipartRefusals,
 		"MultipartSums":     multipartSums,
 		"Uploads":           uploads,
+		"Versions":          versions,
+		"VersionsSuspended": versionsSuspended,
+		"VersionsRandom":    versionsRandom,
+		"Settings":          settings,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,9 +86,19 @@ func put(t *testing.T, s blob.Store, bucket, key string, data []byte) blob.Objec
 	return o
 }
 
+func remove(ctx context.Context, s blob.Store, bucket, key string, c blob.Conditions) error {
+	_, err := s.Delete(ctx, blob.Name{Bucket: bucket, Key: key}, c)
+	return err
+}
+
+func tag(ctx context.Context, s blob.Store, n blob.Name, tags map[string]string) error {
+	_, err := s.SetTags(ctx, n, tags)
+	return err
+}
+
 func get(t *testing.T, s blob.Store, bucket, key string, pick blob.Pick) []byte {
 	t.Helper()
-	_, r, err := s.Open(t.Context(), bucket, key, pick)
+	_, r, err := s.Open(t.Context(), blob.Name{Bucket: bucket, Key: key}, pick)
 	must(t, err)
 	return slurp(t, r)
 }
@@ -154,7 +169,7 @@ func buckets(t *testing.T, s blob.Store) {
 
 	put(t, s, "one", "k", []byte("x"))
 	want(t, "delete a full bucket", s.DeleteBucket(ctx, "one"), blob.ErrBucketNotEmpty)
-	must(t, s.Delete(ctx, "one", "k", blob.Conditions{}))
+	must(t, remove(ctx, s, "one", "k", blob.Conditions{}))
 	u, err := s.StartUpload(ctx, "one", "unfinished", blob.Meta{})
 	must(t, err)
 	_, err = s.PutPart(ctx, "one", "unfinished", u.ID, 1, blob.Put{Body: strings.NewReader("part"), Size: 4})
@@ -167,13 +182,13 @@ func buckets(t *testing.T, s blob.Store) {
 
 	_, err = s.Put(ctx, blob.Put{Bucket: "none", Key: "k", Body: strings.NewReader("x"), Size: 1})
 	want(t, "put", err, blob.ErrNoSuchBucket)
-	_, err = s.Head(ctx, "none", "k")
+	_, err = s.Head(ctx, blob.Name{Bucket: "none", Key: "k"})
 	want(t, "head", err, blob.ErrNoSuchBucket)
-	_, _, err = s.Open(ctx, "none", "k", nil)
+	_, _, err = s.Open(ctx, blob.Name{Bucket: "none", Key: "k"}, nil)
 	want(t, "open", err, blob.ErrNoSuchBucket)
 	_, err = s.List(ctx, "none", "", "", "", 10)
 	want(t, "list", err, blob.ErrNoSuchBucket)
-	want(t, "delete", s.Delete(ctx, "none", "k", blob.Conditions{}), blob.ErrNoSuchBucket)
+	want(t, "delete", remove(ctx, s, "none", "k", blob.Conditions{}), blob.ErrNoSuchBucket)
 	_, err = s.StartUpload(ctx, "none", "k", blob.Meta{})
 	want(t, "upload", err, blob.ErrNoSuchBucket)
 }
@@ -198,7 +213,7 @@ func putGet(t *testing.T, s blob.Store) {
 				},
 			})
 			must(t, err)
-			h, err := s.Head(ctx, b, key)
+			h, err := s.Head(ctx, blob.Name{Bucket: b, Key: key})
 			must(t, err)
 			for what, o := range map[string]blob.Object{"put": o, "head": h} {
 				if o.Bucket != b || o.Key != key || o.Size != int64(n) || o.ETag != etag(data) || o.Parts != 0 ||
@@ -207,13 +222,13 @@ func putGet(t *testing.T, s blob.Store) {
 					t.Errorf("%s of %s: %+v", what, key, o)
 				}
 			}
-			if h.Version != o.Version || !h.Modified.Equal(o.Modified) {
+			if h.Content != o.Content || !h.Modified.Equal(o.Modified) {
 				t.Errorf("put says %+v, head %+v", o, h)
 			}
 			if got := get(t, s, b, key, nil); !bytes.Equal(got, data) {
 				t.Errorf("%s: read %d bytes that differ", key, len(got))
 			}
-			_, r, err := s.Open(ctx, b, key, nil)
+			_, r, err := s.Open(ctx, blob.Name{Bucket: b, Key: key}, nil)
 			must(t, err)
 			var buf bytes.Buffer
 			_, err = io.Copy(&buf, r)
@@ -224,13 +239,13 @@ func putGet(t *testing.T, s blob.Store) {
 			}
 		}
 	}
-	_, err := s.Head(ctx, b, "none")
+	_, err := s.Head(ctx, blob.Name{Bucket: b, Key: "none"})
 	want(t, "head", err, blob.ErrNoSuchKey)
-	_, _, err = s.Open(ctx, b, "none", nil)
+	_, _, err = s.Open(ctx, blob.Name{Bucket: b, Key: "none"}, nil)
 	want(t, "open", err, blob.ErrNoSuchKey)
-	must(t, s.Delete(ctx, b, "none", blob.Conditions{}))
-	must(t, s.Delete(ctx, b, "k/1/1", blob.Conditions{}))
-	_, err = s.Head(ctx, b, "k/1/1")
+	must(t, remove(ctx, s, b, "none", blob.Conditions{}))
+	must(t, remove(ctx, s, b, "k/1/1", blob.Conditions{}))
+	_, err = s.Head(ctx, blob.Name{Bucket: b, Key: "k/1/1"})
 	want(t, "head of a deleted key", err, blob.ErrNoSuchKey)
 }
 
@@ -260,7 +275,7 @@ func meta(t *testing.T, s blob.Store) {
 	}
 	_, err := s.Put(t.Context(), blob.Put{Bucket: b, Key: "k", Body: strings.NewReader("x"), Size: 1, Meta: m})
 	must(t, err)
-	o, err := s.Head(t.Context(), b, "k")
+	o, err := s.Head(t.Context(), blob.Name{Bucket: b, Key: "k"})
 	must(t, err)
 	if fmt.Sprint(o.Meta) != fmt.Sprint(m) {
 		t.Errorf("got %+v, want %+v", o.Meta, m)
@@ -292,12 +307,12 @@ func badBodies(t *testing.T, s blob.Store) {
 			want(t, name, err, c.want)
 		}
 	}
-	_, err := s.Head(ctx, b, "new")
+	_, err := s.Head(ctx, blob.Name{Bucket: b, Key: "new"})
 	want(t, "head of what was refused", err, blob.ErrNoSuchKey)
 	if got := get(t, s, b, "k", nil); string(got) != "first" {
 		t.Errorf("a failed write changed the object to %q", got)
 	}
-	if o, err := s.Head(ctx, b, "k"); err != nil || o.Version != first.Version {
+	if o, err := s.Head(ctx, blob.Name{Bucket: b, Key: "k"}); err != nil || o.Content != first.Content {
 		t.Errorf("a failed write changed the row: %+v %v", o, err)
 	}
 }
@@ -329,8 +344,8 @@ func conditions(t *testing.T, s blob.Store) {
 	if got := get(t, s, b, "k", nil); string(got) != "3" {
 		t.Errorf("object is %q", got)
 	}
-	want(t, "delete if match other", s.Delete(ctx, b, "k", blob.Conditions{IfMatch: "other"}), blob.ErrPrecondition)
-	must(t, s.Delete(ctx, b, "k", blob.Conditions{IfMatch: etag([]byte("3"))}))
+	want(t, "delete if match other", remove(ctx, s, b, "k", blob.Conditions{IfMatch: "other"}), blob.ErrPrecondition)
+	must(t, remove(ctx, s, b, "k", blob.Conditions{IfMatch: etag([]byte("3"))}))
 
 	// Of many that say "only if nobody was first", one wins.
 	var wg sync.WaitGroup
@@ -373,13 +388,13 @@ func ranges(t *testing.T, s blob.Store) {
 		}
 	}
 	for _, r := range [][2]int64{{-1, 1}, {n, 1}, {n + 1, -1}, {0, n + 1}} {
-		if _, body, err := s.Open(t.Context(), b, "k", span(r[0], r[1])); err == nil {
+		if _, body, err := s.Open(t.Context(), blob.Name{Bucket: b, Key: "k"}, span(r[0], r[1])); err == nil {
 			t.Errorf("range %v was opened", r)
 			must(t, body.Close())
 		}
 	}
 	refused := errors.New("refused")
-	_, _, err := s.Open(t.Context(), b, "k", func(o blob.Object) (int64, int64, error) {
+	_, _, err := s.Open(t.Context(), blob.Name{Bucket: b, Key: "k"}, func(o blob.Object) (int64, int64, error) {
 		if o.Size != n {
 			t.Errorf("pick sees %d bytes", o.Size)
 		}
@@ -410,7 +425,7 @@ func oddKeys(t *testing.T, s blob.Store) {
 		t.Errorf("listed %q\nwant %q", keys(l), odd)
 	}
 	for _, k := range odd {
-		must(t, s.Delete(ctx, b, k, blob.Conditions{}))
+		must(t, remove(ctx, s, b, k, blob.Conditions{}))
 	}
 	must(t, s.DeleteBucket(ctx, b))
 }
@@ -421,10 +436,10 @@ func replace(t *testing.T, s blob.Store) {
 	for i := range 5 {
 		data := pattern(i, 1000*i)
 		o := put(t, s, b, "k", data)
-		if seen[o.Version] {
-			t.Errorf("version %q is used twice", o.Version)
+		if seen[o.Content] {
+			t.Errorf("content %q is used twice", o.Content)
 		}
-		seen[o.Version] = true
+		seen[o.Content] = true
 		if got := get(t, s, b, "k", nil); !bytes.Equal(got, data) {
 			t.Errorf("round %d reads other bytes", i)
 		}
@@ -444,21 +459,21 @@ func readersKeepBytes(t *testing.T, s blob.Store) {
 	parts := upload(t, s, b, "parted", blob.Meta{}, pattern(2, blob.MinPart), pattern(3, blob.MinPart), pattern(4, 10))
 	readers := map[string]io.ReadCloser{}
 	for _, k := range []string{"whole", "parted"} {
-		_, r, err := s.Open(ctx, b, k, nil)
+		_, r, err := s.Open(ctx, blob.Name{Bucket: b, Key: k}, nil)
 		must(t, err)
 		_, err = io.ReadFull(r, make([]byte, 1))
 		must(t, err)
 		readers[k] = r
 	}
 	put(t, s, b, "whole", []byte("other"))
-	must(t, s.Delete(ctx, b, "parted", blob.Conditions{}))
+	must(t, remove(ctx, s, b, "parted", blob.Conditions{}))
 	if got := slurp(t, readers["whole"]); !bytes.Equal(got, one[1:]) {
 		t.Error("a replaced object changed under its reader")
 	}
 	if got := slurp(t, readers["parted"]); !bytes.Equal(got, parts[1:]) {
 		t.Error("a deleted object changed under its reader")
 	}
-	_, err := s.Head(ctx, b, "parted")
+	_, err := s.Head(ctx, blob.Name{Bucket: b, Key: "parted"})
 	want(t, "head of the deleted", err, blob.ErrNoSuchKey)
 }
 
@@ -493,7 +508,7 @@ func concurrent(t *testing.T, s blob.Store) {
 					return
 				default:
 				}
-				o, r, err := s.Open(ctx, b, "k", nil)
+				o, r, err := s.Open(ctx, blob.Name{Bucket: b, Key: "k"}, nil)
 				if err != nil {
 					t.Error(err)
 					return
@@ -518,13 +533,13 @@ func tags(t *testing.T, s blob.Store) {
 	b := bucket(t, s, "bucket")
 	before := put(t, s, b, "k", []byte("x"))
 	for _, set := range []map[string]string{{"a": "1", "b": ""}, {"c": "3"}, nil} {
-		must(t, s.SetTags(ctx, b, "k", set))
-		o, err := s.Head(ctx, b, "k")
+		must(t, tag(ctx, s, blob.Name{Bucket: b, Key: "k"}, set))
+		o, err := s.Head(ctx, blob.Name{Bucket: b, Key: "k"})
 		must(t, err)
-		if !maps.Equal(o.Meta.Tags, set) || o.Version != before.Version || !o.Modified.Equal(before.Modified) {
+		if !maps.Equal(o.Meta.Tags, set) || o.Content != before.Content || !o.Modified.Equal(before.Modified) {
 			t.Errorf("got %+v, want tags %v", o, set)
 		}
 	}
-	want(t, "tags of no key", s.SetTags(ctx, b, "none", nil), blob.ErrNoSuchKey)
-	want(t, "tags of no bucket", s.SetTags(ctx, "none", "k", nil), blob.ErrNoSuchBucket)
+	want(t, "tags of no key", tag(ctx, s, blob.Name{Bucket: b, Key: "none"}, nil), blob.ErrNoSuchKey)
+	want(t, "tags of no bucket", tag(ctx, s, blob.Name{Bucket: "none", Key: "k"}, nil), blob.ErrNoSuchBucket)
 }

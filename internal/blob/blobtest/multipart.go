@@ -70,7 +70,7 @@ func multipart(t *testing.T, s blob.Store) {
 	o, err := s.Complete(ctx, b, "k", u.ID, blob.Complete{Parts: p[:3], Size: -1})
 	must(t, err)
 	all := bytes.Join([][]byte{one, two, three}, nil)
-	h, err := s.Head(ctx, b, "k")
+	h, err := s.Head(ctx, blob.Name{Bucket: b, Key: "k"})
 	must(t, err)
 	for what, o := range map[string]blob.Object{"complete": o, "head": h} {
 		if o.ETag != manyETag(one, two, three) || o.Size != int64(len(all)) || o.Parts != 3 ||
@@ -91,14 +91,14 @@ func multipart(t *testing.T, s blob.Store) {
 			t.Errorf("range %v differs", r)
 		}
 	}
-	_, parts, err := s.ObjectParts(ctx, b, "k", 0, 100)
+	_, parts, err := s.ObjectParts(ctx, blob.Name{Bucket: b, Key: "k"}, 0, 100)
 	must(t, err)
 	if len(parts) != 3 || parts[1].Start != n || parts[2].Start != 2*n+3 || parts[2].Size != 1000 {
 		t.Errorf("parts of the object: %+v", parts)
 	}
 	again, err := s.Complete(ctx, b, "k", u.ID, blob.Complete{Parts: p[:3], Size: -1})
 	must(t, err)
-	if again.ETag != o.ETag || again.Version != o.Version {
+	if again.ETag != o.ETag || again.Content != o.Content {
 		t.Errorf("repeated: %+v", again)
 	}
 	_, err = s.PutPart(ctx, b, "k", u.ID, 1, blob.Put{Body: strings.NewReader("x"), Size: 1})
@@ -108,7 +108,7 @@ func multipart(t *testing.T, s blob.Store) {
 		t.Errorf("replaced reads %q", got)
 	}
 	upload(t, s, b, "empty", blob.Meta{}, nil)
-	if o, err := s.Head(ctx, b, "empty"); err != nil || o.Size != 0 || o.Parts != 1 || len(get(t, s, b, "empty", nil)) != 0 {
+	if o, err := s.Head(ctx, blob.Name{Bucket: b, Key: "empty"}); err != nil || o.Size != 0 || o.Parts != 1 || len(get(t, s, b, "empty", nil)) != 0 {
 		t.Errorf("upload of nothing: %+v %v", o, err)
 	}
 }
@@ -157,7 +157,7 @@ func multipartRefusals(t *testing.T, s blob.Store) {
 	if still[0].ETag != p[0].ETag {
 		t.Error("a refused part replaced the old one")
 	}
-	_, err = s.Head(ctx, b, "k")
+	_, err = s.Head(ctx, blob.Name{Bucket: b, Key: "k"})
 	want(t, "head before completion", err, blob.ErrNoSuchKey)
 	must(t, s.Abort(ctx, b, "k", u.ID))
 	want(t, "abort again", s.Abort(ctx, b, "k", u.ID), blob.ErrNoSuchUpload)
@@ -231,7 +231,7 @@ func copies(t *testing.T, s blob.Store) {
 		{"parted", span(blob.MinPart-5, 10), nil, parted[blob.MinPart-5 : blob.MinPart+5]},
 		{"empty", nil, []string{checksum.SHA1}, nil},
 	} {
-		o, err := s.Copy(ctx, b, c.from, c.pick, blob.Put{
+		o, err := s.Copy(ctx, blob.Name{Bucket: b, Key: c.from}, c.pick, blob.Put{
 			Bucket: other, Key: "to", Want: c.want, Meta: blob.Meta{ContentType: "new"},
 			Verify: func(got blob.Sums) error {
 				if got.Size != int64(len(c.data)) {
@@ -254,24 +254,24 @@ func copies(t *testing.T, s blob.Store) {
 		}
 	}
 	// Neither of the two depends on the other.
-	_, err = s.Copy(ctx, b, "whole", nil, blob.Put{Bucket: other, Key: "kept"})
+	_, err = s.Copy(ctx, blob.Name{Bucket: b, Key: "whole"}, nil, blob.Put{Bucket: other, Key: "kept"})
 	must(t, err)
-	must(t, s.Delete(ctx, b, "whole", blob.Conditions{}))
+	must(t, remove(ctx, s, b, "whole", blob.Conditions{}))
 	if got := get(t, s, other, "kept", nil); !bytes.Equal(got, data) {
 		t.Error("the copy went with its source")
 	}
-	_, err = s.Copy(ctx, other, "kept", nil, blob.Put{Bucket: other, Key: "kept", Meta: blob.Meta{ContentType: "self"}})
+	_, err = s.Copy(ctx, blob.Name{Bucket: other, Key: "kept"}, nil, blob.Put{Bucket: other, Key: "kept", Meta: blob.Meta{ContentType: "self"}})
 	must(t, err)
 	if got := get(t, s, other, "kept", nil); !bytes.Equal(got, data) {
 		t.Error("a copy onto itself lost the bytes")
 	}
-	_, err = s.Copy(ctx, b, "none", nil, blob.Put{Bucket: other, Key: "x"})
+	_, err = s.Copy(ctx, blob.Name{Bucket: b, Key: "none"}, nil, blob.Put{Bucket: other, Key: "x"})
 	want(t, "copy of no key", err, blob.ErrNoSuchKey)
-	_, err = s.Copy(ctx, other, "kept", nil, blob.Put{Bucket: "none", Key: "x"})
+	_, err = s.Copy(ctx, blob.Name{Bucket: other, Key: "kept"}, nil, blob.Put{Bucket: "none", Key: "x"})
 	want(t, "copy to no bucket", err, blob.ErrNoSuchBucket)
 	refused := errors.New("refused")
-	_, err = s.Copy(ctx, other, "kept", nil, blob.Put{Bucket: other, Key: "x", Verify: func(blob.Sums) error { return refused }})
+	_, err = s.Copy(ctx, blob.Name{Bucket: other, Key: "kept"}, nil, blob.Put{Bucket: other, Key: "x", Verify: func(blob.Sums) error { return refused }})
 	want(t, "verify", err, refused)
-	_, err = s.Copy(ctx, other, "kept", nil, blob.Put{Bucket: other, Key: "kept", If: blob.Conditions{IfNoneMatch: "*"}})
+	_, err = s.Copy(ctx, blob.Name{Bucket: other, Key: "kept"}, nil, blob.Put{Bucket: other, Key: "kept", If: blob.Conditions{IfNoneMatch: "*"}})
 	want(t, "condition", err, blob.ErrPrecondition)
 }

@@ -1,6 +1,7 @@
 // Package folder keeps objects in a local folder: rows in the store's index,
 // and beside them one immutable content file for every object version and
-// every part, under a random name. It never makes a path of a key, never
+// every part, under a random name. The bytes of small objects lie in the index
+// too: one commit makes them durable with their row. It never makes a path of a key, never
 // changes a file that a row names, and never answers a write before bytes and
 // row are both on disk.
 //
@@ -29,6 +30,9 @@ import (
 type Config struct {
 	Root  string // created when missing; nobody else may write below it
 	Index store.Objects
+	// Small is the greatest size of an object that has no file of its own, at
+	// most 256 KiB: 0 is 16 KiB, less than 0 is none.
+	Small int
 	// Room is asked before a write and answers store.ErrFull when the disk is
 	// too full for new work. nil: always room.
 	Room func() error
@@ -38,9 +42,11 @@ type Config struct {
 // Store is a blob.Store.
 type Store struct {
 	index   store.Objects
+	small   int
 	room    func() error
 	log     *slog.Logger
 	content *content
+	buckets buckets
 	lock    *os.File
 	stop    context.CancelFunc
 	swept   chan struct{}
@@ -54,6 +60,9 @@ const (
 	// sweepEvery and sweepAge bound what a failing removal may leave behind.
 	sweepEvery = 6 * time.Hour
 	sweepAge   = time.Hour
+	// defaultSmall is where a file's two syncs begin to cost less than writing
+	// the bytes twice, to the index's log and to the index.
+	defaultSmall = 16 << 10
 )
 
 // Open takes hold of the folder. When the last user did not close it, what it
@@ -72,6 +81,9 @@ func Open(cfg Config) (*Store, error) {
 func open(cfg Config) (*Store, bool, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Small == 0 {
+		cfg.Small = defaultSmall
 	}
 	if cfg.Room == nil {
 		cfg.Room = func() error { return nil }
@@ -100,7 +112,7 @@ func open(cfg Config) (*Store, bool, error) {
 		return nil, false, errors.Join(fmt.Errorf("blob folder: %w", err), lock.Close())
 	}
 	return &Store{
-		index: cfg.Index, room: cfg.Room, log: cfg.Log,
+		index: cfg.Index, small: cfg.Small, room: cfg.Room, log: cfg.Log,
 		content: c, lock: lock, swept: make(chan struct{}),
 	}, dirty, nil
 }
@@ -130,6 +142,8 @@ func wrap(err error) error {
 		return blob.ErrBucketExists
 	case errors.Is(err, store.ErrNotEmpty):
 		return blob.ErrBucketNotEmpty
+	case errors.Is(err, store.ErrVersion):
+		return blob.ErrVersion
 	case errors.Is(err, store.ErrFull), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fmt.Errorf("%w: %w", blob.ErrFull, err)
 	}
@@ -141,10 +155,19 @@ func (s *Store) CreateBucket(ctx context.Context, b blob.Bucket) error {
 	return wrap(s.index.CreateBucket(ctx, store.BlobBucket(b)))
 }
 
-// Bucket reads one bucket.
+// Bucket reads one bucket. Every request asks for one, so they are kept: the
+// folder's lock means that nobody else changes them.
 func (s *Store) Bucket(ctx context.Context, name string) (blob.Bucket, error) {
-	b, err := s.index.Bucket(ctx, name)
-	return blob.Bucket(b), wrap(err)
+	b, known, at := s.buckets.get(name)
+	if known {
+		return b, nil
+	}
+	row, err := s.index.Bucket(ctx, name)
+	if err != nil {
+		return blob.Bucket{}, wrap(err)
+	}
+	s.buckets.keep(blob.Bucket(row), at)
+	return blob.Bucket(row), nil
 }
 
 // Buckets reads the buckets of an account.
@@ -162,10 +185,28 @@ func (s *Store) Buckets(ctx context.Context, account string) ([]blob.Bucket, err
 
 // DeleteBucket removes an empty bucket and what was being uploaded to it.
 func (s *Store) DeleteBucket(ctx context.Context, name string) error {
+	defer s.buckets.change(name)()
 	freed, err := s.index.DeleteBucket(ctx, name)
 	if err != nil {
 		return wrap(err)
 	}
 	s.content.free(freed)
 	return nil
+}
+
+// SetVersioning turns a bucket's versioning on, or suspends it.
+func (s *Store) SetVersioning(ctx context.Context, bucket, state string) error {
+	defer s.buckets.change(bucket)()
+	return wrap(s.index.SetVersioning(ctx, bucket, state))
+}
+
+// Setting reads a document of a bucket.
+func (s *Store) Setting(ctx context.Context, bucket, name string) ([]byte, error) {
+	value, err := s.index.Setting(ctx, bucket, name)
+	return value, wrap(err)
+}
+
+// SetSetting writes a document of a bucket.
+func (s *Store) SetSetting(ctx context.Context, bucket, name string, value []byte) error {
+	return wrap(s.index.SetSetting(ctx, bucket, name, value))
 }

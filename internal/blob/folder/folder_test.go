@@ -17,13 +17,13 @@ import (
 	"clary/internal/store/sqlite"
 )
 
-func open(t *testing.T, dir string) *folder.Store {
+func open(t *testing.T, dir string, small int) *folder.Store {
 	t.Helper()
 	db, err := sqlite.Open(filepath.Join(dir, "db"), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := folder.Open(folder.Config{Root: filepath.Join(dir, "blobs"), Index: db.Objects()})
+	s, err := folder.Open(folder.Config{Root: filepath.Join(dir, "blobs"), Index: db.Objects(), Small: small})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,12 @@ func open(t *testing.T, dir string) *folder.Store {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	blobtest.Run(t, func(t *testing.T) blob.Store { return open(t, t.TempDir()) })
+	for name, small := range map[string]int{"default": 0, "files": -1, "rows": 256 << 10} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			blobtest.Run(t, func(t *testing.T) blob.Store { return open(t, t.TempDir(), small) })
+		})
+	}
 }
 
 func put(t *testing.T, s *folder.Store, key, data string) {
@@ -48,6 +53,11 @@ func put(t *testing.T, s *folder.Store, key, data string) {
 	if _, err := s.Put(t.Context(), blob.Put{Bucket: "b", Key: key, Body: strings.NewReader(data), Size: int64(len(data))}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func remove(ctx context.Context, s *folder.Store, bucket, key string, c blob.Conditions) error {
+	_, err := s.Delete(ctx, blob.Name{Bucket: bucket, Key: key}, c)
+	return err
 }
 
 func newBucket(t *testing.T, s *folder.Store) {
@@ -62,7 +72,7 @@ func TestFilesFollowRows(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	root := filepath.Join(dir, "blobs")
-	s := open(t, dir)
+	s := open(t, dir, -1)
 	newBucket(t, s)
 	count := func(what string, want int) {
 		t.Helper()
@@ -83,15 +93,15 @@ func TestFilesFollowRows(t *testing.T) {
 		t.Error(err)
 	}
 	count("failed writes", 1)
-	if _, err := s.Copy(t.Context(), "b", "k", nil, blob.Put{Bucket: "b", Key: "copy"}); err != nil {
+	if _, err := s.Copy(t.Context(), blob.Name{Bucket: "b", Key: "k"}, nil, blob.Put{Bucket: "b", Key: "copy"}); err != nil {
 		t.Fatal(err)
 	}
 	count("a copy", 2)
-	_, r, err := s.Open(t.Context(), "b", "k", nil)
+	_, r, err := s.Open(t.Context(), blob.Name{Bucket: "b", Key: "k"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Delete(t.Context(), "b", "k", blob.Conditions{}); err != nil {
+	if err := remove(t.Context(), s, "b", "k", blob.Conditions{}); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := io.ReadAll(r); err != nil || string(data) != "two" {
@@ -120,7 +130,7 @@ func TestFilesFollowRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	count("an unused part", 2)
-	_, r, err = s.Open(t.Context(), "b", "parts", nil)
+	_, r, err = s.Open(t.Context(), blob.Name{Bucket: "b", Key: "parts"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +153,7 @@ func TestSweep(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	root := filepath.Join(dir, "blobs")
-	s := open(t, dir)
+	s := open(t, dir, -1)
 	newBucket(t, s)
 	put(t, s, "kept", "kept")
 	named := contentFiles(t, root)
@@ -186,7 +196,7 @@ func TestSweep(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if o, err := s.Head(t.Context(), "b", "slow"); err != nil || o.Size != 1<<20 {
+	if o, err := s.Head(t.Context(), blob.Name{Bucket: "b", Key: "slow"}); err != nil || o.Size != 1<<20 {
 		t.Errorf("%+v %v", o, err)
 	}
 }
@@ -218,7 +228,7 @@ func TestRoom(t *testing.T) {
 	if _, err = s.StartUpload(t.Context(), "b", "k2", blob.Meta{}); !errors.Is(err, blob.ErrFull) {
 		t.Errorf("upload: %v", err)
 	}
-	if err := s.Delete(t.Context(), "b", "k", blob.Conditions{}); err != nil {
+	if err := remove(t.Context(), s, "b", "k", blob.Conditions{}); err != nil {
 		t.Errorf("delete makes room: %v", err)
 	}
 	if _, err := folder.Open(folder.Config{Root: filepath.Join(dir, "blobs"), Index: db.Objects()}); err == nil {

@@ -74,7 +74,7 @@ func (s *Store) PutPart(ctx context.Context, bucket, key, upload string, number 
 	if _, err := s.Upload(ctx, bucket, key, upload); err != nil {
 		return blob.Part{}, err
 	}
-	w, err := s.content.write(ctx, p)
+	w, err := s.content.write(ctx, p, 0)
 	if err != nil {
 		return blob.Part{}, wrap(err)
 	}
@@ -110,12 +110,12 @@ func (s *Store) Parts(ctx context.Context, bucket, key, upload string, after, li
 }
 
 // ObjectParts reads a page of the parts that an object was made of.
-func (s *Store) ObjectParts(ctx context.Context, bucket, key string, after, limit int) (blob.Object, []blob.Part, error) {
-	o, err := s.Head(ctx, bucket, key)
+func (s *Store) ObjectParts(ctx context.Context, n blob.Name, after, limit int) (blob.Object, []blob.Part, error) {
+	o, err := s.Head(ctx, n)
 	if err != nil || o.Parts == 0 {
 		return o, nil, err
 	}
-	parts, err := s.parts(ctx, o.Version, after, limit)
+	parts, err := s.parts(ctx, o.Content, after, limit)
 	return o, parts, err
 }
 
@@ -149,7 +149,7 @@ func (s *Store) Complete(ctx context.Context, bucket, key, upload string, c blob
 	u, err := s.Upload(ctx, bucket, key, upload)
 	if errors.Is(err, blob.ErrNoSuchUpload) {
 		// A client that lost the answer asks again.
-		if o, e := s.Head(ctx, bucket, key); e == nil && o.Parts > 0 && o.Version == upload {
+		if o, e := s.Head(ctx, blob.Name{Bucket: bucket, Key: key}); e == nil && o.Parts > 0 && o.Content == upload {
 			return o, nil
 		}
 	}
@@ -165,7 +165,7 @@ func (s *Store) Complete(ctx context.Context, bucket, key, upload string, c blob
 		return blob.Object{}, err
 	}
 	o := blob.Object{
-		Bucket: bucket, Key: key, Version: upload, Modified: now(),
+		Bucket: bucket, Key: key, Content: upload, Modified: now(),
 		Parts: len(chosen), Meta: u.Meta,
 	}
 	if err := assemble(&o, chosen, c); err != nil {
@@ -175,13 +175,14 @@ func (s *Store) Complete(ctx context.Context, bucket, key, upload string, c blob
 	if err != nil {
 		return blob.Object{}, err
 	}
-	freed, found, err := s.index.CompleteUpload(ctx, row, chosen, check(c.If))
+	version, freed, found, err := s.index.CompleteUpload(ctx, row, chosen, check(c.If))
 	if err == nil && !found {
 		err = blob.ErrNoSuchUpload
 	}
 	if err != nil {
 		return blob.Object{}, wrap(err)
 	}
+	o.VersionID = version
 	s.content.free(freed)
 	return o, nil
 }
@@ -202,7 +203,7 @@ func choose(have []store.BlobPart, want []blob.Part) ([]store.BlobPart, error) {
 		}
 		h, ok := byNumber[w.Number]
 		if !ok || h.ETag != w.ETag {
-			return nil, blob.ErrInvalidPart
+			return nil, &blob.PartError{Number: w.Number, ETag: w.ETag, Err: blob.ErrInvalidPart}
 		}
 		if len(w.Checksums) > 0 {
 			p, err := fromPart(h)
@@ -211,7 +212,7 @@ func choose(have []store.BlobPart, want []blob.Part) ([]store.BlobPart, error) {
 			}
 			for name, sum := range w.Checksums {
 				if kept, ok := p.Checksums[name]; ok && kept != sum {
-					return nil, blob.ErrInvalidPart
+					return nil, &blob.PartError{Number: w.Number, ETag: w.ETag, Err: blob.ErrInvalidPart}
 				}
 			}
 		}
@@ -219,7 +220,7 @@ func choose(have []store.BlobPart, want []blob.Part) ([]store.BlobPart, error) {
 	}
 	for _, h := range out[:len(out)-1] {
 		if h.Size < blob.MinPart {
-			return nil, blob.ErrPartTooSmall
+			return nil, &blob.PartError{Number: h.Number, Size: h.Size, ETag: h.ETag, Err: blob.ErrPartTooSmall}
 		}
 	}
 	return out, nil

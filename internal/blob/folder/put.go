@@ -21,7 +21,7 @@ func (s *Store) Put(ctx context.Context, p blob.Put) (blob.Object, error) {
 	if err := s.ready(ctx, p); err != nil {
 		return blob.Object{}, err
 	}
-	w, err := s.content.write(ctx, p)
+	w, err := s.content.write(ctx, p, s.small)
 	if err != nil {
 		return blob.Object{}, wrap(err)
 	}
@@ -34,12 +34,15 @@ func (s *Store) ready(ctx context.Context, p blob.Put) error {
 		return wrap(err)
 	}
 	if p.If == (blob.Conditions{}) {
-		_, err := s.index.Bucket(ctx, p.Bucket)
-		return wrap(err)
+		_, err := s.Bucket(ctx, p.Bucket)
+		return err
 	}
-	old, err := s.index.Object(ctx, p.Bucket, p.Key)
+	old, err := s.index.Object(ctx, p.Bucket, p.Key, "")
 	if err != nil {
 		return wrap(err)
+	}
+	if old != nil && old.Marker {
+		old = nil
 	}
 	return check(p.If)(old)
 }
@@ -47,15 +50,20 @@ func (s *Store) ready(ctx context.Context, p blob.Put) error {
 // commit gives the written file its row.
 func (s *Store) commit(ctx context.Context, p blob.Put, w written) (blob.Object, error) {
 	o := blob.Object{
-		Bucket: p.Bucket, Key: p.Key, Version: w.file, Size: w.sums.Size,
+		Bucket: p.Bucket, Key: p.Key, Content: w.file, Size: w.sums.Size,
 		ETag: w.etag(), Modified: now(), Meta: summed(p.Meta, w.sums),
+	}
+	if w.small != nil {
+		o.Content = store.SmallMark + randomID(idLen)
 	}
 	row, err := toRow(o)
 	if err != nil {
 		s.content.discard(w.file)
 		return blob.Object{}, err
 	}
-	freed, err := s.index.PutObject(ctx, row, check(p.If))
+	row.Data = w.small
+	var freed []store.BlobContent
+	o.VersionID, freed, err = s.index.PutObject(ctx, row, check(p.If))
 	if err != nil {
 		s.unsure(context.WithoutCancel(ctx), w.file)
 		return blob.Object{}, wrap(err)
@@ -100,20 +108,20 @@ func check(c blob.Conditions) store.BlobCheck {
 
 // Copy shares the bytes of a whole single-file object with its source by a
 // hard link, and reads and writes them otherwise.
-func (s *Store) Copy(ctx context.Context, bucket, key string, pick blob.Pick, p blob.Put) (blob.Object, error) {
+func (s *Store) Copy(ctx context.Context, source blob.Name, pick blob.Pick, p blob.Put) (blob.Object, error) {
 	if err := s.ready(ctx, p); err != nil {
 		return blob.Object{}, err
 	}
 	for range lookups {
-		src, from, length, err := s.find(ctx, bucket, key, pick)
+		src, err := s.find(ctx, source, pick)
 		if err != nil {
 			return blob.Object{}, err
 		}
-		sums, ok := known(src, p.Want)
-		if src.Parts > 0 || !ok || from != 0 || length != src.Size || src.Size == 0 {
+		sums, ok := known(src.Object, p.Want)
+		if src.Parts > 0 || isSmall(src.Object) || !ok || src.from != 0 || src.length != src.Size || src.Size == 0 {
 			break
 		}
-		file, err := s.content.link(src.Version)
+		file, err := s.content.link(src.Content)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // replaced meanwhile
 		}
@@ -131,15 +139,16 @@ func (s *Store) Copy(ctx context.Context, bucket, key string, pick blob.Pick, p 
 		}
 		return s.commit(ctx, p, written{file: file, sums: sums})
 	}
-	src, body, err := s.Open(ctx, bucket, key, pick)
+	_, body, err := s.Open(ctx, source, pick)
 	if err != nil {
 		return blob.Object{}, err
 	}
 	defer body.Close() //nolint:errcheck // read only
-	_ = src
 	p.Body, p.Size = body, -1
 	return s.Put(ctx, p)
 }
+
+func isSmall(o blob.Object) bool { return strings.HasPrefix(o.Content, store.SmallMark) }
 
 // known gives the sums of a whole single-file object without reading it.
 func known(o blob.Object, want []string) (blob.Sums, bool) {
@@ -157,27 +166,28 @@ func known(o blob.Object, want []string) (blob.Sums, bool) {
 	return sums, true
 }
 
-// Delete removes a key.
-func (s *Store) Delete(ctx context.Context, bucket, key string, c blob.Conditions) error {
-	freed, err := s.index.DeleteObject(ctx, bucket, key, check(c))
+// Delete removes a version, or a key.
+func (s *Store) Delete(ctx context.Context, n blob.Name, c blob.Conditions) (blob.Deleted, error) {
+	d, freed, err := s.index.DeleteObject(ctx, n.Bucket, n.Key, n.Version, check(c))
 	if err != nil {
-		return wrap(err)
+		return blob.Deleted{}, wrap(err)
 	}
 	s.content.free(freed)
-	return nil
+	return blob.Deleted(d), nil
 }
 
-// SetTags replaces an object's tags.
-func (s *Store) SetTags(ctx context.Context, bucket, key string, tags map[string]string) error {
+// SetTags replaces a version's tags.
+func (s *Store) SetTags(ctx context.Context, n blob.Name, tags map[string]string) (string, error) {
 	raw, err := encodeTags(tags)
 	if err != nil {
-		return err
+		return "", err
 	}
-	found, err := s.index.SetTags(ctx, bucket, key, raw)
-	if err == nil && !found {
-		return blob.ErrNoSuchKey
+	row, err := s.index.SetTags(ctx, n.Bucket, n.Key, n.Version, raw)
+	if err != nil {
+		return "", wrap(err)
 	}
-	return wrap(err)
+	o, err := there(n, row)
+	return o.VersionID, err
 }
 
 func encodeTags(tags map[string]string) (json.RawMessage, error) {
@@ -219,7 +229,7 @@ func toRow(o blob.Object) (store.BlobObject, error) {
 		return store.BlobObject{}, err
 	}
 	return store.BlobObject{
-		Bucket: o.Bucket, Key: o.Key, Version: o.Version, Size: o.Size, ETag: o.ETag,
+		Bucket: o.Bucket, Key: o.Key, Version: o.Content, Size: o.Size, ETag: o.ETag,
 		Modified: o.Modified, Parts: o.Parts, Sums: sumsColumn(o.Meta), Meta: meta, Tags: tags,
 	}, nil
 }
@@ -250,7 +260,7 @@ func fromRow(r store.BlobObject) (blob.Object, error) {
 		}
 	}
 	return blob.Object{
-		Bucket: r.Bucket, Key: r.Key, Version: r.Version, Size: r.Size, ETag: r.ETag,
+		Bucket: r.Bucket, Key: r.Key, VersionID: r.VersionID, Marker: r.Marker, Latest: r.Latest, Content: r.Version, Size: r.Size, ETag: r.ETag,
 		Modified: r.Modified, Parts: r.Parts, Meta: m,
 	}, nil
 }

@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,76 +17,103 @@ import (
 // between the look at the row and that at the file.
 const lookups = 16
 
-// Head reads one object's row.
-func (s *Store) Head(ctx context.Context, bucket, key string) (blob.Object, error) {
-	row, err := s.index.Object(ctx, bucket, key)
+// Head reads one version's row.
+func (s *Store) Head(ctx context.Context, n blob.Name) (blob.Object, error) {
+	row, err := s.index.Object(ctx, n.Bucket, n.Key, n.Version)
 	if err != nil {
 		return blob.Object{}, wrap(err)
 	}
-	if row == nil {
-		return blob.Object{}, blob.ErrNoSuchKey
-	}
-	return fromRow(*row)
+	return there(n, row)
 }
 
-// find looks the key up and asks pick what to read of it.
-func (s *Store) find(ctx context.Context, bucket, key string, pick blob.Pick) (o blob.Object, from, length int64, err error) {
-	o, err = s.Head(ctx, bucket, key)
-	if err != nil {
-		return o, 0, 0, err
+// there says what a row, or its absence, means for a reader.
+func there(n blob.Name, row *store.BlobObject) (blob.Object, error) {
+	switch {
+	case row == nil && n.Version != "":
+		return blob.Object{}, blob.ErrNoSuchVersion
+	case row == nil:
+		return blob.Object{}, blob.ErrNoSuchKey
 	}
+	o, err := fromRow(*row)
+	if err == nil && row.Marker {
+		return blob.Object{}, &blob.DeletedError{Marker: o}
+	}
+	return o, err
+}
+
+// found is an object and what was picked of it.
+type found struct {
+	blob.Object
+
+	data         []byte // of a small object
+	from, length int64
+}
+
+// find looks the object up and asks pick what to read of it.
+func (s *Store) find(ctx context.Context, n blob.Name, pick blob.Pick) (f found, err error) {
+	row, err := s.index.ObjectData(ctx, n.Bucket, n.Key, n.Version)
+	if err != nil {
+		return f, wrap(err)
+	}
+	if f.Object, err = there(n, row); err != nil {
+		return f, err
+	}
+	f.data = row.Data
 	if pick == nil {
 		pick = blob.Whole
 	}
-	from, length, err = pick(o)
-	if err != nil {
-		return o, 0, 0, err
+	if f.from, f.length, err = pick(f.Object); err != nil {
+		return f, err
 	}
-	if length < 0 {
-		length = o.Size - from
+	if f.length < 0 {
+		f.length = f.Size - f.from
 	}
-	if from < 0 || length < 0 || from > o.Size-length {
-		return o, 0, 0, fmt.Errorf("range %d+%d of %d bytes", from, length, o.Size)
+	if f.from < 0 || f.length < 0 || f.from > f.Size-f.length {
+		return f, fmt.Errorf("range %d+%d of %d bytes", f.from, f.length, f.Size)
 	}
-	return o, from, length, nil
+	return f, nil
 }
 
 // Open reads one version.
-func (s *Store) Open(ctx context.Context, bucket, key string, pick blob.Pick) (blob.Object, io.ReadCloser, error) {
+func (s *Store) Open(ctx context.Context, n blob.Name, pick blob.Pick) (blob.Object, io.ReadCloser, error) {
 	var last error
 	for range lookups {
-		o, from, length, err := s.find(ctx, bucket, key, pick)
+		f, err := s.find(ctx, n, pick)
 		if err != nil {
-			return o, nil, err
+			return f.Object, nil, err
 		}
-		r, err := s.reader(ctx, o, from, length)
+		r, err := s.reader(ctx, f)
 		if err == nil {
-			return o, r, nil
+			return f.Object, r, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return o, nil, wrap(err)
+			return f.Object, nil, wrap(err)
 		}
 		last = err
 	}
-	return blob.Object{}, nil, fmt.Errorf("object %q in %s: its content is not there: %w", key, bucket, last)
+	return blob.Object{}, nil, fmt.Errorf("object %q in %s: its content is not there: %w", n.Key, n.Bucket, last)
 }
 
 // reader gives fs.ErrNotExist when the version went away.
-func (s *Store) reader(ctx context.Context, o blob.Object, from, length int64) (io.ReadCloser, error) {
+func (s *Store) reader(ctx context.Context, o found) (io.ReadCloser, error) {
+	from, length := o.from, o.length
 	r := &reader{content: s.content, left: length}
 	if length == 0 {
 		return r, nil
 	}
+	if isSmall(o.Object) {
+		return smallReader{bytes.NewReader(o.data[from : from+length])}, nil
+	}
 	if o.Parts == 0 {
-		r.segments = []store.BlobPart{{File: o.Version, Size: o.Size}}
+		r.segments = []store.BlobPart{{File: o.Content, Size: o.Size}}
 		r.skip = from
 		return r, r.next()
 	}
-	if !s.content.pin(o.Version) {
+	if !s.content.pin(o.Content) {
 		return nil, fs.ErrNotExist
 	}
-	r.pinned = o.Version
-	segments, err := s.index.Segments(ctx, o.Version, from, from+length)
+	r.pinned = o.Content
+	segments, err := s.index.Segments(ctx, o.Content, from, from+length)
 	if err == nil && !covers(segments, from, from+length) {
 		err = fs.ErrNotExist
 	}
@@ -98,6 +126,11 @@ func (s *Store) reader(ctx context.Context, o blob.Object, from, length int64) (
 	}
 	return r, nil
 }
+
+// smallReader is what there is of a small object.
+type smallReader struct{ *bytes.Reader }
+
+func (smallReader) Close() error { return nil }
 
 func covers(segments []store.BlobPart, from, to int64) bool {
 	if len(segments) == 0 || segments[0].Start > from {
@@ -223,6 +256,21 @@ func (s *Store) List(ctx context.Context, bucket, prefix, delimiter, after strin
 	for i, r := range page.Objects {
 		if out.Objects[i], err = fromRow(r); err != nil {
 			return blob.Listing{}, err
+		}
+	}
+	return out, nil
+}
+
+// Versions reads one page.
+func (s *Store) Versions(ctx context.Context, bucket, prefix, delimiter, afterKey, afterVersion string, limit int) (blob.Versions, error) {
+	page, err := s.index.ListVersions(ctx, bucket, prefix, delimiter, afterKey, afterVersion, limit)
+	if err != nil {
+		return blob.Versions{}, wrap(err)
+	}
+	out := blob.Versions{Prefixes: page.Prefixes, NextKey: page.NextKey, NextVersion: page.NextVersion, Versions: make([]blob.Object, len(page.Versions))}
+	for i, r := range page.Versions {
+		if out.Versions[i], err = fromRow(r); err != nil {
+			return blob.Versions{}, err
 		}
 	}
 	return out, nil

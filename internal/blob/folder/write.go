@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"bytes"
 	"context"
 	"crypto/md5"
 	"encoding/base64"
@@ -23,17 +24,20 @@ import (
 // fsync of a large file finds little left to do.
 const flushEvery = 8 << 20
 
-// written is a durable file that has no row yet. File is "" without bytes.
+// written is a durable file that has no row yet, or the bytes of a small
+// object, which become durable with their row. It is neither without bytes.
 type written struct {
-	file string
-	sums blob.Sums
+	file  string
+	small []byte
+	sums  blob.Sums
 }
 
 func (w written) etag() string { return hex.EncodeToString(w.sums.MD5[:]) }
 
-// write makes p.Body a durable content file. The caller settles or discards it.
-func (c *content) write(ctx context.Context, p blob.Put) (written, error) {
-	d := &draft{content: c, ctx: ctx, size: p.Size}
+// write makes p.Body a durable content file, unless it has no more than small
+// bytes. The caller settles or discards it.
+func (c *content) write(ctx context.Context, p blob.Put, small int) (written, error) {
+	d := &draft{content: c, ctx: ctx, size: p.Size, most: small}
 	h, err := newHasher(p.Want)
 	if err != nil {
 		return written{}, err
@@ -52,7 +56,7 @@ func (c *content) write(ctx context.Context, p blob.Put) (written, error) {
 		d.abandon()
 		return written{}, fmt.Errorf("content file: %w", err)
 	}
-	return written{file: d.id, sums: sums}, nil
+	return written{file: d.id, small: d.small, sums: sums}, nil
 }
 
 // draft is a file that is being written.
@@ -61,7 +65,9 @@ type draft struct {
 	ctx     context.Context //nolint:containedctx // lives as long as one call
 	hash    *hasher
 	size    int64 // announced; -1 unknown
+	most    int   // bytes of what needs no file
 
+	small   []byte
 	id      string
 	shard   *shard
 	file    *os.File // nil until the first byte
@@ -89,7 +95,10 @@ func (d *draft) copy(body io.Reader) error {
 				return blob.ErrLong
 			}
 			d.hash.write(a[:n], n == len(a))
-			if err := d.put(a[:n]); err != nil {
+			if d.got == 0 && n <= d.most && errors.Is(err, io.EOF) {
+				d.small = bytes.Clone(a[:n])
+				d.got = int64(n)
+			} else if err := d.put(a[:n]); err != nil {
 				return err
 			}
 		}
@@ -138,7 +147,7 @@ func (d *draft) put(b []byte) error {
 	}
 	if d.got-d.flushed >= flushEvery {
 		// Only a head start: the fsync at the end is what counts.
-		_ = unix.SyncFileRange(int(d.file.Fd()), d.flushed, d.got-d.flushed, unix.SYNC_FILE_RANGE_WRITE)
+		headStart(d.file, d.flushed, d.got-d.flushed)
 		d.flushed = d.got
 	}
 	return nil
@@ -157,7 +166,7 @@ func (d *draft) create() error {
 	d.file = f
 	if d.size > bufferSize {
 		// Asks for the space before the bytes come; not every file system can.
-		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, d.size)
+		err := reserve(f, d.size)
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 			return wrap(err)
 		}

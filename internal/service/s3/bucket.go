@@ -170,14 +170,6 @@ func (s *Service) GetBucketLocation(ctx context.Context, c op.Call, in *s3.GetBu
 	return &s3.GetBucketLocationOutput{LocationConstraint: b.Region}, nil
 }
 
-// GetBucketVersioning says, as for every bucket that never had it, nothing.
-func (s *Service) GetBucketVersioning(ctx context.Context, c op.Call, in *s3.GetBucketVersioningRequest) (*s3.GetBucketVersioningOutput, error) {
-	if _, err := s.bucket(ctx, c, in.Bucket, in.ExpectedBucketOwner); err != nil {
-		return nil, err
-	}
-	return &s3.GetBucketVersioningOutput{}, nil
-}
-
 // ListBuckets lists the account's buckets by name.
 func (s *Service) ListBuckets(ctx context.Context, c op.Call, in *s3.ListBucketsRequest) (*s3.ListBucketsOutput, error) {
 	limit := int64(maxBuckets)

@@ -15,34 +15,41 @@ import (
 )
 
 // source reads x-amz-copy-source and checks that the caller may read it.
-func (s *Service) source(ctx context.Context, c op.Call, header, expectedOwner, customerKey string) (bucket, key string, err error) {
+func (s *Service) source(ctx context.Context, c op.Call, header, expectedOwner, customerKey string) (n blob.Name, err error) {
 	if customerKey != "" {
-		return "", "", notImplemented("x-amz-copy-source-server-side-encryption-customer-algorithm")
+		return n, notImplemented("x-amz-copy-source-server-side-encryption-customer-algorithm")
 	}
+	if n, err = parseSource(header); err != nil {
+		return n, err
+	}
+	if _, err := s.bucket(ctx, c, n.Bucket, expectedOwner); err != nil {
+		return n, err
+	}
+	if err := s.auth.Allow(ctx, c.Principal, "s3:GetObject", arn(n.Bucket, n.Key)); err != nil {
+		return n, err
+	}
+	return n, s.versionAllowed(ctx, c, "s3:GetObjectVersion", n)
+}
+
+// parseSource reads bucket/key?versionId=id.
+func parseSource(header string) (n blob.Name, err error) {
 	path, query, _ := strings.Cut(header, "?")
 	if path, err = url.PathUnescape(path); err != nil {
-		return "", "", invalidArgument("x-amz-copy-source", header, "Invalid copy source encoding.")
+		return n, invalidArgument("x-amz-copy-source", header, "Invalid copy source encoding.")
 	}
-	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if !ok || bucket == "" || key == "" {
-		return "", "", invalidArgument("x-amz-copy-source", header, "Invalid copy source object key")
+	var ok bool
+	if n.Bucket, n.Key, ok = strings.Cut(strings.TrimPrefix(path, "/"), "/"); !ok || n.Bucket == "" || n.Key == "" {
+		return n, invalidArgument("x-amz-copy-source", header, "Invalid copy source object key")
 	}
-	if err := checkKey(key); err != nil {
-		return "", "", err
+	if err := checkKey(n.Key); err != nil {
+		return n, err
 	}
-	if query != "" {
-		values, err := url.ParseQuery(query)
-		if err != nil {
-			return "", "", invalidArgument("x-amz-copy-source", header, "Invalid copy source encoding.")
-		}
-		if err := checkVersion(values.Get("versionId")); err != nil {
-			return "", "", err
-		}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return n, invalidArgument("x-amz-copy-source", header, "Invalid copy source encoding.")
 	}
-	if _, err := s.bucket(ctx, c, bucket, expectedOwner); err != nil {
-		return "", "", err
-	}
-	return bucket, key, s.auth.Allow(ctx, c.Principal, "s3:GetObject", arn(bucket, key))
+	n.Version = values.Get("versionId")
+	return n, nil
 }
 
 // sourceConditions are those of a read, and all of them fail as 412.
@@ -81,7 +88,7 @@ func (s *Service) CopyObject(ctx context.Context, c op.Call, in *s3.CopyObjectRe
 	if _, err := s.bucket(ctx, c, in.Bucket, in.ExpectedBucketOwner); err != nil {
 		return nil, err
 	}
-	bucket, key, err := s.source(ctx, c, in.CopySource, in.ExpectedSourceBucketOwner,
+	from, err := s.source(ctx, c, in.CopySource, in.ExpectedSourceBucketOwner,
 		in.CopySourceSSECustomerAlgorithm+in.CopySourceSSECustomerKey+in.CopySourceSSECustomerKeyMD5)
 	if err != nil {
 		return nil, err
@@ -91,16 +98,16 @@ func (s *Service) CopyObject(ctx context.Context, c op.Call, in *s3.CopyObjectRe
 		return nil, err
 	}
 	for range looks {
-		src, err := s.blobs.Head(ctx, bucket, key)
+		src, err := s.blobs.Head(ctx, from)
 		if err != nil {
-			return nil, failure(err, bucket, key)
+			return nil, sourceFailed(err, from)
 		}
-		p, err := copyPlan(in, said, src)
+		p, err := copyPlan(in, said, src, from.Version != "")
 		if err != nil {
 			return nil, err
 		}
 		p.If = cond
-		o, err := s.blobs.Copy(ctx, bucket, key, same(src), p)
+		o, err := s.blobs.Copy(ctx, from, same(src), p)
 		if errors.Is(err, errChanged) {
 			continue
 		}
@@ -110,7 +117,7 @@ func (s *Service) CopyObject(ctx context.Context, c op.Call, in *s3.CopyObjectRe
 		out := &s3.CopyObjectOutput{
 			CopyObjectResult:     &s3.CopyObjectResult{ETag: quote(o.ETag), LastModified: api.At(o.Modified), ChecksumType: o.Meta.ChecksumType},
 			ServerSideEncryption: o.Meta.Recorded[recSSE], SSEKMSKeyId: o.Meta.Recorded[recKMSKey],
-			BucketKeyEnabled: bucketKey(o.Meta),
+			BucketKeyEnabled: bucketKey(o.Meta), VersionId: o.VersionID, CopySourceVersionId: src.VersionID,
 		}
 		setSums(out.CopyObjectResult, o.Meta.Checksums)
 		return out, nil
@@ -118,10 +125,18 @@ func (s *Service) CopyObject(ctx context.Context, c op.Call, in *s3.CopyObjectRe
 	return nil, conflict()
 }
 
+// sourceFailed is failed, but that a deleted source is no bad method.
+func sourceFailed(err error, n blob.Name) error {
+	if _, ok := errors.AsType[*blob.DeletedError](err); ok && n.Version != "" {
+		return invalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.")
+	}
+	return failed(err, n)
+}
+
 // same picks all of src, if it is still the version behind its key.
 func same(src blob.Object) blob.Pick {
 	return func(o blob.Object) (int64, int64, error) {
-		if o.Version != src.Version || o.ETag != src.ETag || !o.Modified.Equal(src.Modified) {
+		if o.Content != src.Content || o.ETag != src.ETag || !o.Modified.Equal(src.Modified) {
 			return 0, 0, errChanged
 		}
 		return 0, -1, nil
@@ -146,7 +161,7 @@ func directives(in *s3.CopyObjectRequest) error {
 }
 
 // copyPlan says what the copy of src shall be.
-func copyPlan(in *s3.CopyObjectRequest, said blob.Meta, src blob.Object) (blob.Put, error) {
+func copyPlan(in *s3.CopyObjectRequest, said blob.Meta, src blob.Object, named bool) (blob.Put, error) {
 	if err := sourceConditions(in.CopySourceIfMatch, in.CopySourceIfNoneMatch, in.CopySourceIfModifiedSince, in.CopySourceIfUnmodifiedSince, src); err != nil {
 		return blob.Put{}, err
 	}
@@ -154,7 +169,7 @@ func copyPlan(in *s3.CopyObjectRequest, said blob.Meta, src blob.Object) (blob.P
 		return blob.Put{}, invalidRequest("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxPut))
 	}
 	replace := in.MetadataDirective == "REPLACE"
-	if !replace && in.Bucket == src.Bucket && in.Key == src.Key && len(said.Recorded) == 0 && in.StorageClass == "" && in.TaggingDirective != "REPLACE" {
+	if !replace && !named && in.Bucket == src.Bucket && in.Key == src.Key && len(said.Recorded) == 0 && in.StorageClass == "" && in.TaggingDirective != "REPLACE" {
 		return blob.Put{}, invalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
 	m := said

@@ -25,36 +25,43 @@ func (s *Service) DeleteObject(ctx context.Context, c op.Call, in *s3.DeleteObje
 	if err := checkKey(in.Key); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(in.VersionId); err != nil {
-		return nil, err
-	}
 	if !in.IfMatchLastModifiedTime.IsZero() || in.IfMatchSize != nil {
 		return nil, notImplemented("x-amz-if-match-last-modified-time, x-amz-if-match-size")
 	}
 	if _, err := s.bucket(ctx, c, in.Bucket, in.ExpectedBucketOwner); err != nil {
 		return nil, err
 	}
-	cond := blob.Conditions{IfMatch: unquote(in.IfMatch)}
-	if err := s.blobs.Delete(ctx, in.Bucket, in.Key, cond); err != nil {
-		return nil, conditional(failure(err, in.Bucket, in.Key), cond)
+	n := blob.Name{Bucket: in.Bucket, Key: in.Key, Version: in.VersionId}
+	if err := s.versionAllowed(ctx, c, "s3:DeleteObjectVersion", n); err != nil {
+		return nil, err
 	}
-	return &s3.DeleteObjectOutput{}, nil
+	cond := blob.Conditions{IfMatch: unquote(in.IfMatch)}
+	d, err := s.blobs.Delete(ctx, n, cond)
+	if err != nil {
+		return nil, conditional(failed(err, n), cond)
+	}
+	out := &s3.DeleteObjectOutput{VersionId: d.VersionID}
+	if d.Marker {
+		out.DeleteMarker = new(true)
+	}
+	return out, nil
 }
 
 // DeleteObjects removes many keys, each on its own.
 func (s *Service) DeleteObjects(ctx context.Context, c op.Call, in *s3.DeleteObjectsRequest) (*s3.DeleteObjectsOutput, error) {
 	if in.Delete == nil || len(in.Delete.Objects) == 0 || len(in.Delete.Objects) > maxDelete {
-		return nil, apierr.New(http.StatusBadRequest, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+		return nil, malformedXML()
 	}
 	if _, err := s.bucket(ctx, c, in.Bucket, in.ExpectedBucketOwner); err != nil {
 		return nil, err
 	}
 	results := make([]error, len(in.Delete.Objects))
+	done := make([]blob.Deleted, len(in.Delete.Objects))
 	var g errgroup.Group
 	g.SetLimit(deleters)
 	for i, o := range in.Delete.Objects {
 		g.Go(func() error {
-			results[i] = s.deleteOne(ctx, c, in.Bucket, o)
+			done[i], results[i] = s.deleteOne(ctx, c, in.Bucket, o)
 			return nil
 		})
 	}
@@ -66,7 +73,7 @@ func (s *Service) DeleteObjects(ctx context.Context, c op.Call, in *s3.DeleteObj
 		err := results[i]
 		if err == nil {
 			if !api.Value(in.Delete.Quiet) {
-				out.Deleted = append(out.Deleted, s3.DeletedObject{Key: o.Key, VersionId: o.VersionId})
+				out.Deleted = append(out.Deleted, deletedObject(o, done[i]))
 			}
 			continue
 		}
@@ -79,21 +86,38 @@ func (s *Service) DeleteObjects(ctx context.Context, c op.Call, in *s3.DeleteObj
 	return out, nil
 }
 
-func (s *Service) deleteOne(ctx context.Context, c op.Call, bucket string, o s3.ObjectIdentifier) error {
+func (s *Service) deleteOne(ctx context.Context, c op.Call, bucket string, o s3.ObjectIdentifier) (d blob.Deleted, err error) {
 	if o.Key == "" {
-		return apierr.New(http.StatusBadRequest, "UserKeyMustBeSpecified", "The bucket POST must contain the specified field name. If it is specified, please check the order of the fields.")
+		return d, apierr.New(http.StatusBadRequest, "UserKeyMustBeSpecified", "The bucket POST must contain the specified field name. If it is specified, please check the order of the fields.")
 	}
 	if err := checkKey(o.Key); err != nil {
-		return err
-	}
-	if o.VersionId != "" && o.VersionId != "null" {
-		return apierr.New(http.StatusBadRequest, "NoSuchVersion", "The specified version does not exist.")
+		return d, err
 	}
 	if !o.LastModifiedTime.IsZero() || o.Size != nil {
-		return notImplemented("LastModifiedTime, Size")
+		return d, notImplemented("LastModifiedTime, Size")
 	}
 	if err := s.auth.Allow(ctx, c.Principal, "s3:DeleteObject", arn(bucket, o.Key)); err != nil {
-		return denied()
+		return d, denied()
 	}
-	return failure(s.blobs.Delete(ctx, bucket, o.Key, blob.Conditions{IfMatch: unquote(o.ETag)}), bucket, o.Key)
+	n := blob.Name{Bucket: bucket, Key: o.Key, Version: o.VersionId}
+	if err := s.versionAllowed(ctx, c, "s3:DeleteObjectVersion", n); err != nil {
+		return d, denied()
+	}
+	d, err = s.blobs.Delete(ctx, n, blob.Conditions{IfMatch: unquote(o.ETag)})
+	if errors.Is(err, blob.ErrVersion) {
+		return d, apierr.New(http.StatusBadRequest, "NoSuchVersion", "The specified version does not exist.")
+	}
+	if err != nil {
+		return d, failed(err, n)
+	}
+	return d, nil
+}
+
+// deletedObject tells of one key of a batch.
+func deletedObject(o s3.ObjectIdentifier, d blob.Deleted) s3.DeletedObject {
+	out := s3.DeletedObject{Key: o.Key, VersionId: o.VersionId}
+	if d.Marker {
+		out.DeleteMarker, out.DeleteMarkerVersionId = new(true), d.VersionID
+	}
+	return out
 }

@@ -22,14 +22,6 @@ var errChanged = errors.New("object changed meanwhile")
 // looks bounds how often an operation starts over because of errChanged.
 const looks = 10
 
-// checkVersion takes the one version id that an object here can have.
-func checkVersion(id string) error {
-	if id != "" && id != "null" {
-		return invalidArgument("versionId", id, "Invalid version id specified")
-	}
-	return nil
-}
-
 // wanted is which bytes of an object a request is about.
 type wanted struct {
 	from, length int64
@@ -81,11 +73,11 @@ func (s *Service) choosePart(ctx context.Context, in *s3.GetObjectRequest, o blo
 	if n > int64(o.Parts) {
 		return w, missing
 	}
-	now, parts, err := s.blobs.ObjectParts(ctx, o.Bucket, o.Key, 0, int(n))
+	now, parts, err := s.blobs.ObjectParts(ctx, blob.Name{Bucket: o.Bucket, Key: o.Key, Version: o.VersionID}, 0, int(n))
 	if err != nil {
 		return w, err
 	}
-	if now.Version != o.Version || int64(len(parts)) < n {
+	if now.Content != o.Content || int64(len(parts)) < n {
 		return w, errChanged
 	}
 	p := parts[n-1] // parts are counted by their order
@@ -98,9 +90,10 @@ func (s *Service) GetObject(ctx context.Context, c op.Call, in *s3.GetObjectRequ
 	if err := s.readable(ctx, c, in); err != nil {
 		return nil, err
 	}
+	n := blob.Name{Bucket: in.Bucket, Key: in.Key, Version: in.VersionId}
 	for range looks {
 		var w wanted
-		o, body, err := s.blobs.Open(ctx, in.Bucket, in.Key, func(o blob.Object) (int64, int64, error) {
+		o, body, err := s.blobs.Open(ctx, n, func(o blob.Object) (int64, int64, error) {
 			var err error
 			w, err = s.choose(ctx, in, o)
 			return w.from, w.length, err
@@ -109,7 +102,7 @@ func (s *Service) GetObject(ctx context.Context, c op.Call, in *s3.GetObjectRequ
 			continue
 		}
 		if err != nil {
-			return nil, failure(err, in.Bucket, in.Key)
+			return nil, failed(err, n)
 		}
 		return described(in, o, w, body), nil
 	}
@@ -124,9 +117,6 @@ func (s *Service) readable(ctx context.Context, c op.Call, in *s3.GetObjectReque
 	if err := checkKey(in.Key); err != nil {
 		return err
 	}
-	if err := checkVersion(in.VersionId); err != nil {
-		return err
-	}
 	if in.PartNumber != nil {
 		if err := partNumber(*in.PartNumber); err != nil {
 			return err
@@ -138,15 +128,17 @@ func (s *Service) readable(ctx context.Context, c op.Call, in *s3.GetObjectReque
 	if in.SSECustomerAlgorithm+in.SSECustomerKey+in.SSECustomerKeyMD5 != "" {
 		return invalidRequest("The encryption parameters are not applicable to this object.")
 	}
-	_, err := s.bucket(ctx, c, in.Bucket, in.ExpectedBucketOwner)
-	return err
+	if _, err := s.bucket(ctx, c, in.Bucket, in.ExpectedBucketOwner); err != nil {
+		return err
+	}
+	return s.versionAllowed(ctx, c, "s3:GetObjectVersion", blob.Name{Bucket: in.Bucket, Key: in.Key, Version: in.VersionId})
 }
 
 // described is the answer without and with its body.
 func described(in *s3.GetObjectRequest, o blob.Object, w wanted, body io.ReadCloser) *s3.GetObjectOutput {
 	m := o.Meta
 	out := &s3.GetObjectOutput{
-		Body: body, AcceptRanges: "bytes", LastModified: api.At(o.Modified), ContentLength: new(w.length),
+		Body: body, AcceptRanges: "bytes", LastModified: api.At(o.Modified), ContentLength: new(w.length), VersionId: o.VersionID,
 		ETag: quote(o.ETag), ContentRange: w.contentRange(o.Size), Metadata: m.User,
 		ContentType:        override(in.ResponseContentType, m.ContentType),
 		ContentEncoding:    override(in.ResponseContentEncoding, m.ContentEncoding),
@@ -188,17 +180,18 @@ func (s *Service) HeadObject(ctx context.Context, c op.Call, in *s3.HeadObjectRe
 	if err := s.readable(ctx, c, &get); err != nil {
 		return nil, err
 	}
+	n := blob.Name{Bucket: in.Bucket, Key: in.Key, Version: in.VersionId}
 	for range looks {
-		o, err := s.blobs.Head(ctx, in.Bucket, in.Key)
+		o, err := s.blobs.Head(ctx, n)
 		if err != nil {
-			return nil, failure(err, in.Bucket, in.Key)
+			return nil, failed(err, n)
 		}
 		w, err := s.choose(ctx, &get, o)
 		if errors.Is(err, errChanged) {
 			continue
 		}
 		if err != nil {
-			return nil, failure(err, in.Bucket, in.Key)
+			return nil, failed(err, n)
 		}
 		return headed(described(&get, o, w, nil)), nil
 	}
@@ -212,7 +205,7 @@ func headed(g *s3.GetObjectOutput) *s3.HeadObjectOutput {
 		ContentDisposition: g.ContentDisposition, ContentLanguage: g.ContentLanguage, CacheControl: g.CacheControl,
 		Expires: g.Expires, StorageClass: g.StorageClass, ServerSideEncryption: g.ServerSideEncryption,
 		SSEKMSKeyId: g.SSEKMSKeyId, BucketKeyEnabled: g.BucketKeyEnabled, WebsiteRedirectLocation: g.WebsiteRedirectLocation,
-		TagCount: g.TagCount, PartsCount: g.PartsCount, ChecksumType: g.ChecksumType,
+		TagCount: g.TagCount, PartsCount: g.PartsCount, VersionId: g.VersionId, ChecksumType: g.ChecksumType,
 	}
 	setSums(out, sumsOf(g))
 	return out
@@ -262,11 +255,12 @@ func (s *Service) GetObjectAttributes(ctx context.Context, c op.Call, in *s3.Get
 	if err != nil {
 		return nil, err
 	}
-	o, parts, err := s.blobs.ObjectParts(ctx, in.Bucket, in.Key, 0, blob.MaxParts)
+	n := blob.Name{Bucket: in.Bucket, Key: in.Key, Version: in.VersionId}
+	o, parts, err := s.blobs.ObjectParts(ctx, n, 0, blob.MaxParts)
 	if err != nil {
-		return nil, failure(err, in.Bucket, in.Key)
+		return nil, failed(err, n)
 	}
-	out := &s3.GetObjectAttributesOutput{LastModified: api.At(o.Modified)}
+	out := &s3.GetObjectAttributesOutput{LastModified: api.At(o.Modified), VersionId: o.VersionID}
 	for _, a := range in.ObjectAttributes {
 		switch a {
 		case "ETag":

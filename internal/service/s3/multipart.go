@@ -3,7 +3,6 @@ package s3
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -157,20 +156,20 @@ func (s *Service) UploadPartCopy(ctx context.Context, c op.Call, in *s3.UploadPa
 	if err != nil {
 		return nil, err
 	}
-	bucket, key, err := s.source(ctx, c, in.CopySource, in.ExpectedSourceBucketOwner,
+	from, err := s.source(ctx, c, in.CopySource, in.ExpectedSourceBucketOwner,
 		in.CopySourceSSECustomerAlgorithm+in.CopySourceSSECustomerKey+in.CopySourceSSECustomerKeyMD5)
 	if err != nil {
 		return nil, err
 	}
 	length := int64(0)
-	_, body, err := s.blobs.Open(ctx, bucket, key, func(o blob.Object) (int64, int64, error) {
-		var from int64
+	src, body, err := s.blobs.Open(ctx, from, func(o blob.Object) (int64, int64, error) {
+		var start int64
 		var err error
-		from, length, err = copyRange(in, o)
-		return from, length, err
+		start, length, err = copyRange(in, o)
+		return start, length, err
 	})
 	if err != nil {
-		return nil, failure(err, bucket, key)
+		return nil, sourceFailed(err, from)
 	}
 	defer body.Close() //nolint:errcheck // read only
 	p, err := s.blobs.PutPart(ctx, in.Bucket, in.Key, in.UploadId, int(in.PartNumber), blob.Put{
@@ -181,6 +180,7 @@ func (s *Service) UploadPartCopy(ctx context.Context, c op.Call, in *s3.UploadPa
 	}
 	out := &s3.UploadPartCopyOutput{
 		CopyPartResult:       &s3.CopyPartResult{ETag: quote(p.ETag), LastModified: api.At(p.Modified)},
+		CopySourceVersionId:  src.VersionID,
 		ServerSideEncryption: u.Meta.Recorded[recSSE], SSEKMSKeyId: u.Meta.Recorded[recKMSKey],
 	}
 	setSums(out.CopyPartResult, p.Checksums)
@@ -217,7 +217,7 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, c op.Call, in *s3
 		if in.MultipartUpload == nil {
 			return nil, invalidRequest("You must specify at least one part")
 		}
-		return nil, apierr.New(http.StatusBadRequest, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+		return nil, malformedXML()
 	}
 	if err := unknownSum(in); err != nil {
 		return nil, err
@@ -235,7 +235,7 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, c op.Call, in *s3
 	}
 	for _, p := range in.MultipartUpload.Parts {
 		if p.PartNumber == nil || p.ETag == "" {
-			return nil, apierr.New(http.StatusBadRequest, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+			return nil, malformedXML()
 		}
 		if err := partNumber(*p.PartNumber); err != nil {
 			return nil, err
@@ -247,15 +247,35 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, c op.Call, in *s3
 	}
 	o, err := s.blobs.Complete(ctx, in.Bucket, in.Key, in.UploadId, done)
 	if err != nil {
-		return nil, conditional(failure(err, in.Bucket, in.Key), cond)
+		return nil, conditional(badPart(failure(err, in.Bucket, in.Key), err, in.UploadId), cond)
 	}
 	out := &s3.CompleteMultipartUploadOutput{
 		Location: c.Host + (&url.URL{Path: "/" + in.Bucket + "/" + in.Key}).EscapedPath(), Bucket: in.Bucket, Key: in.Key,
-		ETag: quote(o.ETag), ChecksumType: o.Meta.ChecksumType,
+		ETag: quote(o.ETag), ChecksumType: o.Meta.ChecksumType, VersionId: o.VersionID,
 		ServerSideEncryption: o.Meta.Recorded[recSSE], SSEKMSKeyId: o.Meta.Recorded[recKMSKey], BucketKeyEnabled: bucketKey(o.Meta),
 	}
 	setSums(out, o.Meta.Checksums)
 	return out, nil
+}
+
+// badPart names the part that an upload could not be completed with.
+func badPart(told, err error, upload string) error {
+	e, ok := told.(*apierr.Error) //nolint:errorlint // failure gives it bare
+	if !ok {
+		return told
+	}
+	p, ok := errors.AsType[*blob.PartError](err)
+	switch {
+	case e.Code == "NoSuchUpload":
+		field(e, "UploadId", upload)
+	case !ok:
+	case e.Code == "EntityTooSmall":
+		field(field(e, "ProposedSize", strconv.FormatInt(p.Size, 10)), "MinSizeAllowed", strconv.Itoa(blob.MinPart))
+		field(field(e, "PartNumber", strconv.Itoa(p.Number)), "ETag", p.ETag)
+	default:
+		field(field(field(e, "UploadId", upload), "PartNumber", strconv.Itoa(p.Number)), "ETag", p.ETag)
+	}
+	return e
 }
 
 // AbortMultipartUpload drops an upload.
@@ -340,8 +360,8 @@ func (s *Service) ListMultipartUploads(ctx context.Context, c op.Call, in *s3.Li
 	}
 	for _, u := range page.Uploads {
 		out.Uploads = append(out.Uploads, s3.MultipartUpload{
-			UploadId: u.ID, Key: enc(u.Key), Initiated: api.At(u.Initiated), StorageClass: "STANDARD",
-			Owner: who, Initiator: &s3.Initiator{ID: who.ID},
+			UploadId: u.ID, Key: enc(u.Key), Initiated: api.At(u.Initiated), StorageClass: override(u.Meta.Recorded[recClass], "STANDARD"),
+			ChecksumAlgorithm: u.Meta.Algorithm, ChecksumType: u.Meta.ChecksumType, Owner: who, Initiator: &s3.Initiator{ID: who.ID},
 		})
 	}
 	return out, nil

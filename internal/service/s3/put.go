@@ -65,7 +65,7 @@ func (s *Service) PutObject(ctx context.Context, c op.Call, in *s3.PutObjectRequ
 		return nil, conditional(failure(err, in.Bucket, in.Key), cond)
 	}
 	out := &s3.PutObjectOutput{
-		ETag: quote(o.ETag), ChecksumType: o.Meta.ChecksumType,
+		ETag: quote(o.ETag), ChecksumType: o.Meta.ChecksumType, VersionId: o.VersionID,
 		ServerSideEncryption: o.Meta.Recorded[recSSE], SSEKMSKeyId: o.Meta.Recorded[recKMSKey],
 		BucketKeyEnabled: bucketKey(o.Meta),
 	}
@@ -283,7 +283,7 @@ func headerTags(header string) (map[string]string, error) {
 		}
 		tags = append(tags, s3.Tag{Key: k, Value: v[0]})
 	}
-	return readTags(tags)
+	return readTags(tags, maxTags)
 }
 
 func badTagging(header string) error {

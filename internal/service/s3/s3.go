@@ -85,6 +85,10 @@ func failure(err error, bucket, key string) error {
 	switch {
 	case errors.Is(err, blob.ErrNoSuchBucket):
 		return field(e(http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist"), "BucketName", bucket)
+	case errors.Is(err, blob.ErrNoSuchVersion):
+		return field(e(http.StatusNotFound, "NoSuchVersion", "The specified version does not exist."), "Key", key)
+	case errors.Is(err, blob.ErrVersion):
+		return invalidArgument("versionId", "", "Invalid version id specified")
 	case errors.Is(err, blob.ErrNoSuchKey):
 		return field(e(http.StatusNotFound, "NoSuchKey", "The specified key does not exist."), "Key", key)
 	case errors.Is(err, blob.ErrNoSuchUpload):
@@ -113,6 +117,46 @@ func failure(err error, bucket, key string) error {
 		return e(http.StatusInsufficientStorage, "InsufficientStorage", "The server's disk is too full to take new objects. Nothing was stored.")
 	}
 	return err
+}
+
+// failed is failure of a named object: it tells of its version and its markers.
+func failed(err error, n blob.Name) error {
+	e, ok := errors.AsType[*apierr.Error](failure(err, n.Bucket, n.Key))
+	if !ok {
+		return err
+	}
+	switch e.Code {
+	case "NoSuchVersion":
+		field(e, "VersionId", n.Version)
+	case "InvalidArgument":
+		if errors.Is(err, blob.ErrVersion) {
+			field(e, "ArgumentValue", n.Version)
+		}
+	}
+	d, ok := errors.AsType[*blob.DeletedError](err)
+	if !ok {
+		return e
+	}
+	if n.Version != "" {
+		e = apierr.New(http.StatusMethodNotAllowed, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+		field(e, "ResourceType", "DeleteMarker")
+		field(e, restHeader+"Allow", http.MethodDelete)
+		field(e, restHeader+"Last-Modified", d.Marker.Modified.UTC().Format(http.TimeFormat))
+	}
+	field(e, restHeader+"x-amz-delete-marker", "true")
+	return field(e, restHeader+"x-amz-version-id", d.Marker.VersionID)
+}
+
+// restHeader marks what the codec writes as a header of an error.
+const restHeader = "header:"
+
+// versionAllowed asks for the action on a version, which S3 has beside the one
+// on the object.
+func (s *Service) versionAllowed(ctx context.Context, c op.Call, action string, n blob.Name) error {
+	if n.Version == "" {
+		return nil
+	}
+	return s.auth.Allow(ctx, c.Principal, action, arn(n.Bucket, n.Key))
 }
 
 // owner is the canonical user of an account.

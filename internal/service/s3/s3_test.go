@@ -3,6 +3,8 @@ package s3
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -115,6 +117,86 @@ func TestReadConditions(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestParseSource(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]blob.Name{
+		"b/k": {Bucket: "b", Key: "k"}, "/b/k/x": {Bucket: "b", Key: "k/x"}, "b//k": {Bucket: "b", Key: "/k"},
+		"b/a%2Fb%3Fc": {Bucket: "b", Key: "a/b?c"}, "b/%C3%BC?versionId=v1": {Bucket: "b", Key: "ü", Version: "v1"}, "b/k?other=1": {Bucket: "b", Key: "k"},
+	} {
+		if got, err := parseSource(header); err != nil || got != want {
+			t.Errorf("%q: got %+v, %v", header, got, err)
+		}
+	}
+	for _, bad := range []string{"", "b", "b/", "/", "//k", "b/%zz", "b/%ff", "b/k?versionId=%zz", "b/" + strings.Repeat("k", 1025)} {
+		if got, err := parseSource(bad); err == nil {
+			t.Errorf("%q gives %+v", bad, got)
+		}
+	}
+}
+
+func FuzzParseSource(f *testing.F) {
+	for _, s := range []string{"b/k", "/b/k?versionId=x", "b/%2e%2e/k", "b//?", "%62/%6B?versionId=1&versionId=2"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		n, err := parseSource(header)
+		if err != nil {
+			return
+		}
+		again, err := parseSource(n.Bucket + "/" + escape(n.Key) + "?versionId=" + url.QueryEscape(n.Version))
+		if n.Key == "" || len(n.Key) > blob.MaxKey || strings.ContainsAny(n.Bucket, "%?") {
+			return // what no bucket is called is refused behind this
+		}
+		if err != nil || again != n {
+			t.Fatalf("%q is %+v, written again %+v, %v", header, n, again, err)
+		}
+	})
+}
+
+func FuzzHeaderTags(f *testing.F) {
+	for _, s := range []string{"a=1&b=2", "a=%C3%BC", "a", "=", "a=1&a=2", "k%3D=v;w"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		tags, err := headerTags(header)
+		if err != nil {
+			return
+		}
+		back := url.Values{}
+		for k, v := range tags {
+			if k == "" || len(tags) > maxTags {
+				t.Fatalf("%q gives %v", header, tags)
+			}
+			back.Set(k, v)
+		}
+		again, err := headerTags(back.Encode())
+		if err != nil || !maps.Equal(again, tags) {
+			t.Fatalf("%q is %v, written again %v, %v", header, tags, again, err)
+		}
+	})
+}
+
+func TestCorsRules(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pattern, s string
+		want       bool
+	}{
+		{"*", "https://x", true},
+		{"https://*.x", "https://a.x", true},
+		{"https://*.x", "https://x", false},
+		{"a*a", "a", false},
+		{"a*a", "aa", true},
+		{"x", "x", true},
+		{"x", "xx", false},
+		{"*", "", true},
+	} {
+		if got := like(c.pattern, c.s); got != c.want {
+			t.Errorf("%q like %q: %v", c.s, c.pattern, got)
 		}
 	}
 }

@@ -47,6 +47,7 @@ func (b *ballast) restore() {
 		return
 	}
 	defer f.Close()
+	//nolint:unconvert // no int64 on other systems
 	if syscall.Fstatfs(int(f.Fd()), &st) == nil && int64(st.Bavail)*int64(st.Bsize) > ballastRoom*b.size &&
 		reserve(f, b.size) == nil {
 		b.held = true

@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/driver"
-	"github.com/ncruces/go-sqlite3/ext/fts5"
 
 	"clary/internal/resource"
 )
@@ -18,10 +18,19 @@ type conn struct {
 	db    *sql.DB
 	c     *sql.Conn
 	stmts map[string]*sql.Stmt
+
+	own   *sqlite3.Conn // the same connection, see query
+	quick map[string]*sqlite3.Stmt
+
+	cache   *cache                 // of the writer
+	touched map[resource.Key]touch // by the writer's open transaction
+	lags    map[resource.Kind]lag  // as the writer knows them to be on disk
 }
 
-func openConn(name string) (*conn, error) {
-	db, err := driver.Open(name, fts5.Register)
+var errNoDriver = errors.New("the driver's connection is of another kind")
+
+func openConn(name string, with ...func(*sqlite3.Conn) error) (*conn, error) {
+	db, err := driver.Open(name, with...)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +39,11 @@ func openConn(name string) (*conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &conn{db: db, c: c, stmts: make(map[string]*sql.Stmt)}, nil
+	own, err := raw(c)
+	if err != nil {
+		return nil, errors.Join(err, c.Close(), db.Close())
+	}
+	return &conn{db: db, c: c, stmts: make(map[string]*sql.Stmt), own: own, quick: make(map[string]*sqlite3.Stmt)}, nil
 }
 
 func (c *conn) close() error {
@@ -38,10 +51,13 @@ func (c *conn) close() error {
 	for _, s := range c.stmts {
 		err = errors.Join(err, s.Close())
 	}
+	for _, s := range c.quick {
+		err = errors.Join(err, s.Close())
+	}
 	return errors.Join(err, c.c.Close(), c.db.Close())
 }
 
-// exec runs a command of the connection itself, without arguments.
+// exec runs commands of the connection itself, without arguments.
 func (c *conn) exec(command string) error {
 	_, err := c.c.ExecContext(context.Background(), command)
 	return err
@@ -69,6 +85,13 @@ type tx struct {
 
 	puts  []put          // records whose version was raised, to lower it again on undo
 	hints []resource.Key // for watches, once all is on disk
+	keys  []resource.Key // of records that it changed
+}
+
+// touch notes how the transaction left a record.
+func (t *tx) touch(k resource.Key, how touch) {
+	t.keys = append(t.keys, k)
+	t.touched[k] = how
 }
 
 type put struct {
@@ -78,9 +101,13 @@ type put struct {
 
 // undo takes back what fn did to memory.
 func (t *tx) undo() {
-	for i := len(t.puts) - 1; i >= 0; i-- {
-		t.puts[i].r.Version = t.puts[i].version
+	for _, v := range slices.Backward(t.puts) {
+		v.r.Version = v.version
 	}
+	for _, k := range t.keys {
+		t.touched[k] = touch{}
+	}
+	clear(t.lags)
 }
 
 // note keeps err when it voids the transaction: a full disk, a failing one.

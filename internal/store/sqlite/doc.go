@@ -1,7 +1,9 @@
 // Package sqlite keeps the store in one SQLite database. It must never answer
 // a write before it is on disk, nor let two writers lose each other's work.
 // Start at Open; write.go holds the one writer, read.go the readers, record.go
-// the records.
+// the records, cache.go those that were asked for lately. list.go chooses how a
+// listing goes, names.go finds parts of names. What every request needs goes
+// past database/sql, see native.go.
 //
 // Other rooms keep narrow tables of their own here. Such a table has
 //

@@ -39,31 +39,42 @@ func (s *Store) Lease(ctx context.Context, kind resource.Kind, owner string, now
 	}
 	s.leases.enter()
 	defer s.leases.leave()
-	err = s.reader(ctx, func(t *tx) error {
-		rows, err := t.QueryContext(context.WithoutCancel(ctx), `SELECT `+columns+` FROM resource WHERE kind = ? AND due > 0 AND due <= ? ORDER BY due, id`,
-			string(kind), nanos(now))
-		if err != nil {
-			return err
-		}
-		defer rows.Close() //nolint:errcheck // rows.Err tells
-		for len(out) < limit && rows.Next() {
-			r, err := scanRecord(rows)
-			if err != nil {
-				return err
-			}
-			if !s.leases.taken(r.Key, now) {
-				out = append(out, r)
-			}
-		}
-		return rows.Err()
-	})
+	due, err := s.untaken(ctx, kind, now, limit)
 	if err != nil {
 		return nil, err
+	}
+	for _, k := range due {
+		r, err := s.Get(context.WithoutCancel(ctx), k)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case !r.Due.IsZero() && !r.Due.After(now): // nothing happened to it meanwhile
+			out = append(out, r)
+		}
 	}
 	for _, r := range out {
 		s.leases.held[r.Key] = lease{owner, until}
 	}
 	return out, nil
+}
+
+// untaken finds records that are due and not leased. Those that are may be
+// many, and stand before the others: of them only the names are read.
+func (s *Store) untaken(ctx context.Context, kind resource.Kind, now time.Time, limit int) (out []resource.Key, err error) {
+	err = s.reader(ctx, func(t *tx) error {
+		q := t.query(`SELECT account, region, name FROM resource WHERE kind = ? AND due > 0 AND due <= ? ORDER BY due, id`)
+		q.text(string(kind))
+		q.int(nanos(now))
+		for len(out) < limit && q.next() {
+			k := resource.Key{Kind: kind, Account: q.str(0), Region: q.str(1), Name: q.str(2)}
+			if !s.leases.taken(k, now) {
+				out = append(out, k)
+			}
+		}
+		return q.end()
+	})
+	return out, err
 }
 
 // Take implements store.Store.
@@ -118,10 +129,15 @@ func (s *Store) Release(ctx context.Context, k resource.Key, owner string, versi
 		return nil // it ran out, and another looks at the record now
 	}
 	return s.update(ctx, func(t *tx) error {
-		_, err := t.exec(`UPDATE resource SET due = ?, attempts = ?, last_error = ?
-			WHERE kind = ? AND account = ? AND region = ? AND name = ? AND version = ?`,
-			nanos(due), attempts, lastError, string(k.Kind), k.Account, k.Region, k.Name, version)
-		return err
+		q := t.query(`UPDATE resource SET due = ?, attempts = ?, last_error = ?
+			WHERE kind = ? AND account = ? AND region = ? AND name = ? AND version = ?`)
+		q.int(nanos(due))
+		q.int(int64(attempts))
+		q.text(lastError)
+		q.key(k)
+		q.int(version)
+		t.touch(k, touch{})
+		return t.note(q.run())
 	})
 }
 
@@ -130,18 +146,11 @@ func (s *Store) NextDue(ctx context.Context, kind resource.Kind) (next time.Time
 	s.leases.enter()
 	defer s.leases.leave()
 	err = s.reader(ctx, func(t *tx) error {
-		rows, err := t.QueryContext(context.WithoutCancel(ctx), `SELECT account, region, name, due FROM resource WHERE kind = ? AND due > 0 ORDER BY due, id`, string(kind))
-		if err != nil {
-			return err
-		}
-		defer rows.Close() //nolint:errcheck // rows.Err tells
-		for rows.Next() {
-			k := resource.Key{Kind: kind}
-			var due int64
-			if err := rows.Scan(&k.Account, &k.Region, &k.Name, &due); err != nil {
-				return err
-			}
-			at := instant(due)
+		q := t.query(`SELECT account, region, name, due FROM resource WHERE kind = ? AND due > 0 ORDER BY due, id`)
+		q.text(string(kind))
+		for q.next() {
+			k := resource.Key{Kind: kind, Account: q.str(0), Region: q.str(1), Name: q.str(2)}
+			at := instant(q.num(3))
 			if !next.IsZero() && !at.Before(next) {
 				break
 			}
@@ -156,7 +165,7 @@ func (s *Store) NextDue(ctx context.Context, kind resource.Kind) (next time.Time
 				break
 			}
 		}
-		return rows.Err()
+		return q.end()
 	})
 	return next, err
 }

@@ -18,6 +18,14 @@ func migrations() []migration {
 		{"objects", objectSchema},
 		{"names", nameSchema},
 		{"metrics", metricSchema},
+		{"lists", listSchema},
+		{"lag", lagSchema},
+		{"name blocks", blockSchema},
+		{"versions", versionSchema},
+		{"samples", sampleSchema},
+		{"events", eventSchema},
+		{"usage changes", usageSchema},
+		{"event times", eventTimeSchema},
 	}
 }
 

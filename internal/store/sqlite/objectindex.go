@@ -3,14 +3,16 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"clary/internal/store"
 )
 
-// objects is the store.Objects of a database. read gives a snapshot; write
-// gives a transaction that is durable when write returns.
+// objects is the store.Objects of a database. read gives a snapshot, look one
+// to each statement; write gives a transaction that is durable when write
+// returns.
 type objects struct {
-	read, write func(ctx context.Context, fn func(q querier) error) error
+	read, look, write func(ctx context.Context, fn func(q querier) error) error
 }
 
 var _ store.Objects = (*objects)(nil)
@@ -49,49 +51,80 @@ func (x *objects) DeleteBucket(ctx context.Context, name string) (freed []store.
 	return freed, err
 }
 
-func (x *objects) PutObject(ctx context.Context, o store.BlobObject, check store.BlobCheck) (freed []store.BlobContent, err error) {
-	err = x.write(ctx, func(q querier) error {
-		freed, err = putObject(ctx, q, o, check)
-		return err
-	})
-	return freed, err
+func (x *objects) SetVersioning(ctx context.Context, bucket, state string) error {
+	return x.write(ctx, func(q querier) error { return setVersioning(ctx, q, bucket, state) })
 }
 
-func (x *objects) Object(ctx context.Context, bucket, key string) (o *store.BlobObject, err error) {
+func (x *objects) Setting(ctx context.Context, bucket, name string) (value json.RawMessage, err error) {
 	err = x.read(ctx, func(q querier) error {
-		id, err := bucketID(ctx, q, bucket)
-		if err != nil {
-			return err
-		}
-		o, err = selectObject(ctx, q, id, bucket, key)
+		value, err = setting(ctx, q, bucket, name)
+		return err
+	})
+	return value, err
+}
+
+func (x *objects) SetSetting(ctx context.Context, bucket, name string, value json.RawMessage) error {
+	return x.write(ctx, func(q querier) error { return setSetting(ctx, q, bucket, name, value) })
+}
+
+func (x *objects) PutObject(ctx context.Context, o store.BlobObject, check store.BlobCheck) (version string, freed []store.BlobContent, err error) {
+	err = x.write(ctx, func(q querier) error {
+		version, freed, err = putObject(ctx, q, o, check)
+		return err
+	})
+	return version, freed, err
+}
+
+func (x *objects) Object(ctx context.Context, bucket, key, version string) (o *store.BlobObject, err error) {
+	err = x.read(ctx, func(q querier) error {
+		o, err = object(ctx, q, bucket, key, version)
 		return err
 	})
 	return o, err
 }
 
-func (x *objects) SetTags(ctx context.Context, bucket, key string, tags json.RawMessage) (found bool, err error) {
-	err = x.write(ctx, func(q querier) error {
-		id, err := bucketID(ctx, q, bucket)
-		if err != nil {
+func (x *objects) ObjectData(ctx context.Context, bucket, key, version string) (o *store.BlobObject, err error) {
+	if version == "" {
+		err = x.look(ctx, func(q querier) error {
+			o, err = current(ctx, q, bucket, key)
 			return err
+		})
+		if o != nil || err != nil {
+			return o, err
 		}
-		res, err := q.ExecContext(ctx, `UPDATE blob_object SET tags = ? WHERE bucket = ? AND key = ?`, raw(tags), id, []byte(key))
-		if err != nil {
-			return err
+	}
+	err = x.read(ctx, func(q querier) error {
+		o, err = object(ctx, q, bucket, key, version)
+		if err == nil && o != nil && strings.HasPrefix(o.Version, store.SmallMark) {
+			o.Data, err = data(ctx, q, o.Version)
 		}
-		n, err := res.RowsAffected()
-		found = n > 0
 		return err
 	})
-	return found, err
+	return o, err
 }
 
-func (x *objects) DeleteObject(ctx context.Context, bucket, key string, check store.BlobCheck) (freed []store.BlobContent, err error) {
+func (x *objects) SetTags(ctx context.Context, bucket, key, version string, tags json.RawMessage) (o *store.BlobObject, err error) {
 	err = x.write(ctx, func(q querier) error {
-		freed, err = deleteObject(ctx, q, bucket, key, check)
+		o, err = setTags(ctx, q, bucket, key, version, tags)
 		return err
 	})
-	return freed, err
+	return o, err
+}
+
+func (x *objects) DeleteObject(ctx context.Context, bucket, key, version string, check store.BlobCheck) (d store.BlobDeleted, freed []store.BlobContent, err error) {
+	err = x.write(ctx, func(q querier) error {
+		d, freed, err = deleteObject(ctx, q, bucket, key, version, check)
+		return err
+	})
+	return d, freed, err
+}
+
+func (x *objects) ListVersions(ctx context.Context, bucket, prefix, delimiter, afterKey, afterVersion string, limit int) (page store.BlobVersionPage, err error) {
+	err = x.read(ctx, func(q querier) error {
+		page, err = listVersions(ctx, q, bucket, walk{prefix, delimiter, limit}, afterKey, afterVersion)
+		return err
+	})
+	return page, err
 }
 
 func (x *objects) ListObjects(ctx context.Context, bucket, prefix, delimiter, after string, limit int) (page store.BlobPage, err error) {
@@ -146,12 +179,12 @@ func (x *objects) Segments(ctx context.Context, version string, from, to int64) 
 	return out, err
 }
 
-func (x *objects) CompleteUpload(ctx context.Context, o store.BlobObject, parts []store.BlobPart, check store.BlobCheck) (freed []store.BlobContent, found bool, err error) {
+func (x *objects) CompleteUpload(ctx context.Context, o store.BlobObject, parts []store.BlobPart, check store.BlobCheck) (version string, freed []store.BlobContent, found bool, err error) {
 	err = x.write(ctx, func(q querier) error {
-		freed, found, err = completeUpload(ctx, q, o, parts, check)
+		version, freed, found, err = completeUpload(ctx, q, o, parts, check)
 		return err
 	})
-	return freed, found, err
+	return version, freed, found, err
 }
 
 func (x *objects) AbortUpload(ctx context.Context, bucket, key, upload string) (freed []store.BlobContent, found bool, err error) {

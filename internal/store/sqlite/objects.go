@@ -71,13 +71,21 @@ type querier interface {
 func millis(t time.Time) int64      { return t.UnixMilli() }
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// bucketID gives store.ErrNotFound when there is no such bucket.
-func bucketID(ctx context.Context, q querier, name string) (id int64, err error) {
-	err = q.QueryRowContext(ctx, `SELECT id FROM blob_bucket WHERE name = ?`, name).Scan(&id)
+// bucketRow is what writes and reads of objects need of a bucket.
+type bucketRow struct {
+	id         int64
+	name       string
+	versioning string
+}
+
+// bucketOf gives store.ErrNotFound when there is no such bucket.
+func bucketOf(ctx context.Context, q querier, name string) (bucketRow, error) {
+	b := bucketRow{name: name}
+	err := q.QueryRowContext(ctx, `SELECT id, versioning FROM blob_bucket WHERE name = ?`, name).Scan(&b.id, &b.versioning)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = store.ErrNotFound
 	}
-	return id, err
+	return b, err
 }
 
 func insertBucket(ctx context.Context, q querier, b store.BlobBucket) error {
@@ -93,7 +101,7 @@ func insertBucket(ctx context.Context, q querier, b store.BlobBucket) error {
 }
 
 func selectBuckets(ctx context.Context, q querier, where string, args ...any) (out []store.BlobBucket, err error) {
-	rows, err := q.QueryContext(ctx, `SELECT name, account, region, created FROM blob_bucket `+where+` ORDER BY name`, args...)
+	rows, err := q.QueryContext(ctx, `SELECT name, account, region, created, versioning FROM blob_bucket `+where+` ORDER BY name`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +109,7 @@ func selectBuckets(ctx context.Context, q querier, where string, args ...any) (o
 	for rows.Next() {
 		var b store.BlobBucket
 		var created int64
-		if err := rows.Scan(&b.Name, &b.Account, &b.Region, &created); err != nil {
+		if err := rows.Scan(&b.Name, &b.Account, &b.Region, &created, &b.Versioning); err != nil {
 			return nil, err
 		}
 		b.Created = fromMillis(created)
@@ -111,12 +119,14 @@ func selectBuckets(ctx context.Context, q querier, where string, args ...any) (o
 }
 
 func deleteBucket(ctx context.Context, q querier, name string) (freed []store.BlobContent, err error) {
-	id, err := bucketID(ctx, q, name)
+	b, err := bucketOf(ctx, q, name)
 	if err != nil {
 		return nil, err
 	}
+	id := b.id
 	var one int
-	err = q.QueryRowContext(ctx, `SELECT 1 FROM blob_object WHERE bucket = ? LIMIT 1`, id).Scan(&one)
+	err = q.QueryRowContext(ctx, `SELECT 1 FROM blob_object WHERE bucket = ?
+		UNION ALL SELECT 1 FROM blob_version WHERE bucket = ? LIMIT 1`, id, id).Scan(&one)
 	if err == nil {
 		return nil, store.ErrNotEmpty
 	}
@@ -130,6 +140,7 @@ func deleteBucket(ctx context.Context, q querier, name string) (freed []store.Bl
 	for _, stmt := range []string{
 		`DELETE FROM blob_part WHERE version IN (SELECT id FROM blob_upload WHERE bucket = ?)`,
 		`DELETE FROM blob_upload WHERE bucket = ?`,
+		`DELETE FROM blob_setting WHERE bucket = ?`,
 		`DELETE FROM blob_bucket WHERE id = ?`,
 	} {
 		if _, err := q.ExecContext(ctx, stmt, id); err != nil {
@@ -166,28 +177,14 @@ func texts(ctx context.Context, q querier, query string, args ...any) (out []str
 	return out, rows.Err()
 }
 
-// selectObject gives nil when the bucket has no such key.
-func selectObject(ctx context.Context, q querier, bucket int64, name, key string) (*store.BlobObject, error) {
-	o := store.BlobObject{Bucket: name, Key: key}
-	var modified int64
-	var tags, meta []byte
-	err := q.QueryRowContext(ctx, `SELECT version, size, etag, modified, parts, sums, tags, meta
-		FROM blob_object WHERE bucket = ? AND key = ?`, bucket, []byte(key)).
-		Scan(&o.Version, &o.Size, &o.ETag, &modified, &o.Parts, &o.Sums, &tags, &meta)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil //nolint:nilnil // the contract's way to say "none"
-	}
-	if err != nil {
-		return nil, err
-	}
-	o.Modified, o.Tags, o.Meta = fromMillis(modified), tags, meta
-	return &o, nil
-}
-
-// content gives what an object's going sets free, and deletes its segments.
+// dropContent gives what an object's going sets free, and deletes its segments.
 func dropContent(ctx context.Context, q querier, o *store.BlobObject) ([]store.BlobContent, error) {
-	if o == nil || o.Version == "" {
+	if o == nil || o.Marker || o.Version == "" {
 		return nil, nil
+	}
+	if strings.HasPrefix(o.Version, store.SmallMark) {
+		_, err := q.ExecContext(ctx, `DELETE FROM blob_data WHERE version = ?`, o.Version)
+		return nil, err
 	}
 	if o.Parts == 0 {
 		return single([]string{o.Version}), nil
@@ -202,67 +199,16 @@ func dropContent(ctx context.Context, q querier, o *store.BlobObject) ([]store.B
 	return []store.BlobContent{{Version: o.Version, Files: files}}, nil
 }
 
-func putObject(ctx context.Context, q querier, o store.BlobObject, check store.BlobCheck) ([]store.BlobContent, error) {
-	id, err := bucketID(ctx, q, o.Bucket)
-	if err != nil {
-		return nil, err
-	}
-	old, err := selectObject(ctx, q, id, o.Bucket, o.Key)
-	if err != nil {
-		return nil, err
-	}
-	if check != nil {
-		if err := check(old); err != nil {
-			return nil, err
-		}
-	}
-	freed, err := dropContent(ctx, q, old)
-	if err != nil {
-		return nil, err
-	}
-	_, err = q.ExecContext(ctx, `INSERT INTO blob_object(bucket, key, version, size, etag, modified, parts, sums, tags, meta)
-		VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT(bucket, key) DO UPDATE SET version = excluded.version, size = excluded.size, etag = excluded.etag,
-			modified = excluded.modified, parts = excluded.parts, sums = excluded.sums, tags = excluded.tags, meta = excluded.meta`,
-		id, []byte(o.Key), o.Version, o.Size, o.ETag, millis(o.Modified), o.Parts, o.Sums, raw(o.Tags), raw(o.Meta))
-	return freed, err
-}
-
-// raw is NULL for nothing.
-func raw(m json.RawMessage) any {
+// orNull is NULL for nothing.
+func orNull(m json.RawMessage) any {
 	if len(m) == 0 {
 		return nil
 	}
 	return []byte(m)
 }
 
-func deleteObject(ctx context.Context, q querier, bucket, key string, check store.BlobCheck) ([]store.BlobContent, error) {
-	id, err := bucketID(ctx, q, bucket)
-	if err != nil {
-		return nil, err
-	}
-	old, err := selectObject(ctx, q, id, bucket, key)
-	if err != nil {
-		return nil, err
-	}
-	if check != nil {
-		if err := check(old); err != nil {
-			return nil, err
-		}
-	}
-	if old == nil {
-		return nil, nil
-	}
-	freed, err := dropContent(ctx, q, old)
-	if err != nil {
-		return nil, err
-	}
-	_, err = q.ExecContext(ctx, `DELETE FROM blob_object WHERE bucket = ? AND key = ?`, id, []byte(key))
-	return freed, err
-}
-
 func listObjects(ctx context.Context, q querier, bucket string, w walk, after string) (page store.BlobPage, err error) {
-	id, err := bucketID(ctx, q, bucket)
+	b, err := bucketOf(ctx, q, bucket)
 	if err != nil {
 		return page, err
 	}
@@ -270,7 +216,7 @@ func listObjects(ctx context.Context, q querier, bucket string, w walk, after st
 		func(o store.BlobObject) place { return place{key: o.Key} },
 		func(start place, end string, yield func(store.BlobObject) bool) error {
 			query, args := `SELECT key, version, size, etag, modified, parts, sums FROM blob_object WHERE bucket = ? AND key >= ?`,
-				[]any{id, []byte(start.key)}
+				[]any{b.id, []byte(start.key)}
 			if end != "" {
 				query, args = query+` AND key < ?`, append(args, []byte(end))
 			}
@@ -303,17 +249,18 @@ func listObjects(ctx context.Context, q querier, bucket string, w walk, after st
 // lookAtOnce is how many files one statement looks for.
 const lookAtOnce = 200
 
-// referenced looks in both places where a row can name a file.
+// referenced looks in all places where a row can name a file.
 func referenced(ctx context.Context, q querier, files []string) ([]string, error) {
 	marks := strings.Repeat("?,", lookAtOnce-1) + "?"
 	query := fmt.Sprintf(`SELECT version FROM blob_object WHERE version IN (%s)
-		UNION SELECT file FROM blob_part WHERE file IN (%s)`, marks, marks)
+		UNION SELECT version FROM blob_version WHERE version IN (%s)
+		UNION SELECT file FROM blob_part WHERE file IN (%s)`, marks, marks, marks)
 	var out []string
 	for len(files) > 0 {
 		n := min(len(files), lookAtOnce)
-		args := make([]any, 2*lookAtOnce) // NULL is in no list
+		args := make([]any, 3*lookAtOnce) // NULL is in no list
 		for i, f := range files[:n] {
-			args[i], args[lookAtOnce+i] = f, f
+			args[i], args[lookAtOnce+i], args[2*lookAtOnce+i] = f, f, f
 		}
 		found, err := texts(ctx, q, query, args...)
 		if err != nil {

@@ -64,10 +64,10 @@ func (p *pool) close() error {
 // read runs fn in a snapshot.
 func (s *Store) read(ctx context.Context, fn func(*tx) error) error {
 	return s.reader(ctx, func(t *tx) (err error) {
-		if err := t.conn.exec(`BEGIN`); err != nil {
+		if err := t.command(`BEGIN`); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, t.conn.exec(`ROLLBACK`)) }()
+		defer func() { err = errors.Join(err, t.command(`ROLLBACK`)) }()
 		return fn(t)
 	})
 }

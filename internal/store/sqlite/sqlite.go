@@ -41,6 +41,7 @@ type Store struct {
 	ballast   ballast
 
 	pool    *pool
+	cache   *cache
 	leases  leases
 	watches watches
 }
@@ -62,12 +63,10 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	if err := migrate(w); err != nil {
-		w.close()
-		return nil, fmt.Errorf("open store %s: %w", path, err)
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, err), w.close())
 	}
 	if err := syncDir(filepath.Dir(abs)); err != nil {
-		w.close()
-		return nil, fmt.Errorf("open store %s: %w", path, err)
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, err), w.close())
 	}
 	s := &Store{
 		dir:       filepath.Dir(abs),
@@ -78,6 +77,7 @@ func Open(path string, o Options) (*Store, error) {
 		unindexed: make(chan struct{}, 1),
 		indexed:   make(chan struct{}),
 		pool:      newPool(dsn(abs, true), o.Readers),
+		cache:     newCache(),
 		leases:    leases{lock: make(chan struct{}, 1), held: make(map[resource.Key]lease)},
 		watches:   watches{all: make(map[*watch]struct{})},
 	}
@@ -85,6 +85,7 @@ func Open(path string, o Options) (*Store, error) {
 		s.ballast.size = defaultBallast
 	}
 	s.ballast.restore()
+	w.writer(s.cache)
 	go s.write(w)
 	go s.indexNames()
 	return s, nil
@@ -111,6 +112,7 @@ func dsn(path string, reader bool) string {
 		q.Add("_pragma", "journal_mode(wal)")
 		q.Add("_pragma", "synchronous(full)")
 		q.Add("_pragma", "journal_size_limit(67108864)")
+		q.Add("_pragma", "temp_store(memory)") // what savepoints keep aside
 	}
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
@@ -140,6 +142,9 @@ func (s *Store) Objects() store.Objects {
 	return &objects{
 		read: func(ctx context.Context, fn func(q querier) error) error {
 			return s.read(ctx, func(t *tx) error { return fn(t) })
+		},
+		look: func(ctx context.Context, fn func(q querier) error) error {
+			return s.reader(ctx, func(t *tx) error { return fn(t) })
 		},
 		write: func(ctx context.Context, fn func(q querier) error) error {
 			return s.update(ctx, func(t *tx) error { return fn(t) })

@@ -9,18 +9,18 @@ import (
 )
 
 func insertUpload(ctx context.Context, q querier, u store.BlobUpload) error {
-	id, err := bucketID(ctx, q, u.Bucket)
+	b, err := bucketOf(ctx, q, u.Bucket)
 	if err != nil {
 		return err
 	}
 	_, err = q.ExecContext(ctx, `INSERT INTO blob_upload(id, bucket, key, initiated, tags, meta) VALUES(?, ?, ?, ?, ?, ?)`,
-		u.ID, id, []byte(u.Key), millis(u.Initiated), raw(u.Tags), raw(u.Meta))
+		u.ID, b.id, []byte(u.Key), millis(u.Initiated), orNull(u.Tags), orNull(u.Meta))
 	return err
 }
 
 // selectUpload gives nil when there is no such upload of that key.
 func selectUpload(ctx context.Context, q querier, bucket, key, upload string) (*store.BlobUpload, error) {
-	id, err := bucketID(ctx, q, bucket)
+	b, err := bucketOf(ctx, q, bucket)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func selectUpload(ctx context.Context, q querier, bucket, key, upload string) (*
 	var initiated int64
 	var tags, meta []byte
 	err = q.QueryRowContext(ctx, `SELECT initiated, tags, meta FROM blob_upload WHERE id = ? AND bucket = ? AND key = ?`,
-		upload, id, []byte(key)).Scan(&initiated, &tags, &meta)
+		upload, b.id, []byte(key)).Scan(&initiated, &tags, &meta)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil //nolint:nilnil // the contract's way to say "none"
 	}
@@ -40,15 +40,15 @@ func selectUpload(ctx context.Context, q querier, bucket, key, upload string) (*
 }
 
 func listUploads(ctx context.Context, q querier, bucket string, w walk, afterKey, afterID string) (page store.BlobUploadPage, err error) {
-	id, err := bucketID(ctx, q, bucket)
+	b, err := bucketOf(ctx, q, bucket)
 	if err != nil {
 		return page, err
 	}
 	got, err := roll(w, w.after(afterKey, afterID),
 		func(u store.BlobUpload) place { return place{key: u.Key, id: u.ID} },
 		func(start place, end string, yield func(store.BlobUpload) bool) error {
-			query, args := `SELECT key, id, initiated FROM blob_upload WHERE bucket = ? AND (key, id) >= (?, ?)`,
-				[]any{id, []byte(start.key), start.id}
+			query, args := `SELECT key, id, initiated, meta FROM blob_upload WHERE bucket = ? AND (key, id) >= (?, ?)`,
+				[]any{b.id, []byte(start.key), start.id}
 			if end != "" {
 				query, args = query+` AND key < ?`, append(args, []byte(end))
 			}
@@ -61,9 +61,11 @@ func listUploads(ctx context.Context, q querier, bucket string, w walk, afterKey
 				u := store.BlobUpload{Bucket: bucket}
 				var key sql.RawBytes
 				var initiated int64
-				if err := rows.Scan(&key, &u.ID, &initiated); err != nil {
+				var meta []byte
+				if err := rows.Scan(&key, &u.ID, &initiated, &meta); err != nil {
 					return err
 				}
+				u.Meta = meta
 				u.Key, u.Initiated = string(key), fromMillis(initiated)
 				if !yield(u) {
 					return nil
@@ -91,7 +93,7 @@ func putPart(ctx context.Context, q querier, bucket, key, upload string, p store
 		VALUES(?, ?, ?, -1, ?, ?, ?, ?)
 		ON CONFLICT(version, number) DO UPDATE SET file = excluded.file, size = excluded.size, etag = excluded.etag,
 			modified = excluded.modified, sums = excluded.sums`,
-		upload, p.Number, p.File, p.Size, p.ETag, millis(p.Modified), raw(p.Sums))
+		upload, p.Number, p.File, p.Size, p.ETag, millis(p.Modified), orNull(p.Sums))
 	return single(old), true, err
 }
 
@@ -126,14 +128,14 @@ func selectSegments(ctx context.Context, q querier, version string, from, to int
 		ORDER BY start, number`, version, to, version, from)
 }
 
-func completeUpload(ctx context.Context, q querier, o store.BlobObject, parts []store.BlobPart, check store.BlobCheck) (freed []store.BlobContent, found bool, err error) {
+func completeUpload(ctx context.Context, q querier, o store.BlobObject, parts []store.BlobPart, check store.BlobCheck) (version string, freed []store.BlobContent, found bool, err error) {
 	u, err := selectUpload(ctx, q, o.Bucket, o.Key, o.Version)
 	if err != nil || u == nil {
-		return nil, false, err
+		return "", nil, false, err
 	}
 	have, err := selectPage(ctx, q, o.Version, 0, -1)
 	if err != nil {
-		return nil, false, err
+		return "", nil, false, err
 	}
 	files := make(map[int]string, len(have))
 	for _, h := range have {
@@ -141,26 +143,26 @@ func completeUpload(ctx context.Context, q querier, o store.BlobObject, parts []
 	}
 	for _, p := range parts {
 		if file, ok := files[p.Number]; !ok || file != p.File {
-			return nil, false, nil
+			return "", nil, false, nil
 		}
 	}
-	if freed, err = putObject(ctx, q, o, check); err != nil {
-		return nil, false, err
+	if version, freed, err = putObject(ctx, q, o, check); err != nil {
+		return "", nil, false, err
 	}
 	for _, p := range parts {
 		if _, err := q.ExecContext(ctx, `UPDATE blob_part SET start = ? WHERE version = ? AND number = ?`, p.Start, o.Version, p.Number); err != nil {
-			return nil, false, err
+			return "", nil, false, err
 		}
 	}
 	unused, err := texts(ctx, q, `SELECT file FROM blob_part WHERE version = ? AND start < 0`, o.Version)
 	if err != nil {
-		return nil, false, err
+		return "", nil, false, err
 	}
 	if _, err := q.ExecContext(ctx, `DELETE FROM blob_part WHERE version = ? AND start < 0`, o.Version); err != nil {
-		return nil, false, err
+		return "", nil, false, err
 	}
 	_, err = q.ExecContext(ctx, `DELETE FROM blob_upload WHERE id = ?`, o.Version)
-	return append(freed, single(unused)...), true, err
+	return version, append(freed, single(unused)...), true, err
 }
 
 func abortUpload(ctx context.Context, q querier, bucket, key, upload string) (freed []store.BlobContent, found bool, err error) {

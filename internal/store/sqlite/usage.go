@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"time"
@@ -9,13 +10,24 @@ import (
 	"clary/internal/resource"
 )
 
+// changed numbers what happens to the ledger: an interval has the number of
+// its opening until it gets that of its closing.
+const usageSchema = `
+ALTER TABLE usage ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+UPDATE usage SET changed = n.n FROM (SELECT id, row_number() OVER (ORDER BY start, id) AS n FROM usage) AS n WHERE n.id = usage.id;
+CREATE UNIQUE INDEX usage_changed ON usage(changed);
+CREATE INDEX usage_end ON usage(account, end, start) WHERE end <> 0;
+`
+
+const nextChange = `(SELECT ifnull(max(changed), 0) + 1 FROM usage)`
+
 // OpenUsage implements store.Tx.
 func (t *tx) OpenUsage(u resource.Usage) error {
 	if u.ID == "" || u.Start.IsZero() {
 		return errors.New("usage without id or start")
 	}
-	_, err := t.exec(`INSERT INTO usage(id, account, region, kind, name, uid, component, instance_type, unit, quantity, start, end)
-		VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+	_, err := t.exec(`INSERT INTO usage(id, account, region, kind, name, uid, component, instance_type, unit, quantity, start, end, changed)
+		VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, `+nextChange+`) ON CONFLICT(id) DO NOTHING`,
 		u.ID, u.Account, u.Region, string(u.Kind), u.Name, u.UID, u.Component, u.InstanceType, u.Unit, u.Quantity,
 		nanos(u.Start), nanos(u.End))
 	return err
@@ -27,7 +39,7 @@ func (t *tx) CloseUsage(id string, end time.Time) error {
 		return errors.New("usage closed without an end")
 	}
 	// A clock that was set back must not make a negative interval.
-	_, err := t.exec(`UPDATE usage SET end = max(?, start) WHERE id = ? AND end = 0`, nanos(end), id)
+	_, err := t.exec(`UPDATE usage SET end = max(?, start), changed = `+nextChange+` WHERE id = ? AND end = 0`, nanos(end), id)
 	return err
 }
 
@@ -47,10 +59,19 @@ func (s *Store) ListUsage(ctx context.Context, q resource.UsageQuery) (out []res
 	case q.Account == "":
 		query = usageColumns + `WHERE ?1 = ''`
 	}
+	args := []any{first, q.Account, q.Region, from, to}
+	if len(q.Names) > 0 {
+		names, err := json.Marshal(q.Names)
+		if err != nil {
+			return nil, err
+		}
+		query = usageColumns + `INDEXED BY usage_name WHERE account = ?2 AND region = ?3 AND kind = ?6 AND name IN (SELECT value FROM json_each(?7))`
+		args = append(args, string(q.Kind), string(names))
+	}
 	query += ` AND (?2 = '' OR account = ?2) AND (?3 = '' OR region = ?3) AND start < ?5 AND (end = 0 OR end > ?4) ORDER BY start, id`
 	err = s.read(ctx, func(t *tx) error {
 		out = nil
-		rows, err := t.QueryContext(ctx, query, first, q.Account, q.Region, from, to)
+		rows, err := t.QueryContext(ctx, query, args...)
 		if err != nil {
 			return err
 		}
@@ -69,4 +90,57 @@ func (s *Store) ListUsage(ctx context.Context, q resource.UsageQuery) (out []res
 		return rows.Err()
 	})
 	return out, err
+}
+
+const (
+	usageRow  = `SELECT id, region, kind, name, uid, component, instance_type, unit, quantity, start, end FROM usage `
+	usageOver = usageRow + `INDEXED BY usage_open WHERE account = ?1 AND end = 0 AND start < ?3 UNION ALL ` +
+		usageRow + `INDEXED BY usage_end WHERE account = ?1 AND end <> 0 AND end > ?2 AND start < ?3`
+	usageNew = usageRow + `INDEXED BY usage_changed WHERE changed > ?2 AND account = ?1`
+)
+
+// UsageSince implements store.Store.
+func (s *Store) UsageSince(ctx context.Context, account string, from, to time.Time, since int64, f func(resource.Usage)) (place int64, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		defer t.interruptible(ctx)()
+		last := t.query(`SELECT ifnull(max(changed), 0) FROM usage`)
+		if last.next() {
+			place = last.num(0)
+		}
+		if err := last.end(); err != nil || place <= since {
+			return err
+		}
+		text, bounds := usageNew, []int64{since}
+		if since == 0 {
+			text, bounds = usageOver, []int64{nanos(from), math.MaxInt64}
+			if !to.IsZero() {
+				bounds[1] = nanos(to)
+			}
+		}
+		q := t.query(text)
+		q.text(account)
+		for _, b := range bounds {
+			q.int(b)
+		}
+		u := resource.Usage{Account: account}
+		for q.next() {
+			q.again(1, &u.Region)
+			q.again(2, (*string)(&u.Kind))
+			q.again(5, &u.Component)
+			q.again(6, &u.InstanceType)
+			q.again(7, &u.Unit)
+			u.ID, u.Name, u.UID = q.str(0), q.str(3), q.str(4)
+			u.Quantity, u.Start, u.End = q.num(8), instant(q.num(9)), instant(q.num(10))
+			f(u)
+		}
+		return q.end()
+	})
+	return place, err
+}
+
+// again reads a text that is most often that of the row before.
+func (q *query) again(col int, v *string) {
+	if b := q.s.ColumnRawText(col); string(b) != *v {
+		*v = string(b)
+	}
 }

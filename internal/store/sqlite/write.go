@@ -3,9 +3,11 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"slices"
 	"syscall"
 
 	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/ext/fts5"
 
 	"clary/internal/resource"
 	"clary/internal/store"
@@ -35,15 +37,25 @@ type job struct {
 	added int // records
 }
 
-func openWriter(path string) (*conn, error) { return openConn(dsn(path, false)) }
+// openWriter knows full-text tables, which earlier schemas had.
+func openWriter(path string) (*conn, error) { return openConn(dsn(path, false), fts5.Register) }
+
+// writer makes the connection one that changes records.
+func (c *conn) writer(known *cache) {
+	c.cache, c.touched, c.lags = known, make(map[resource.Key]touch), make(map[resource.Kind]lag)
+}
 
 // update runs fn in the write transaction and returns once it is durable.
 func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
+	fn, kept := withEvent(ctx, fn)
 	var err error
 	for range retries {
 		if err = s.commit(ctx, fn); !errors.Is(err, store.ErrConflict) {
 			break
 		}
+	}
+	if err == nil {
+		kept()
 	}
 	return err
 }
@@ -130,19 +142,20 @@ func (s *Store) full(err error) bool {
 // attempt runs the batch in one transaction. Its error is of the transaction
 // as a whole: nothing of it was kept.
 func (s *Store) attempt(w *conn, batch *[]*job, gather bool) (err error) {
-	if err := w.exec(`BEGIN IMMEDIATE`); err != nil {
+	if err := w.command(`BEGIN IMMEDIATE`); err != nil {
 		return err
 	}
+	clear(w.touched)
 	var undo []*tx
 	defer func() {
 		if err == nil {
 			return
 		}
-		for i := len(undo) - 1; i >= 0; i-- {
-			undo[i].undo()
+		for _, u := range slices.Backward(undo) {
+			u.undo()
 		}
 		// SQLite may have rolled back by itself; then this one has nothing to do.
-		_ = w.exec(`ROLLBACK`)
+		_ = w.command(`ROLLBACK`)
 	}()
 	for i := 0; ; i++ {
 		if i == len(*batch) && (!gather || !s.join(batch)) {
@@ -152,7 +165,7 @@ func (s *Store) attempt(w *conn, batch *[]*job, gather bool) (err error) {
 		if errors.Is(j.err, errAbandoned) {
 			continue
 		}
-		t, err := turn(w, j)
+		t, err := turn(w, j, len(undo) == 0)
 		if t != nil {
 			undo = append(undo, t)
 		}
@@ -160,7 +173,10 @@ func (s *Store) attempt(w *conn, batch *[]*job, gather bool) (err error) {
 			return err
 		}
 	}
-	return w.exec(`COMMIT`)
+	s.cache.change(w.touched)
+	err = w.command(`COMMIT`)
+	s.cache.changed(w.touched, err == nil)
+	return err
 }
 
 // join adds one who waits right now.
@@ -177,10 +193,15 @@ func (s *Store) join(batch *[]*job) bool {
 	}
 }
 
-// turn lets j run behind a savepoint. It gives back the transaction when its
-// effects stand, and an error when all of the batch is void.
-func turn(w *conn, j *job) (*tx, error) {
-	if err := w.exec(`SAVEPOINT turn`); err != nil {
+// turn lets j run, behind a savepoint unless it is the first whose effects the
+// transaction holds. It gives back the transaction when its effects stand, and
+// an error when all of the batch is void.
+func turn(w *conn, j *job, first bool) (*tx, error) {
+	begin, drop, keep := []string{`SAVEPOINT turn`}, []string{`ROLLBACK TO turn`, `RELEASE turn`}, []string{`RELEASE turn`}
+	if first {
+		begin, drop, keep = nil, []string{`ROLLBACK`, `BEGIN IMMEDIATE`}, nil
+	}
+	if err := w.commands(begin); err != nil {
 		return nil, err
 	}
 	t := &tx{conn: w, writes: true}
@@ -194,7 +215,7 @@ func turn(w *conn, j *job) (*tx, error) {
 	if j.err != nil {
 		t.undo()
 		j.hints, j.added = nil, 0
-		return nil, w.exec(`ROLLBACK TO turn; RELEASE turn`)
+		return nil, w.commands(drop)
 	}
-	return t, w.exec(`RELEASE turn`)
+	return t, w.commands(keep)
 }

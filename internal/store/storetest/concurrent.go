@@ -17,12 +17,12 @@ import (
 
 type counter struct{ N int }
 
-func add(r *resource.Record, n int) error {
+func increment(r *resource.Record) error {
 	c, err := resource.As[counter](r.Status)
 	if err != nil {
 		return err
 	}
-	c.N += n
+	c.N++
 	r.Status, err = json.Marshal(c)
 	return err
 }
@@ -53,7 +53,7 @@ func testConcurrency(t *testing.T, s store.Store) {
 						if err != nil {
 							return err
 						}
-						if err := add(r, 1); err != nil {
+						if err := increment(r); err != nil {
 							return err
 						}
 						if err := tx.Put(r); err != nil {
@@ -108,7 +108,7 @@ func testConflict(t *testing.T, s store.Store) {
 							return err
 						}
 						runtime.Gosched()
-						if err := add(r, 1); err != nil {
+						if err := increment(r); err != nil {
 							return err
 						}
 						return tx.Put(r)
@@ -207,7 +207,7 @@ func testSnapshot(t *testing.T, s store.Store) {
 					if err != nil {
 						return err
 					}
-					if err := add(r, 1); err != nil {
+					if err := increment(r); err != nil {
 						return err
 					}
 					if err := tx.Put(r); err != nil {

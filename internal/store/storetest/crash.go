@@ -47,7 +47,7 @@ func Child(open Open) {
 					if err != nil {
 						return err
 					}
-					if err := add(total, 1); err != nil {
+					if err := increment(total); err != nil {
 						return err
 					}
 					if i%5 == 4 { // this one fails after it did half

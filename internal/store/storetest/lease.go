@@ -43,7 +43,7 @@ func wantDue(t testing.TB, s store.Store, want time.Time) {
 
 func testLease(t *testing.T, s store.Store) {
 	now := epoch().Add(time.Hour)
-	at := func(d time.Duration) time.Time { return now.Add(d) }
+	at := now.Add
 	wantDue(t, s, time.Time{})
 	other := due("other", at(-time.Hour))
 	other.Kind = "Other"
@@ -87,7 +87,7 @@ func testLease(t *testing.T, s store.Store) {
 
 func testRelease(t *testing.T, s store.Store) {
 	now := epoch().Add(time.Hour)
-	at := func(d time.Duration) time.Time { return now.Add(d) }
+	at := now.Add
 	release := func(version int64, due time.Time, attempts int, msg string) {
 		t.Helper()
 		if err := s.Release(t.Context(), key("a"), "me", version, due, attempts, msg); err != nil {

@@ -98,8 +98,9 @@ func before(q resource.Query) func(a, b *resource.Record) int {
 			return cmp.Compare(a.Phase, b.Phase)
 		case resource.SortModified:
 			return a.Modified.Compare(b.Modified)
+		default:
+			return a.Created.Compare(b.Created)
 		}
-		return a.Created.Compare(b.Created)
 	}
 	if q.Descending {
 		return func(a, b *resource.Record) int { return by(b, a) }

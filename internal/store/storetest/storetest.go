@@ -43,6 +43,7 @@ func Run(t *testing.T, open Open) {
 		"Release":        testRelease,
 		"Usage":          testUsage,
 		"UsageQueries":   testUsageQueries,
+		"UsageSince":     testUsageSince,
 		"UsageWithState": testUsageWithState,
 	} {
 		t.Run(name, func(t *testing.T) {

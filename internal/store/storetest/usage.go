@@ -81,6 +81,7 @@ func testUsageQueries(t *testing.T, s store.Store) {
 		for i := range 200 {
 			u := usage(fmt.Sprintf("u%03d", i), at(rng.IntN(100)))
 			u.UID, u.Account, u.Region = pick(rng, "x", "y"), pick(rng, "1", "2"), pick(rng, "r", "s")
+			u.Kind, u.Name = pick(rng, kind, "Other"), pick(rng, "a", "b", "c")
 			if rng.IntN(3) > 0 {
 				u.End = u.Start.Add(time.Duration(1+rng.IntN(50)) * time.Second)
 			}
@@ -103,9 +104,12 @@ func testUsageQueries(t *testing.T, s store.Store) {
 		if rng.IntN(2) == 0 {
 			q.To = at(rng.IntN(150))
 		}
+		if q.Account != "" && q.Region != "" && q.UID == "" && rng.IntN(2) == 0 {
+			q.Kind, q.Names = kind, []string{pick(rng, "a", "b"), pick(rng, "c", "d")}
+		}
 		var want []resource.Usage
 		for _, u := range us {
-			if (q.Account == "" || q.Account == u.Account) && (q.Region == "" || q.Region == u.Region) && (q.UID == "" || q.UID == u.UID) &&
+			if (q.Names == nil || u.Kind == q.Kind && slices.Contains(q.Names, u.Name)) && (q.Account == "" || q.Account == u.Account) && (q.Region == "" || q.Region == u.Region) && (q.UID == "" || q.UID == u.UID) &&
 				(q.To.IsZero() || u.Start.Before(q.To)) && (u.End.IsZero() || q.From.IsZero() || u.End.After(q.From)) {
 				want = append(want, u)
 			}
@@ -123,6 +127,75 @@ func testUsageQueries(t *testing.T, s store.Store) {
 	}
 	if hits < 1000 {
 		t.Errorf("the queries match only %d intervals: they test nothing", hits)
+	}
+}
+
+// Whoever reads what changed, look by look, knows the ledger as it is.
+func testUsageSince(t *testing.T, s store.Store) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	const account = "123456789012"
+	known := make(map[string]resource.Usage)
+	var place int64
+	for look := range 60 {
+		for range rng.IntN(4) {
+			err := s.Update(t.Context(), func(tx store.Tx) error {
+				for range rng.IntN(5) {
+					u := usage(fmt.Sprintf("u%02d", rng.IntN(80)), epoch().Add(time.Duration(rng.IntN(1000))*time.Second))
+					u.Account, u.Region, u.Component = pick(rng, account, "another"), pick(rng, "r", "s"), pick(rng, "training", "notebook")
+					u.Name, u.UID = u.ID, "uid-"+u.ID
+					if err := tx.OpenUsage(u); err != nil {
+						return err
+					}
+				}
+				for range rng.IntN(5) {
+					if err := tx.CloseUsage(fmt.Sprintf("u%02d", rng.IntN(80)), epoch().Add(time.Duration(rng.IntN(2000))*time.Second)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := place
+		var err error
+		place, err = s.UsageSince(t.Context(), account, time.Time{}, time.Time{}, place, func(u resource.Usage) {
+			if old, ok := known[u.ID]; ok && before > 0 && (!old.End.IsZero() || u.End.IsZero()) {
+				t.Errorf("look %d: %s is told without a change", look, u.ID)
+			}
+			known[u.ID] = u
+		})
+		if err != nil || place < before {
+			t.Fatalf("look %d: place %d after %d, %v", look, place, before, err)
+		}
+		all := listUsage(t, s, resource.UsageQuery{Account: account})
+		if len(all) != len(known) {
+			t.Fatalf("look %d: %d intervals, %d known", look, len(all), len(known))
+		}
+		for _, u := range all {
+			if !reflect.DeepEqual(known[u.ID], u) {
+				t.Fatalf("look %d: %+v is known as %+v", look, u, known[u.ID])
+			}
+		}
+	}
+	at := func(n int) time.Time { return epoch().Add(time.Duration(n) * time.Second) }
+	for range 50 {
+		from := at(rng.IntN(1500))
+		to := from.Add(time.Duration(rng.IntN(500)) * time.Second)
+		want, got := map[string]bool{}, map[string]bool{}
+		for _, u := range listUsage(t, s, resource.UsageQuery{Account: account, From: from, To: to}) {
+			want[u.ID] = true
+		}
+		p, err := s.UsageSince(t.Context(), account, from, to, 0, func(u resource.Usage) {
+			if got[u.ID] {
+				t.Errorf("%s is told twice", u.ID)
+			}
+			got[u.ID] = true
+		})
+		if err != nil || p != place || !reflect.DeepEqual(got, want) {
+			t.Fatalf("from %s to %s: %d intervals, want %d; place %d, want %d; %v", from, to, len(got), len(want), p, place, err)
+		}
 	}
 }
 
