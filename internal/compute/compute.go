@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"time"
 
 	"clary/internal/stage/plan"
@@ -19,6 +20,13 @@ var (
 	ErrNotFound = errors.New("task not found")
 	// ErrCapacity says that the task does not fit now; try again later.
 	ErrCapacity = errors.New("no capacity")
+	// ErrRefused says that nobody listens on the port.
+	ErrRefused = errors.New("connection refused inside the task")
+	// ErrNoVolume says that a task mounts a volume that nobody has made.
+	ErrNoVolume = errors.New("volume not found")
+	// ErrInUse says that a task which has not ended mounts the volume; try
+	// again when it has.
+	ErrInUse = errors.New("volume in use")
 )
 
 // TaskID is the record's UID, "-" and the instance number from 1:
@@ -37,6 +45,8 @@ type Task struct {
 	Env        map[string]string
 	Plan       plan.Plan
 	Mounts     []Mount
+	Files      []File
+	User       *User // nil: root of the task
 	Resources  Resources
 	Network    Network
 	Identity   Identity
@@ -59,10 +69,30 @@ type Image struct {
 // EnvPath is where a task sees its runtime.
 const EnvPath = "/opt/clary/env"
 
-// Mount shows a host folder inside the task.
+// Mount shows a host folder, or a volume, inside the task.
 type Mount struct {
-	Host, Path string
-	Writable   bool
+	Host     string
+	Volume   VolumeID // instead of Host; always writable, owned by the task's user
+	Path     string
+	Writable bool
+}
+
+// File is written into the task before its program starts, for its user to
+// read.
+type File struct {
+	Path string // absolute
+	Mode uint32 // permission bits
+	Data []byte
+}
+
+// User is whom the program runs as. Where the driver cannot give a task more
+// than one user, the program is root of the task and only Home is honoured.
+type User struct {
+	Name string // ec2-user, uid 1000
+	Home string
+	// Sudo lets the user become root of the task: the capabilities SETUID,
+	// SETGID, CHOWN, DAC_OVERRIDE and FOWNER stay, inside its namespace alone.
+	Sudo bool
 }
 
 // Resources are limits. Zero members do not limit.
@@ -94,6 +124,7 @@ type Identity struct {
 // Phase is how far a task has come.
 type Phase string
 
+// The phases, in their order; Lost ends them as Ended does.
 const (
 	Starting Phase = "Starting" // accepted; the program's tree is being made
 	Running  Phase = "Running"
@@ -101,7 +132,9 @@ const (
 	Lost     Phase = "Lost"  // its supervisor vanished without a status; Heartbeat is the last sign of life
 )
 
-// TaskStatus is the supervisor's word on a task. Times are the host's.
+// TaskStatus is the supervisor's word on a task. Its times lie on one line: the
+// host's wall clock when the task began, and from there on the boot clock. So
+// what lies between two of them has passed, whatever was done to the wall clock.
 type TaskStatus struct {
 	Phase     Phase
 	Created   time.Time // accepted by the driver
@@ -122,6 +155,7 @@ type Step struct {
 // Reason says why a task ended.
 type Reason string
 
+// The reasons.
 const (
 	ReasonExited     Reason = "Exited"
 	ReasonStopped    Reason = "Stopped"    // by Stop
@@ -156,6 +190,37 @@ type Driver interface {
 	Changes() <-chan TaskID
 }
 
+// VolumeID names a volume: the UID of the record that owns it.
+type VolumeID string
+
+// Volumes is a driver that keeps volumes, which outlive tasks. One task at a
+// time mounts a volume: Start of another says ErrInUse, and of one whose volume
+// is not there ErrNoVolume. Every method is idempotent.
+type Volumes interface {
+	// EnsureVolume makes a volume of a size, or grows it; it never shrinks.
+	// ErrInUse if it would have to grow while a task mounts it.
+	EnsureVolume(ctx context.Context, id VolumeID, bytes int64) error
+	RemoveVolume(ctx context.Context, id VolumeID) error // and all that is in it; nil if unknown. ErrInUse
+	ListVolumes(ctx context.Context) ([]VolumeID, error)
+}
+
+// Dialer is a driver that reaches a program's own listener.
+type Dialer interface {
+	// Dial connects to a TCP port on 127.0.0.1 as the task sees it.
+	// ErrNotFound: no such task, or it does not run; ErrRefused: nobody
+	// listens there.
+	Dial(ctx context.Context, id TaskID, port int) (net.Conn, error)
+}
+
+// Renewer is a driver that hands a running task fresh credentials of its role,
+// for tasks that outlive a session.
+type Renewer interface {
+	// Renew replaces the identity with which the task acts, durably; its program
+	// finds the new one where it found the first, the next time it asks. The
+	// region stays. ErrNotFound; nil and without effect once the task has ended.
+	Renew(ctx context.Context, id TaskID, fresh Identity) error
+}
+
 // Capacity is what a driver could find out about its machine.
 type Capacity struct {
 	VCPU        int
@@ -163,5 +228,6 @@ type Capacity struct {
 	GPUs        int
 	Root        bool     // tasks get uids of their own
 	Limits      bool     // memory, CPU and process limits are enforced by the kernel
+	Volumes     bool     // so is the size of what a task may write
 	Notes       []string // what is missing, in words, for doctor
 }

@@ -256,6 +256,11 @@ func (kl *kindLoop) look(ctx context.Context, rec *resource.Record) {
 	case err == nil:
 		if res.After > 0 {
 			out.due = time.Now().Add(res.After)
+			// A woken record that is due before then stays so: no look is
+			// missed, and a look that changes nothing writes nothing.
+			if rec.Due.After(time.Now()) && rec.Due.Before(out.due) {
+				out.due = rec.Due
+			}
 		}
 	case held.Err() != nil:
 		// Called off: as if there had been no look.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -50,7 +49,7 @@ func start(t testing.TB, path string, workers int, f stepper) *bench {
 	l := reconcile.New(reconcile.Config{
 		Store: s, Reconcilers: []reconcile.Reconciler{f}, Owner: "test",
 		Workers: map[resource.Kind]int{kind: workers},
-		Log:     slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log:     slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -177,12 +176,35 @@ func TestAfterIsPersisted(t *testing.T) {
 	})
 }
 
+func TestWokenRecordKeepsItsTime(t *testing.T) {
+	var looks atomic.Int32
+	inBubble(t, 4, func(*bench) stepper {
+		return func(context.Context, resource.Key) (reconcile.Result, error) {
+			looks.Add(1)
+			return reconcile.Result{After: time.Hour}, nil
+		}
+	}, func(t *testing.T, b *bench) {
+		begin := time.Now()
+		b.put("x", begin)
+		time.Sleep(30 * time.Minute)
+		b.l.Wake(key("x"))
+		synctest.Wait()
+		if r := b.get("x"); looks.Load() != 2 || !r.Due.Equal(begin.Add(time.Hour)) {
+			t.Errorf("%d looks, due in %s after the first, want 2 and 1h", looks.Load(), r.Due.Sub(begin))
+		}
+		time.Sleep(31 * time.Minute)
+		if r := b.get("x"); looks.Load() != 3 || !r.Due.Equal(begin.Add(2*time.Hour)) {
+			t.Errorf("%d looks, due in %s after the first, want 3 and 2h", looks.Load(), r.Due.Sub(begin))
+		}
+	})
+}
+
 func TestBackoffGrowsAndIsKept(t *testing.T) {
 	var mu sync.Mutex
 	var at []time.Time
 	fail := true
 	inBubble(t, 4, func(*bench) stepper {
-		return func(_ context.Context, k resource.Key) (reconcile.Result, error) {
+		return func(context.Context, resource.Key) (reconcile.Result, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			at = append(at, time.Now())

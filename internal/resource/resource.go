@@ -37,8 +37,10 @@ type Record struct {
 	Attempts  int       // consecutive failed looks
 	LastError string    // of the last failed look
 
+	// Spec and Status are replaced, never written to: others may hold them.
 	Spec   json.RawMessage
 	Status json.RawMessage
+	Brief  string // what a listing shows beside these members, in the kind's own form
 }
 
 // Sort orders a listing.
@@ -67,6 +69,7 @@ type Query struct {
 	Descending                    bool
 	Token                         string // from the previous page
 	Limit                         int    // 1..1000; 0 is 100
+	Short                         bool   // records have Key, Phase, Created, Modified and Brief alone
 }
 
 // Principal is who signed a request.
@@ -77,6 +80,7 @@ type Principal struct {
 	AccessKeyID string
 	RoleArn     string // of an assumed role, else ""
 	Root        bool   // the account itself: every action allowed
+	Service     string // sagemaker.amazonaws.com, where it acts by itself; nobody signs as it
 }
 
 // Usage is one interval of something that costs money. It is opened and closed
@@ -100,5 +104,7 @@ type Usage struct {
 type UsageQuery struct {
 	Account, Region string
 	UID             string
+	Kind            Kind      // with Names
+	Names           []string  // of resources of Kind; needs Account and Region
 	From, To        time.Time // zero: unbounded
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"sync"
@@ -30,6 +31,18 @@ type Script struct {
 	Result     plan.Result
 	Reason     compute.Reason // "" is ReasonExited
 	Lost       time.Duration  // when its supervisor vanishes, counted from Start; 0: never
+
+	// Work is what the program does to files when it starts: it is given those
+	// of the task and of its volumes by absolute path, may change them, and its
+	// lines come before Output. It must not call the world.
+	Work func(files map[string]string) []string
+	// Serve answers connections to the program's ports, from Ready after
+	// Running on.
+	Serve map[int]func(net.Conn)
+	Ready time.Duration
+	// Acts is what it says of the identity with which it acts, when it begins
+	// and each time that it gets a fresh one; nil says nothing.
+	Acts func(compute.Identity) string
 }
 
 // Step is a report of stage, counted from Running.
@@ -52,12 +65,16 @@ type World struct {
 	tasks   map[compute.TaskID]*task
 	drivers []*Driver
 	starts  map[compute.TaskID]int
+	volumes map[compute.VolumeID]*volume
 }
 
 // NewWorld makes an empty world. script is asked once per task that starts;
-// fault may be nil.
+// fault may be nil. A call for a volume tells it the volume's id.
 func NewWorld(script func(compute.Task) Script, fault func(op string, id compute.TaskID, after bool) error) *World {
-	return &World{script: script, fault: fault, tasks: map[compute.TaskID]*task{}, starts: map[compute.TaskID]int{}}
+	return &World{
+		script: script, fault: fault,
+		tasks: map[compute.TaskID]*task{}, starts: map[compute.TaskID]int{}, volumes: map[compute.VolumeID]*volume{},
+	}
 }
 
 // Starts counts how often a task was really begun: never more than once unless
@@ -80,6 +97,20 @@ func (w *World) Running() []compute.TaskID {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// Crash is the end of a boot: the supervisors of all tasks that have not ended
+// vanish at once.
+func (w *World) Crash() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	for _, t := range w.tasks {
+		if p := t.at(now).Phase; p == compute.Starting || p == compute.Running {
+			t.script.Lost = max(now.Sub(t.created), 1)
+			w.wake(t)
+		}
+	}
 }
 
 // Driver looks at a world as a server does; a restarted server makes another.
@@ -108,6 +139,9 @@ type task struct {
 	grace   time.Duration
 	woken   chan struct{} // closed and replaced at each change
 	timer   *time.Timer
+	conns   map[net.Conn]struct{} // of its program
+	began   []string              // what it says when it begins
+	later   []line                // what calls made it say
 }
 
 // end is when and how the task ends by itself, by Stop or by its limit,
@@ -176,7 +210,7 @@ func (t *task) at(now time.Time) compute.TaskStatus {
 			}
 		}
 	}
-	st.Heartbeat = t.created.Add(now.Sub(t.created) / heartbeat * heartbeat)
+	st.Heartbeat = t.created.Add(now.Sub(t.created).Truncate(heartbeat))
 	st.Spooled = int64(len(t.output(now)))
 	if lost {
 		st.Phase = compute.Lost
@@ -187,22 +221,42 @@ func (t *task) at(now time.Time) compute.TaskStatus {
 	return st
 }
 
-// lineAt is when the i-th line is printed.
+// lineAt is when the i-th line of the script's output is printed.
 func (t *task) lineAt(i int) time.Time {
 	n := len(t.script.Output)
 	return t.created.Add(t.script.Delay + t.script.Run*time.Duration(i+1)/time.Duration(n+1))
 }
 
+// line is one of the output.
+type line struct {
+	at   time.Time
+	text string
+}
+
+// lines are all that the program will have printed, in order. What a call made
+// it say comes after what it had said by then, so that nothing said changes.
+func (t *task) lines() []line {
+	var all []line
+	for _, text := range t.began {
+		all = append(all, line{t.created.Add(t.script.Delay), text})
+	}
+	for i, text := range t.script.Output {
+		all = append(all, line{t.lineAt(i), text})
+	}
+	all = append(all, t.later...)
+	slices.SortStableFunc(all, func(a, b line) int { return a.at.Compare(b.at) })
+	return all
+}
+
 func (t *task) output(now time.Time) []byte {
 	var b []byte
-	for i, line := range t.script.Output {
-		at := t.lineAt(i)
-		if at.After(now) {
+	for _, l := range t.lines() {
+		if l.at.After(now) {
 			break
 		}
-		b = strconv.AppendInt(b, at.UnixMilli(), 10)
+		b = strconv.AppendInt(b, l.at.UnixMilli(), 10)
 		b = append(b, ' ')
-		b = append(b, line...)
+		b = append(b, l.text...)
 		b = append(b, '\n')
 	}
 	return b
@@ -248,6 +302,7 @@ func (w *World) wake(t *task) {
 	now := time.Now()
 	st := t.at(now)
 	if st.Phase == compute.Ended || st.Phase == compute.Lost {
+		t.hangUp()
 		return
 	}
 	if next := t.next(now); !next.IsZero() {
@@ -296,8 +351,12 @@ func (d *Driver) Start(_ context.Context, t compute.Task) error {
 		if d.w.tasks[t.ID] != nil {
 			return nil
 		}
-		k := &task{spec: t, script: d.w.script(t), created: time.Now(), woken: make(chan struct{})}
+		if err := d.w.mountable(t); err != nil {
+			return err
+		}
+		k := &task{spec: t, script: d.w.script(t), created: time.Now(), woken: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 		d.w.tasks[t.ID] = k
+		d.w.work(k)
 		d.w.starts[t.ID]++
 		d.w.wake(k)
 		return nil
@@ -348,6 +407,7 @@ func (d *Driver) Remove(_ context.Context, id compute.TaskID) error {
 			t.timer.Stop()
 		}
 		delete(d.w.tasks, id)
+		t.hangUp()
 		close(t.woken)
 		t.woken = make(chan struct{})
 		return nil

@@ -27,6 +27,9 @@ func environment(s *task.Spec) []string {
 	if env["HOSTNAME"] == "" {
 		env["HOSTNAME"] = "algo-1"
 	}
+	if u := t.User; u != nil {
+		env["HOME"], env["USER"], env["LOGNAME"], env["SHELL"] = u.Home, u.Name, u.Name, "/bin/bash"
+	}
 	if r := t.Identity.Region; r != "" {
 		env["AWS_REGION"], env["AWS_DEFAULT_REGION"] = r, r
 	}
@@ -37,6 +40,7 @@ func environment(s *task.Spec) []string {
 		if s.APISocket != "" {
 			env["AWS_ENDPOINT_URL"] = "http://" + jail.TCPAddr
 			env["S3_ENDPOINT_URL"] = "http://" + jail.TCPAddr
+			env["AWS_DISABLE_HOST_PREFIX_INJECTION"] = "true" // stream-127.0.0.1 is no address
 		}
 		if t.Identity.AccessKeyID != "" {
 			env["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = s.CredentialsPath

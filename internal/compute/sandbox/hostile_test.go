@@ -1,177 +1,169 @@
 package sandbox_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"net"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"clary/internal/compute"
+	"clary/internal/compute/computetest"
+	"clary/internal/compute/sandbox/task"
 )
 
-// attacks tries to leave the task, or to learn what it must not know. Each
-// prints its name and what came of it.
-const attacks = `
-import ctypes, errno, fcntl, mmap, os, signal, socket, struct, subprocess, sys, tarfile, io
-libc = ctypes.CDLL(None, use_errno=True)
-def call(nr, *args):
-    r = libc.syscall(ctypes.c_long(nr), *[ctypes.c_long(a) if isinstance(a, int) else a for a in args])
-    return "ok" if r >= 0 else errno.errorcode[ctypes.get_errno()]
-def attempt(name, f):
-    try: print(name, f(), flush=True)
-    except OSError as e: print(name, errno.errorcode.get(e.errno, e), flush=True)
-    except Exception as e: print(name, type(e).__name__, e, flush=True)
-def read(path):
-    with open(path, "rb") as f: f.read(64)
-    return "READ"
-def write(path):
-    with open(path, "wb") as f: f.write(b"1")
-    return "WRITTEN"
-status = dict(l.split(":\t") for l in open("/proc/self/status").read().splitlines() if ":\t" in l)
-print("caps", *[int(status[c], 16) for c in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")])
-print("nnp", status["NoNewPrivs"], "seccomp", status["Seccomp"])
-print("fds", sorted(n + "=" + os.readlink("/proc/self/fd/" + n) for n in os.listdir("/proc/self/fd") if os.path.lexists("/proc/self/fd/" + n)))
-X = os.uname().machine == "x86_64"
-NR = dict(unshare=272, clone=56, clone3=435, mount=165, ptrace=101, keyctl=250, bpf=321, io_uring_setup=425, userfaultfd=323, perf_event_open=298,
-          open_by_handle_at=304, setns=308, chroot=161, pivot_root=155, open_tree=428, fsopen=430, mount_setattr=442, process_vm_readv=310, reboot=169, syslog=103, umount2=166, kexec_load=246, init_module=175, swapon=167, add_key=248) if X else \
-     dict(unshare=97, clone=220, clone3=435, mount=40, ptrace=117, keyctl=219, bpf=280, io_uring_setup=425, userfaultfd=282, perf_event_open=241,
-          open_by_handle_at=265, setns=268, chroot=51, pivot_root=41, open_tree=428, fsopen=430, mount_setattr=442, process_vm_readv=270, reboot=142, syslog=116, umount2=39, kexec_load=104, init_module=105, swapon=224, add_key=217)
-for n in sorted(NR):
-    if n not in ("clone", "clone3", "unshare", "ptrace"): attempt("call-" + n, lambda: call(NR[n], 0, 0, 0, 0, 0))
-for bit, n in ((0x10000000, "user"), (0x20000, "mnt"), (0x20000000, "pid"), (0x40000000, "net")):
-    attempt("unshare-" + n, lambda: call(NR["unshare"], bit))
-    attempt("clone-" + n, lambda: call(NR["clone"], bit | 17, 0, 0, 0, 0))
-attempt("clone3", lambda: call(NR["clone3"], 0, 0))
-attempt("attach-warden", lambda: call(NR["ptrace"], 16, 1, 0, 0))
-def x32(): return call(0x40000000 | 39)
-def i386():
-    r, w = os.pipe()
-    if os.fork() == 0:
-        m = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-        m.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3") # mov eax, getpid; int 0x80; ret
-        f = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))
-        v = f(); os.write(w, str(v).encode()); os._exit(0)
-    os.close(w); got = os.read(r, 20); os.wait()
-    return "refused" if got in (b"", b"-38") else "RAN " + got.decode()
-if X: attempt("x32", x32); attempt("i386", i386)
-else: print("x32 ENOSYS"); print("i386 refused")
-for p in ("environ", "mem", "maps", "root/etc/passwd", "cwd", "fd/0", "fd/3"): attempt("warden-" + p, lambda: read("/proc/1/" + p))
-os.kill(1, signal.SIGKILL); os.kill(1, signal.SIGSTOP); print("warden lives")
-print("pids", len([p for p in os.listdir("/proc") if p.isdigit()]))
-for p in ("/etc/shadow", "/etc/ssh/ssh_host_rsa_key", "/etc/machine-id", "/dev/vda", "/dev/sda", "/dev/mem", "/dev/kmsg", "/proc/kcore", "/sys/kernel/debug", sys.argv[1] + "/spec.json", sys.argv[2]): attempt("read " + p, lambda: read(p))
-for p in ("/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/run/clary/clary-task", "/usr/bin/python3", "/sys/devices/system/cpu/cpu1/online", "/proc/self/uid_map"): attempt("write " + p, lambda: write(p))
-for f, n in ((38, "alg"), (40, "vsock"), (17, "packet"), (15, "key")): attempt("socket-" + n, lambda: socket.socket(f, socket.SOCK_RAW if f == 17 else socket.SOCK_STREAM, 0) and "OPENED")
-attempt("socket-raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) and "OPENED")
-def abstract(): s = socket.socket(socket.AF_UNIX); s.connect("\0" + sys.argv[3]); return "CONNECTED"
-attempt("abstract", abstract)
-def host(): s = socket.create_connection(("127.0.0.1", int(sys.argv[4])), 5); return "CONNECTED"
-attempt("loopback", host)
-attempt("mknod", lambda: os.mknod("/tmp/disk", 0o660 | 0o060000, os.makedev(8, 0)) or "MADE")
-attempt("setuid", lambda: os.setuid(1000) or "BECAME")
-attempt("setgroups", lambda: os.setgroups([0]) or "BECAME")
-master, slave = os.openpty()
-attempt("tiocsti", lambda: fcntl.ioctl(slave, 0x5412, b"x") and "PUSHED")
-attempt("hostname", lambda: socket.sethostname("x") or "SET")
-attempt("nice", lambda: os.nice(-5) and "FAVOURED")
-def suid():
-    import shutil; shutil.copy("/usr/bin/id", "/tmp/id"); os.chmod("/tmp/id", 0o4755)
-    return subprocess.run(["/tmp/id", "-u"], capture_output=True, text=True).stdout.strip()
-attempt("suid", suid)
-def archive():
-    b = io.BytesIO()
-    with tarfile.open(fileobj=b, mode="w") as t:
-        i = tarfile.TarInfo("f"); i.uid = 501; i.gid = 20; i.size = 1; t.addfile(i, io.BytesIO(b"x"))
-    open("/tmp/a.tar", "wb").write(b.getvalue())
-    os.mkdir("/tmp/a"); return subprocess.run(["tar", "-C", "/tmp/a", "-xf", "/tmp/a.tar"]).returncode
-attempt("archive", archive)
-os.symlink(sys.argv[2], "/opt/ml/link"); os.symlink(os.path.dirname(sys.argv[2]), "/opt/ml/dir")
-os.mkdir("/opt/ml/closed"); open("/opt/ml/closed/f", "w").close(); os.chmod("/opt/ml/closed", 0)
-print("end")
-`
+// python runs a script of the suite; its bytes are not written, since what
+// holds them is read-only.
+func python(id, text, arg string) compute.Task {
+	return compute.Task{
+		ID: compute.TaskID(id), Kind: "test", Name: id, Args: []string{"python3", "-B", "-c", text, arg}, Grace: time.Second,
+		Identity: compute.Identity{AccessKeyID: "AKID", SecretAccessKey: "hush", SessionToken: "token", Expiration: time.Now().Add(time.Hour), Region: "eu-west-1"},
+	}
+}
+
+func staged(tk compute.Task) compute.Task {
+	tr := training(string(tk.ID), "")
+	tk.Plan, tk.Network = tr.Plan, tr.Network
+	tk.Plan.Training.Channels = nil
+	tk.Identity = tr.Identity
+	return tk
+}
+
+// freeAddress is one of the host's loopback that nobody else uses.
+func freeAddress(t *testing.T) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.7.7:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // a test's
+	return netip.MustParseAddrPort(l.Addr().String())
+}
 
 func TestHostile(t *testing.T) {
 	t.Parallel()
-	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte("secret"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	name := fmt.Sprintf("clary-test-%d", os.Getpid())
-	abstract, err := net.Listen("unix", "@"+name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer abstract.Close() //nolint:errcheck // a test's
-	loopback, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer loopback.Close() //nolint:errcheck // a test's
-	_, port, _ := net.SplitHostPort(loopback.Addr().String())
+	computetest.Hostile(t, func(t *testing.T) computetest.Cell {
+		store, socket := s3(t)
+		p := newPlace(t)
+		p.cfg.APISocket = socket
+		at := freeAddress(t)
+		p.cfg.EgressAllow = []netip.Prefix{netip.PrefixFrom(at.Addr(), 32)}
+		secret := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(secret, []byte("secret-of-the-server"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		probe, err := p.open(t).Probe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return computetest.Cell{
+			Open:   func(t *testing.T) compute.Driver { return p.open(t) },
+			Python: python, Staged: staged, Redirector: at.String(),
+			UIDs: probe.Root, Groups: probe.Limits, Volumes: probe.Volumes,
+			Pids: func(t *testing.T) map[string]int {
+				pids := map[string]int{"server": os.Getpid()}
+				maps.Copy(pids, processes(t, p, "neighbour-1"))
+				return pids
+			},
+			Secrets: map[string]string{
+				"server": secret, "socket": socket, "spec": filepath.Join(p.cfg.Dir, "attacker-1", task.SpecFile), "neighbour-spec": filepath.Join(p.cfg.Dir, "neighbour-1", task.SpecFile),
+				"neighbour-volume": filepath.Join(p.cfg.Dir, "neighbour-1", task.VolDir, "ml", "neighbour"), "control": filepath.Join(p.cfg.Dir, "neighbour-1", task.SockFile),
+				"neighbour-kept": filepath.Join(p.volume("neighbour-1"), "data", "neighbour"), "neighbour-image": filepath.Join(p.volume("neighbour-1"), "image"),
+			},
+			Train: func(t *testing.T, d compute.Driver, tk compute.Task) ([]string, compute.TaskStatus, map[string][]byte) {
+				if tk.Plan.Training == nil {
+					tk = staged(tk)
+				}
+				lines, st := p.runs(t, d, tk)
+				objects := map[string][]byte{}
+				for _, k := range store.Keys("bucket") {
+					if b, ok := store.Object("bucket", k); ok && (strings.HasPrefix(k, "out/"+string(tk.ID)+"/") || strings.HasPrefix(k, "checkpoints/")) {
+						objects[k] = b
+					}
+				}
+				return lines, st, objects
+			},
+		}
+	})
+}
 
-	store, socket := s3(t)
-	_ = store
+// TestIDs: where the server may, stage is another user than the program, whose
+// files it handles as the program's. So are two tasks, and both from the host.
+func TestIDs(t *testing.T) {
+	t.Parallel()
+	_, socket := s3(t)
 	p := newPlace(t)
 	p.cfg.APISocket = socket
 	d := p.open(t)
-	for _, staged := range []bool{false, true} {
-		id := compute.TaskID("hostile-bare")
-		if staged {
-			id = "hostile-staged"
-		}
-		tk := training(string(id), "")
-		tk.Plan.Training.Channels = nil
-		if !staged {
-			tk.Plan.Training = nil
-		}
-		tk.Args = []string{"python3", "-c", attacks, filepath.Join(p.cfg.Dir, string(id)), secret, name, port}
-		lines, st := p.runs(t, d, tk)
-		if st.Exit.Result.ExitCode != 0 || len(lines) == 0 || lines[len(lines)-1] != "end" {
-			t.Errorf("exit %+v", *st.Exit)
-		}
-		for _, l := range lines {
-			got, want := l[strings.LastIndexByte(l, ' ')+1:], ""
-			switch {
-			case strings.HasPrefix(l, "caps"):
-				got, want = l, "caps 0 0 0 0 0"
-			case strings.HasPrefix(l, "nnp"):
-				got, want = l, "nnp 1 seccomp 2"
-			case strings.HasPrefix(l, "fds"):
-				if strings.Count(l, "=") == 3 && strings.Count(l, "pipe:") == 2 {
-					continue
-				}
-				want = "0, 1 and 2"
-			case l == "clone3 ENOSYS" || l == "x32 ENOSYS" || l == "i386 refused" || l == "warden lives" || l == "end":
-				continue
-			case strings.HasPrefix(l, "call-process_vm_readv"):
-				continue // harmless: it asks for the rights of ptrace
-			case strings.HasPrefix(l, "call-"), strings.HasPrefix(l, "unshare-"), strings.HasPrefix(l, "clone-"), strings.HasPrefix(l, "attach-"):
-				want = "EPERM"
-			case strings.HasPrefix(l, "pids"):
-				want = "2"
-			case strings.HasPrefix(l, "suid"), strings.HasPrefix(l, "archive"):
-				want = "0"
-			default: // any refusal will do
-				if strings.HasPrefix(got, "E") && strings.ToUpper(got) == got {
-					continue
-				}
-				want = "an error"
-			}
-			if got != want {
-				t.Errorf("%s: %q, want %q", id, l, want)
-			}
-		}
-		if t.Failed() {
-			t.Logf("%s\n%s", id, strings.Join(lines, "\n"))
-		}
-		if err := d.Remove(t.Context(), id); err != nil {
-			t.Error(err)
+	tk := staged(python("ids-1", "import os, time; print(os.stat('/opt/ml/input/config/hyperparameters.json').st_uid, os.getuid(), flush=True); time.sleep(1000)", ""))
+	if err := d.Start(t.Context(), tk); err != nil {
+		t.Fatal(err)
+	}
+	computetest.Wait(t, d, tk.ID, "printing", func(s compute.TaskStatus) bool { return s.Spooled > 0 })
+	pids := processes(t, p, tk.ID)
+	uid := owner(t, p, tk.ID)
+	want := map[string]string{"program": fmt.Sprint(uid, uid, uid, uid), "stage": fmt.Sprint(uid+2, uid+2, uid+2, uid), "init": "0 0 0 0", "supervisor": "0 0 0 0"}
+	if !isRoot() {
+		me := os.Getuid()
+		for name := range want {
+			want[name] = fmt.Sprint(me, me, me, me)
 		}
 	}
-	if b, err := os.ReadFile(secret); err != nil || string(b) != "secret" {
-		t.Errorf("a link led out of the task: %q, %v", b, err)
+	for name, ids := range want {
+		if got := statusLine(t, pids[name], "Uid"); got != ids {
+			t.Errorf("%s (%d) is user %q, want %q", name, pids[name], got, ids)
+		}
+		if got := statusLine(t, pids[name], "Gid"); got != ids {
+			t.Errorf("%s (%d) is group %q, want %q", name, pids[name], got, ids)
+		}
 	}
+	for _, name := range []string{"program", "stage"} {
+		if got := statusLine(t, pids[name], "CapEff"); got != "0000000000000000" {
+			t.Errorf("%s has capabilities %s", name, got)
+		}
+		if got := statusLine(t, pids[name], "Seccomp"); got != "2" {
+			t.Errorf("%s has no filter: %s", name, got)
+		}
+	}
+	if isRoot() {
+		// With every namespace gone, ids alone still keep stage from the program.
+		for name, want := range map[string]bool{"program": true, "stage": false, "init": false, "supervisor": false} {
+			cmd := exec.Command("/bin/kill", "-0", strconv.Itoa(pids[name]))
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+			if err := cmd.Run(); (err == nil) != want {
+				t.Errorf("the program's user signals %s: %v", name, err)
+			}
+		}
+	}
+	if err := d.Stop(t.Context(), tk.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if lines := computetest.Lines(t, computetest.Output(t, d, tk.ID, 0)); len(lines) != 1 || lines[0] != "0 0" {
+		t.Errorf("the program sees %q", lines)
+	}
+}
+
+func statusLine(t *testing.T, pid int, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(l, name+":"); ok {
+			return strings.Join(strings.Fields(v), " ")
+		}
+	}
+	return ""
 }
 
 // TestHostileOutput floods the log; the program is not hindered.
@@ -187,3 +179,47 @@ func TestHostileOutput(t *testing.T) {
 		t.Errorf("last line %q", last)
 	}
 }
+
+// processes are a running task's, by what they are on the host.
+func processes(t *testing.T, p *place, id compute.TaskID) map[string]int {
+	t.Helper()
+	st, err := task.ReadStatus(filepath.Join(p.cfg.Dir, string(id)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids := map[string]int{"supervisor": st.PID}
+	for parents := []int{st.PID}; len(parents) > 0; parents = parents[1:] {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", parents[0], parents[0]))
+		if gone(err) && parents[0] != st.PID {
+			continue // what the program starts may be short
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for f := range strings.FieldsSeq(string(b)) {
+			pid, err := strconv.Atoi(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parents = append(parents, pid)
+			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			if gone(err) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := "program"
+			if args := strings.Split(string(line), "\x00"); len(args) > 1 && strings.HasSuffix(args[0], "clary-task") {
+				name = args[1]
+			}
+			if _, known := pids[name]; !known { // not what the program has started
+				pids[name] = pid
+			}
+		}
+	}
+	return pids
+}
+
+// gone says whether a process ended before it was read.
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) }

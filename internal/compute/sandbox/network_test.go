@@ -82,24 +82,32 @@ func TestNetwork(t *testing.T) {
 		want  []string
 	}{
 		{
-			"egress", compute.Network{Host: "algo-1", Egress: true}, nil,
+			"egress",
+			compute.Network{Host: "algo-1", Egress: true},
+			nil,
 			append([]string{
 				"api api GET /x", "credentials hush", "guess no: HTTPError 404", "proxied no: HTTPError 403", "tunnel no: OSError",
 				"name no: HTTPError 403", "mapped no: OSError", "decimal no: HTTPError",
 			}, refused...),
 		},
 		{
-			"allowed", compute.Network{Egress: true}, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+			"allowed",
+			compute.Network{Egress: true},
+			[]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 			append([]string{"proxied origin /proxied", "tunnel origin /tunnelled"}, refused...),
 		},
 		{
-			"no-egress", compute.Network{}, nil,
+			"no-egress",
+			compute.Network{},
+			nil,
 			[]string{
 				"api api GET /x", "credentials hush", "proxied no: URLError", "tunnel no: ConnectionRefusedError", "metadata no: URLError",
 			},
 		},
 		{
-			"isolated", compute.Network{Isolated: true, Egress: true}, nil,
+			"isolated",
+			compute.Network{Isolated: true, Egress: true},
+			nil,
 			[]string{
 				"api no: URLError", "socket no: ConnectionRefusedError", "credentials no: URLError", "direct no: URLError", "proxied no: URLError",
 				"tunnel no: ConnectionRefusedError", "name no: URLError", "interfaces ['eth0', 'lo']",

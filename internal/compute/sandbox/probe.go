@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"clary/internal/compute"
+	"clary/internal/compute/sandbox/jail"
 	"clary/internal/compute/sandbox/limit"
-	"clary/internal/compute/sandbox/task"
+	"clary/internal/compute/sandbox/volume"
 )
 
 func machineSize() (compute.Capacity, error) {
@@ -93,27 +94,44 @@ func (d *Driver) Probe(ctx context.Context) (compute.Capacity, error) {
 			c.Notes = append(c.Notes, "no control group controller "+ctl)
 		}
 	}
+	switch err := d.volumes.usable(); {
+	case err == nil:
+		c.Volumes = true
+	case d.root:
+		c.Notes = append(c.Notes, "volumes are folders ("+err.Error()+"): their size is watched once a second, and a program that means harm can hide files from that")
+	default:
+		c.Notes = append(c.Notes, "volumes are folders: their size is watched once a second, and a program that means harm can hide files from that; run as root they are file systems of their own")
+	}
+	if c.Volumes {
+		if err := volume.Usable(); err != nil {
+			c.Notes = append(c.Notes, "volumes of notebook instances are folders ("+err.Error()+"): their size is watched once a second")
+		}
+	}
+	if jail.Landlock() < 2 { // the first one forbids every move between folders
+		c.Notes = append(c.Notes, "no Landlock in this kernel (5.19 or newer, named in its lsm= list): files are guarded by mounts and ids alone")
+	}
+	if _, err := exec.LookPath("git"); err != nil {
+		c.Notes = append(c.Notes, "no git on this machine, so notebook instances have none: apt-get install git")
+	}
+	for _, name := range []string{"jq", "wget"} {
+		if _, err := exec.LookPath(name); err != nil {
+			c.Notes = append(c.Notes, "no "+name+" on this machine, which lifecycle scripts of notebook instances often call: apt-get install "+name)
+		}
+	}
 	if !d.root {
 		c.Notes = append(c.Notes, "no privileges: all tasks run as this user, separated by namespaces alone")
 	}
 	return c, nil
 }
 
-// admit refuses what would not fit now. The caller holds mu.
-func (d *Driver) admit() error {
+// admit refuses what would not fit now. A runtime's build is not counted: jobs
+// wait for it. The caller holds mu.
+func (d *Driver) admit(kind string) error {
 	if _, available, err := memory(); err == nil && available < d.cfg.MinFree {
 		return fmt.Errorf("%w: %d MiB of memory are free, %d needed", compute.ErrCapacity, available>>20, d.cfg.MinFree>>20)
 	}
-	if d.cfg.MaxTasks <= 0 {
-		return nil
-	}
-	running := 0
-	for _, id := range d.uids {
-		if alive, err := task.Alive(d.dir(id)); err == nil && alive {
-			running++
-		}
-	}
-	if running >= d.cfg.MaxTasks {
+	// Whoever has not ended is watched, or about to be.
+	if running := len(d.watches) + d.beginning; running >= d.cfg.MaxTasks && kind != "build" {
 		return fmt.Errorf("%w: %d tasks are running", compute.ErrCapacity, running)
 	}
 	return nil

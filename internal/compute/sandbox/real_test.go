@@ -32,7 +32,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	for _, want := range []string{
 		"MINE=a=b", "LANG=xx", "HOME=/root", "HOSTNAME=algo-1", "AWS_REGION=eu-west-1", "AWS_DEFAULT_REGION=eu-west-1",
-		"AWS_ENDPOINT_URL=http://127.0.0.1:2527", "S3_ENDPOINT_URL=http://127.0.0.1:2527", "HTTPS_PROXY=http://127.0.0.1:3128", "http_proxy=http://127.0.0.1:3128",
+		"AWS_ENDPOINT_URL=http://127.0.0.1:2527", "S3_ENDPOINT_URL=http://127.0.0.1:2527", "AWS_DISABLE_HOST_PREFIX_INJECTION=true", "HTTPS_PROXY=http://127.0.0.1:3128", "http_proxy=http://127.0.0.1:3128",
 		"PATH=/opt/clary/env/bin:/run/clary/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"/opt/ml", "algo-1", "0", "10.77.0.1 algo-1", "10.77.0.2 algo-2", "written", "refused",
 	} {
@@ -68,6 +68,13 @@ func TestProbe(t *testing.T) {
 	c, err := newPlace(t).open(t).Probe(t.Context())
 	if err != nil || c.VCPU < 1 || c.MemoryBytes < 1<<28 || c.Root != isRoot() {
 		t.Errorf("%+v, %v", c, err)
+	}
+	// What is missing is said.
+	said := func(what string) bool {
+		return slices.ContainsFunc(c.Notes, func(n string) bool { return strings.Contains(n, what) })
+	}
+	if c.Volumes == said("volumes are folders") || c.Root == said("no privileges") || c.Limits == said("control group") {
+		t.Errorf("%+v", c)
 	}
 	for _, n := range c.Notes {
 		if strings.Contains(n, "no task can run") {
@@ -114,31 +121,52 @@ func TestNeverLostWhileItRuns(t *testing.T) {
 	}
 }
 
+// The program is process 1 of its own pid namespace, as in a container: what it
+// does not handle does not end it, and what it handles reaches it.
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	d := p.open(t)
-	for _, tt := range []struct {
-		sig  string
-		code int
-		name string
-	}{{"TERM", 143, "terminated"}, {"KILL", 137, "killed"}, {"SEGV", 139, "segmentation fault"}} {
-		_, st := p.runs(t, d, script("sig-"+strings.ToLower(tt.sig), "kill -"+tt.sig+" $$; sleep 60"))
-		if r := st.Exit.Result; r.ExitCode != tt.code || r.Signal != tt.name || st.Exit.Reason != compute.ReasonExited {
-			t.Errorf("%s: %+v", tt.sig, *st.Exit)
-		}
+	lines, st := p.runs(t, d, script("self-1", "kill -TERM $$; kill -HUP $$; kill -KILL $$; echo alive $$ $PPID; exit 3"))
+	if st.Exit.Result.ExitCode != 3 || st.Exit.Result.Signal != "" || len(lines) != 1 || lines[0] != "alive 1 0" {
+		t.Errorf("%q, %+v", lines, *st.Exit)
 	}
-	// The signal of Stop reaches the program, which may do as it likes.
-	tk := script("trap-1", "trap 'echo caught; exit 5' TERM; echo up; while :; do sleep 0.05; done")
-	if err := d.Start(t.Context(), tk); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Stop(t.Context(), tk.ID, 30*time.Second); err != nil { // before it may even run
-		t.Fatal(err)
-	}
-	st := computetest.Ended(t, d, tk.ID)
-	if st.Exit.Reason != compute.ReasonStopped {
+	_, st = p.runs(t, d, compute.Task{ID: "segv-1", Args: []string{"python3", "-c", "import ctypes; ctypes.string_at(0)"}})
+	if r := st.Exit.Result; r.ExitCode != 139 || r.Signal != "segmentation fault" || st.Exit.Reason != compute.ReasonExited {
 		t.Errorf("%+v", *st.Exit)
+	}
+
+	const grace = 300 * time.Millisecond
+	for _, tt := range []struct {
+		id, text, says string
+		code           int
+	}{
+		{"deaf-1", "echo up; sleep 1000", "", 137},
+		{"trap-1", "trap 'echo caught; exit 5' TERM; echo up; while :; do sleep 0.05; done", "caught", 5},
+	} {
+		tk := script(tt.id, tt.text)
+		if err := d.Start(t.Context(), tk); err != nil {
+			t.Fatal(err)
+		}
+		computetest.Wait(t, d, tk.ID, "printing", func(s compute.TaskStatus) bool { return s.Spooled > 0 })
+		began := time.Now()
+		wait := grace
+		if tt.says != "" {
+			wait = time.Minute
+		}
+		if err := d.Stop(t.Context(), tk.ID, wait); err != nil {
+			t.Fatal(err)
+		}
+		st := computetest.Ended(t, d, tk.ID)
+		if st.Exit.Reason != compute.ReasonStopped || st.Exit.Result.ExitCode != tt.code {
+			t.Errorf("%s: %+v", tt.id, *st.Exit)
+		}
+		if lived := st.Exit.At.Sub(began); tt.says == "" && lived < grace || tt.says != "" && lived > wait/2 {
+			t.Errorf("%s: ended after %s", tt.id, lived)
+		}
+		if out := string(computetest.Output(t, d, tk.ID, 0)); !strings.Contains(out, tt.says) {
+			t.Errorf("%s: output %q", tt.id, out)
+		}
 	}
 }
 
@@ -188,7 +216,7 @@ func TestDiskLimit(t *testing.T) {
 	p := newPlace(t)
 	d := p.open(t)
 	for i, path := range []string{"/opt/ml/model/big", "/tmp/big"} {
-		tk := script(fmt.Sprintf("disk-%d", i), "mkdir -p /opt/ml/model; head -c 64M /dev/zero > "+path+"; sleep 60")
+		tk := script(fmt.Sprintf("disk-%d", i), "mkdir -p /opt/ml/model; head -c 64M /dev/zero > "+path+" && sleep 60")
 		tk.Resources.DiskBytes = 16 << 20
 		_, st := p.runs(t, d, tk)
 		if st.Exit.Reason != compute.ReasonDisk {

@@ -21,17 +21,28 @@ import (
 type Driver struct {
 	cfg  Config
 	root bool
-	// filter is of system calls, the same for every task.
-	filter []byte
+	// filter is of system calls, the same for every task; those of users may
+	// give files to one more id.
+	filter, usersFilter []byte
+
+	volumes *templates
 
 	ctx     context.Context // ends the watches
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 	changes chan compute.TaskID
 
+	// making has a lock for each volume that is being made, grown or removed,
+	// which is taken before mu.
+	making  sync.Map
 	mu      sync.Mutex // guards the maps, and is held while a task is accepted
 	watches map[compute.TaskID]*watch
 	uids    map[int]compute.TaskID
+	// spawned are the supervisors that this process has started and that have
+	// not ended: one that did not get as far as its lock needs no second.
+	spawned map[compute.TaskID]*starting
+	// beginning counts tasks that were accepted and are not watched yet.
+	beginning int
 }
 
 var _ compute.Driver = (*Driver)(nil)
@@ -45,11 +56,18 @@ func New(cfg Config) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, root: privileged(),
 		changes: make(chan compute.TaskID, 1024),
-		watches: map[compute.TaskID]*watch{}, uids: map[int]compute.TaskID{},
+		watches: map[compute.TaskID]*watch{}, uids: map[int]compute.TaskID{}, spawned: map[compute.TaskID]*starting{},
 	}
 	if d.filter, err = filter.Assemble(); err != nil {
 		return nil, fmt.Errorf("sandbox: system call filter: %w", err)
 	}
+	if d.usersFilter, err = filter.Assemble(task.UserID); err != nil {
+		return nil, fmt.Errorf("sandbox: system call filter: %w", err)
+	}
+	if err := d.sweepVolumes(); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	d.volumes = &templates{dir: filepath.Join(cfg.Dir, ".volumes"), quit: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	entries, err := os.ReadDir(cfg.Dir)
 	if err != nil {
@@ -83,6 +101,7 @@ func New(cfg Config) (*Driver, error) {
 func (d *Driver) Close() error {
 	d.cancel()
 	d.wg.Wait()
+	d.volumes.close()
 	return nil
 }
 
@@ -149,6 +168,9 @@ func (d *Driver) status(id compute.TaskID) (compute.TaskStatus, error) {
 	if err == nil && st.Phase == compute.Ended {
 		return st.TaskStatus, nil
 	}
+	if errors.Is(err, task.ErrTorn) {
+		return d.torn(id, err)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return compute.TaskStatus{}, fmt.Errorf("task %s: %w", id, err)
 	}
@@ -187,4 +209,25 @@ func (d *Driver) status(id compute.TaskID) (compute.TaskStatus, error) {
 		st.Spooled = info.Size()
 	}
 	return st.TaskStatus, nil
+}
+
+// torn is the status of a task that had begun when the power went, and of which
+// nothing more is known.
+func (d *Driver) torn(id compute.TaskID, why error) (compute.TaskStatus, error) {
+	dir := d.dir(id)
+	if alive, err := task.Alive(dir); err != nil || alive {
+		return compute.TaskStatus{}, errors.Join(why, err)
+	}
+	s, err := task.ReadSpec(dir)
+	if err != nil {
+		return compute.TaskStatus{}, err
+	}
+	st := compute.TaskStatus{Phase: compute.Lost, Created: s.Created, Heartbeat: s.Created}
+	if info, err := os.Stat(filepath.Join(dir, task.StatusFile)); err == nil && info.ModTime().After(s.Created) {
+		st.Heartbeat = info.ModTime()
+	}
+	if info, err := os.Stat(filepath.Join(dir, task.SpoolFile)); err == nil {
+		st.Spooled = info.Size()
+	}
+	return st, nil
 }

@@ -3,9 +3,11 @@ package sandbox_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +32,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	b := filepath.Join(dir, "clary-task")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", b, "clary/cmd/clary-task")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags=nethttpomithttp2", "-ldflags=-s -w", "-o", b, "clary/cmd/clary-task")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
@@ -95,11 +97,59 @@ func (p *place) open(t *testing.T) *sandbox.Driver {
 	return d
 }
 
+// acting prints the key that the task acts with, now and when it changes.
+const acting = `
+import json, os, time, urllib.request
+def key():
+    url = "http://169.254.170.2" + os.environ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]
+    return json.loads(urllib.request.urlopen(url, timeout=20).read())["AccessKeyId"]
+last = key()
+print(last, flush=True)
+if os.fork(): os._exit(0)
+while True:
+    time.sleep(0.02)
+    now = key()
+    if now != last: print(now, flush=True)
+    last = now
+`
+
+// echoing listens, and from then on sends back what it is sent.
+const echoing = `
+import os, socket, sys, threading
+l = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=100)
+if os.fork(): os._exit(0)
+def serve(c):
+    while True:
+        b = c.recv(65536)
+        if not b: break
+        c.sendall(b)
+    c.close()
+while True:
+    threading.Thread(target=serve, args=(l.accept()[0],)).start()
+`
+
 // shell runs a program of the suite.
 func shell(p computetest.Program) []string {
 	var b strings.Builder
 	if p.IgnoreTERM {
 		b.WriteString("trap '' TERM\n")
+	} else if p.Forever {
+		b.WriteString("trap 'exit 143' TERM\n") // process 1 ends by its own hand alone
+	}
+	for _, f := range p.Read {
+		fmt.Fprintf(&b, "if [ -e '%s' ]; then cat '%s'; echo; else echo missing; fi\n", f, f)
+	}
+	for _, f := range slices.Sorted(maps.Keys(p.Write)) {
+		fmt.Fprintf(&b, "printf %%s '%s' > '%s' || exit 99\n", p.Write[f], f)
+	}
+	if p.Home {
+		b.WriteString("echo \"$HOME\"; cd; [ \"$PWD\" = \"$HOME\" ] || exit 98\n")
+	}
+	if p.Identity {
+		fmt.Fprintf(&b, "python3 -c '%s' || exit 97\n", acting)
+	}
+	if p.Listen != 0 {
+		fmt.Fprintf(&b, "python3 -c '%s' %d || exit 96\n", echoing, p.Listen)
 	}
 	for _, l := range p.Lines {
 		fmt.Fprintf(&b, "echo '%s'\n", l)
@@ -108,7 +158,7 @@ func shell(p computetest.Program) []string {
 	case p.Forever && p.IgnoreTERM:
 		b.WriteString("while :; do sleep 0.1; done\n")
 	case p.Forever:
-		b.WriteString("exec sleep 1000\n")
+		b.WriteString("sleep 1000 & wait\n")
 	case p.Run > 0:
 		fmt.Fprintf(&b, "sleep %f\n", p.Run.Seconds())
 	}
@@ -128,7 +178,7 @@ func TestContract(t *testing.T) {
 }
 
 // runs starts a script and returns its output's lines and its end.
-func (p *place) runs(t *testing.T, d *sandbox.Driver, tk compute.Task) ([]string, compute.TaskStatus) {
+func (p *place) runs(t *testing.T, d compute.Driver, tk compute.Task) ([]string, compute.TaskStatus) {
 	t.Helper()
 	if err := d.Start(t.Context(), tk); err != nil {
 		t.Fatal(err)

@@ -91,6 +91,12 @@ func TestStagedFailure(t *testing.T) {
 	if r := st.Exit.Result; st.Exit.Reason != compute.ReasonExited || r.ExitCode != 4 || !strings.Contains(r.Failure, "because") || r.Class == "" {
 		t.Errorf("exit %+v", *st.Exit)
 	}
+	// The program may name what it writes to.
+	tk = training("named-1", "echo out > /dev/stdout; echo err > /dev/stderr; exit 0")
+	tk.Plan.Training.Channels = nil
+	if lines, st := p.runs(t, d, tk); st.Exit.Result.ExitCode != 0 || !slices.Equal(lines, []string{"out", "err"}) {
+		t.Errorf("%q, exit %+v", lines, *st.Exit)
+	}
 	tk = training("fail-2", "echo never")
 	tk.Args = []string{"/no/such/program"}
 	tk.Plan.Training.Channels = nil

@@ -29,10 +29,15 @@ func (d *Driver) Stop(ctx context.Context, id compute.TaskID, grace time.Duratio
 		return nil
 	}
 	wish := task.Stop{At: time.Now(), Grace: grace}
-	if err := task.Write(dir, task.StopFile, wish, task.Durable); err != nil {
-		return fmt.Errorf("task %s: %w", id, err)
+	written := task.Write(dir, task.StopFile, wish, task.Durable)
+	err := tell(ctx, dir, task.Control{Stop: &wish})
+	switch {
+	case err == nil:
+		return nil // it knows; on a full disk there may be no file
+	case absent(err):
+		err = written
 	}
-	if err := tell(ctx, dir, task.Control{Stop: &wish}); err != nil && !absent(err) {
+	if err != nil {
 		return fmt.Errorf("task %s: %w", id, err)
 	}
 	return nil
@@ -73,6 +78,7 @@ func (d *Driver) Remove(ctx context.Context, id compute.TaskID) error {
 	if spec != nil && err == nil {
 		delete(d.uids, spec.HostUID)
 	}
+	delete(d.spawned, id)
 	d.mu.Unlock()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("task %s: %w", id, err)
@@ -98,6 +104,9 @@ func (d *Driver) end(ctx context.Context, dir string) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				st := &task.Status{TaskStatus: compute.TaskStatus{Phase: compute.Lost}}
 				err = task.Write(dir, task.StatusFile, st, task.Quick)
+			}
+			if errors.Is(err, task.ErrTorn) {
+				err = nil
 			}
 			_ = lock.Close()
 			return err

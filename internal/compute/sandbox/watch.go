@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,11 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"clary/internal/compute"
 	"clary/internal/compute/sandbox/task"
 )
+
+// gather is how long steps of a task are gathered before they are told: those
+// of a short one come faster than anybody can use them. Its end is told at once.
+const gather = 25 * time.Millisecond
 
 // watch follows one supervisor's events.
 type watch struct {
@@ -21,7 +27,7 @@ type watch struct {
 	wake chan struct{}
 }
 
-// next is closed at the watch's next event.
+// next is closed when there is more output, or the task is over.
 func (w *watch) next() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -113,18 +119,22 @@ func (d *Driver) listen(id compute.TaskID, w *watch) bool {
 	if json.NewEncoder(c).Encode(task.Control{Watch: true}) != nil {
 		return false
 	}
+	var pending atomic.Bool
 	b := make([]byte, 256)
 	for {
 		n, err := c.Read(b)
-		status := false
-		for _, e := range b[:n] {
-			status = status || e == task.EventStatus
-		}
-		if n > 0 {
+		ended := bytes.IndexByte(b[:n], task.EventEnd) >= 0
+		if ended || bytes.IndexByte(b[:n], task.EventSpool) >= 0 {
 			w.tell()
 		}
-		if status {
+		switch {
+		case ended:
 			d.changed(id)
+		case bytes.IndexByte(b[:n], task.EventStatus) >= 0 && pending.CompareAndSwap(false, true):
+			time.AfterFunc(gather, func() {
+				pending.Store(false)
+				d.changed(id)
+			})
 		}
 		if err != nil {
 			return !errors.Is(err, io.ErrUnexpectedEOF)

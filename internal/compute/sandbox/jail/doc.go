@@ -4,10 +4,10 @@
 //
 // Three processes of ours stand in a task. Init is process 1 of the task's pid
 // namespace and dies with its supervisor. Stage (if the task has a plan) runs
-// below it without privileges. Warden is process 1 of a pid namespace of the
-// program's own, from where neither stage nor its socket can be seen. Each of
-// stage and warden has a user namespace below init's, so neither has a
-// capability over init.
+// below it without privileges. Warden prepares a pid namespace of the program's
+// own, from where neither stage nor its socket can be seen, and becomes the
+// program there, as process 1. Each of stage and warden has a user namespace
+// below init's, so neither has a capability over init.
 //
 // Descriptors only flow out of a task: init opens the listeners and hands them
 // to the supervisor; nothing is ever received. Start reading at Init.

@@ -34,8 +34,8 @@ func makeEtc(s *task.Spec, root string) error {
 		host = "algo-1"
 	}
 	files := map[string]string{
-		"passwd":        "root:x:0:0:root:/root:/bin/bash\njob:x:1000:1000:job:/tmp:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-		"group":         "root:x:0:\ntty:x:5:\njob:x:1000:\nnogroup:x:65534:\n",
+		"passwd":        passwd(s),
+		"group":         group(s),
 		"hosts":         hosts(host, s.Task.Network.Peers),
 		"hostname":      host + "\n",
 		"resolv.conf":   "",
@@ -81,6 +81,35 @@ func makeEtc(s *task.Spec, root string) error {
 		}
 	}
 	return own(etc, s.HostUID)
+}
+
+// passwd names who there is. Where the task has one id only, it is its user's
+// first, so that whoever looks it up finds the user's name and home, and root's
+// all the same.
+func passwd(s *task.Spec) string {
+	const root, nobody = "root:x:0:0:root:/root:/bin/bash\n", "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
+	u := s.Task.User
+	if u == nil {
+		return root + "job:x:1000:1000:job:/tmp:/bin/bash\n" + nobody
+	}
+	user := fmt.Sprintf("%s:x:%d:%d:%s:%s:/bin/bash\n", u.Name, s.UserID(), s.UserID(), u.Name, u.Home)
+	if s.UserID() == task.RootID {
+		return user + root + nobody
+	}
+	return root + user + nobody
+}
+
+func group(s *task.Spec) string {
+	const root, tty, nobody = "root:x:0:\n", "tty:x:5:\n", "nogroup:x:65534:\n"
+	u := s.Task.User
+	if u == nil {
+		return root + tty + "job:x:1000:\n" + nobody
+	}
+	user := fmt.Sprintf("%s:x:%d:\n", u.Name, s.UserID())
+	if s.UserID() == task.RootID {
+		return user + root + tty + nobody
+	}
+	return root + tty + user + nobody
 }
 
 // own gives a folder of our own making, not what is mounted below it, to the

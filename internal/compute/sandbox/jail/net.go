@@ -65,7 +65,10 @@ func openListeners(s *task.Spec) (names []string, files []*os.File, err error) {
 	if s.APISocket != "" {
 		f, lerr := listenUnix(APISocket)
 		if lerr == nil && s.HostUID != 0 {
-			lerr = os.Chown(APISocket, s.HostUID, s.HostUID)
+			// Stage looks at files as the program does; its group is its own.
+			if lerr = os.Chown(APISocket, 0, stageHostID(s)); lerr == nil {
+				lerr = os.Chmod(APISocket, 0o660)
+			}
 		}
 		add(ListenAPI, f, lerr)
 	}

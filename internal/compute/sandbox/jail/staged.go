@@ -22,10 +22,11 @@ type StageInput struct {
 	Grace    time.Duration
 	API      bool // APISocket is there
 	Filter   []byte
+	Write    []string // places besides those of every task
+	ID       int      // to become, so that the program is another; 0: there is none
 }
 
-// Ask is what stage tells init. A program's output comes as one descriptor
-// with Launch.
+// Ask is what stage tells init.
 type Ask struct {
 	Step   string       `json:",omitempty"`
 	Launch *Program     `json:",omitempty"`
@@ -41,7 +42,11 @@ type Answer struct {
 	Stop     bool   `json:",omitempty"`
 }
 
-const stageFD = 3
+// What stage inherits besides its input and the log.
+const (
+	stageFD  = 3 // packets to and from init
+	outputFD = 4 // what the program prints
+)
 
 // maxSteps and maxText bound what stage may make its supervisor keep.
 const (
@@ -52,12 +57,9 @@ const (
 // staged runs stage, which launches the program when it is ready for it.
 func (in *initProcess) staged() (plan.Result, bool, error) {
 	none := plan.Result{ExitCode: -1}
-	conn, done, err := in.startStage()
-	if err != nil {
-		return none, false, err
-	}
+	conn, done := in.stage.conn, in.stage.done
 	defer conn.Close()
-	all := make(chan ask)
+	all := make(chan Ask)
 	go receiveAsks(conn, all)
 	asks := all
 
@@ -89,7 +91,7 @@ func (in *initProcess) staged() (plan.Result, bool, error) {
 			}
 			switch {
 			case a.Launch != nil:
-				p, err := in.launchFor(a)
+				p, err := in.launch(*a.Launch)
 				if err != nil {
 					_ = conn.Send(Answer{Error: err.Error()})
 					continue
@@ -105,7 +107,7 @@ func (in *initProcess) staged() (plan.Result, bool, error) {
 			}
 		case e := <-exit:
 			exit = nil
-			_ = in.ctl.Send(Word{Exit: &e})
+			_ = in.ctl.Send(in.exited(e))
 			_ = conn.Send(Answer{Exit: &e})
 		case ws := <-done:
 			// All that stage said lies in the socket still.
@@ -116,14 +118,14 @@ func (in *initProcess) staged() (plan.Result, bool, error) {
 				case a.Step != "":
 					step(a.Step)
 				}
-				if a.output >= 0 {
-					_ = unix.Close(a.output)
-				}
 			}
 			in.kill()
 			if result == nil {
 				e := exitOf(ws)
 				return none, false, fmt.Errorf("stage ended without a result (exit %d %s)", e.Code, e.Signal)
+			}
+			if result.Failure != "" && in.image.wasFull() { // inputs may fill a volume too
+				_ = in.ctl.Send(Word{Full: true})
 			}
 			return *result, true, nil
 		}
@@ -131,7 +133,7 @@ func (in *initProcess) staged() (plan.Result, bool, error) {
 }
 
 // bounded is stage's result cut to what a status may hold.
-func (a ask) bounded() *plan.Result {
+func (a Ask) bounded() *plan.Result {
 	r := *a.Result
 	r.Failure, r.Artifact, r.Class, r.Signal = clip(r.Failure, maxText), clip(r.Artifact, 2048), clip(r.Class, 64), clip(r.Signal, 64)
 	return &r
@@ -144,75 +146,60 @@ func clip(s string, n int) string {
 	return s
 }
 
-func (in *initProcess) startStage() (*packets, <-chan syscall.WaitStatus, error) {
+// stageProcess is a running stage.
+type stageProcess struct {
+	conn *packets
+	done <-chan syscall.WaitStatus
+}
+
+func (in *initProcess) startStage() (*stageProcess, error) {
 	t := in.spec.Task
+	sys := in.below(stageMaps(in.spec))
+	id := 0
+	if in.spec.HostUID != 0 {
+		id = stageID
+		sys.Credential.Groups = []uint32{stageID} // by which the API's socket is its own
+	}
 	input, err := json.Marshal(StageInput{
-		Plan: t.Plan, Identity: t.Identity, Grace: t.Grace, API: in.spec.APISocket != "", Filter: in.spec.Filter,
+		ID:   id,
+		Plan: t.Plan, Identity: t.Identity, Grace: t.Grace, API: in.spec.APISocket != "", Filter: in.spec.Filter, Write: writable(in.spec),
 		Program: Program{Args: append(append([]string{}, t.Entrypoint...), t.Args...), Env: in.spec.Env, Dir: t.Dir},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer r.Close()
 	ours, theirs, err := pair(unix.SOCK_SEQPACKET, "stage")
 	if err != nil {
 		_ = w.Close()
-		return nil, nil, err
+		return nil, err
 	}
 	defer theirs.Close()
-	_, done, err := in.fork("stage", in.below(), []uintptr{r.Fd(), spoolFD, 2, theirs.Fd()})
+	_, done, err := in.fork("stage", runtimeEnv, sys, []uintptr{r.Fd(), spoolFD, 2, theirs.Fd(), in.output.r.Fd()})
 	if err != nil {
 		_, _ = w.Close(), ours.Close()
-		return nil, nil, err
+		return nil, err
 	}
 	go func() {
 		_, _ = w.Write(input) // fails only if stage is gone, which its end tells
 		_ = w.Close()
 	}()
 	conn, err := NewPackets(ours)
-	return conn, done, err
-}
-
-type ask struct {
-	Ask
-	output int // of Launch; -1: none
+	return &stageProcess{conn, done}, err
 }
 
 // receiveAsks reads what stage says until it is gone.
-func receiveAsks(conn *packets, asks chan<- ask) {
+func receiveAsks(conn *packets, asks chan<- Ask) {
 	defer close(asks)
 	for {
-		var a ask
-		var fds []int
-		if conn.Receive(&a.Ask, &fds) != nil {
+		var a Ask
+		if conn.Receive(&a, nil) != nil {
 			return
-		}
-		a.output = -1
-		for i, fd := range fds {
-			if i == 0 && a.Launch != nil && isPipe(fd) {
-				a.output = fd
-			} else {
-				_ = unix.Close(fd)
-			}
 		}
 		asks <- a
 	}
-}
-
-func isPipe(fd int) bool {
-	var st unix.Stat_t
-	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO
-}
-
-func (in *initProcess) launchFor(a ask) (*child, error) {
-	out := spoolFD
-	if a.output >= 0 {
-		out = a.output
-		defer unix.Close(a.output)
-	}
-	return in.launch(*a.Launch, out)
 }

@@ -18,6 +18,8 @@ import (
 type StageSide struct {
 	Input StageInput
 	Stop  chan struct{} // closed when the task shall end
+	// Output is what the program prints.
+	Output *os.File
 
 	conn     *packets
 	launched chan Answer
@@ -37,9 +39,18 @@ func OpenStage() (*StageSide, error) {
 	if err := json.NewDecoder(os.Stdin).Decode(&s.Input); err != nil {
 		return nil, fmt.Errorf("read the plan: %w", err)
 	}
-	if err := Confine(s.Input.Filter); err != nil {
+	if id := s.Input.ID; id != 0 {
+		if err := become(id); err != nil {
+			return nil, err
+		}
+	}
+	if err := confine(stageFence(s.Input.Write), s.Input.Filter, capabilities{}); err != nil {
 		return nil, err
 	}
+	if err := unix.SetNonblock(outputFD, true); err != nil { // a wait for it has a deadline
+		return nil, fmt.Errorf("output of the program: %w", err)
+	}
+	s.Output = os.NewFile(outputFD, "output")
 	var err error
 	if s.conn, err = NewPackets(os.NewFile(stageFD, "init")); err != nil {
 		return nil, err
@@ -69,14 +80,9 @@ func (s *StageSide) receive() {
 
 var errInitGone = errors.New("the task's first process is gone")
 
-// Launch asks init to run the program, once. output becomes its stdout and
-// stderr; nil is the task's output.
-func (s *StageSide) Launch(p Program, output *os.File) error {
-	var fds []int
-	if output != nil {
-		fds = []int{int(output.Fd())}
-	}
-	if err := s.conn.Send(Ask{Launch: &p}, fds...); err != nil {
+// Launch asks init to run the program, once.
+func (s *StageSide) Launch(p Program) error {
+	if err := s.conn.Send(Ask{Launch: &p}); err != nil {
 		return fmt.Errorf("ask for the program: %w", err)
 	}
 	a, ok := <-s.launched

@@ -2,6 +2,7 @@ package jail
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,14 +20,19 @@ type Order struct {
 	PIDs uint64         `json:",omitempty"` // with Go: a limit that no control group keeps
 	Stop *time.Duration `json:",omitempty"` // ask the program to end within this grace
 	Kill bool           `json:",omitempty"` // end the program now; stage goes on
+	// Socket asks for one of the task's network, after Go.
+	Socket bool `json:",omitempty"`
 }
 
 // Word is what init tells its supervisor. Listeners comes with as many
 // descriptors, in that order.
 type Word struct {
+	Ready     bool         `json:",omitempty"` // all is made, the listeners among it
 	Listeners []string     `json:",omitempty"`
 	Step      string       `json:",omitempty"`
+	Socket    bool         `json:",omitempty"` // that was asked for; it comes with one descriptor, or none could be made
 	Exit      *Exit        `json:",omitempty"` // of the user's program
+	Full      bool         `json:",omitempty"` // the volume was full when the program, or stage, ended
 	End       *plan.Result `json:",omitempty"` // init is done
 	Stage     bool         `json:",omitempty"` // with End: it is stage's word
 	Error     string       `json:",omitempty"` // with End: the task could not be run
@@ -97,6 +103,11 @@ func (p *packets) Receive(v any, fds *[]int) error {
 		oob = make([]byte, unix.CmsgSpace(16*4))
 	}
 	n, oobn, flags, _, err := p.c.ReadMsgUnix(b, oob)
+	if errors.Is(err, unix.ECONNRESET) {
+		// The other end has gone without reading all that it was sent. The
+		// kernel says so once, and before what that end said last.
+		n, oobn, flags, _, err = p.c.ReadMsgUnix(b, oob)
+	}
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,12 +40,22 @@ var controllers = []string{"memory", "cpu", "pids"} //nolint:gochecknoglobals //
 
 // New makes the group name with limits. When a controller is missing the group
 // is made without it; see Has. ErrNone: there is none at all.
-func New(name string, l Limits) (*Group, error) {
-	return newGroup("", name, l)
+func New(name string, l Limits) (*Group, error) { return kernel().group(name, l) }
+
+// host is where groups are made. Tests give it another root and a kernel of
+// their own.
+type host struct {
+	root  string // before every path
+	mkdir func(path string) error
+	write func(path, value string) error
 }
 
-func newGroup(root, name string, l Limits) (*Group, error) {
-	bases, err := find(root)
+func kernel() *host {
+	return &host{mkdir: func(path string) error { return os.Mkdir(path, 0o755) }, write: write}
+}
+
+func (h *host) group(name string, l Limits) (*Group, error) {
+	bases, err := h.find()
 	if err != nil {
 		return nil, err
 	}
@@ -56,11 +67,11 @@ func newGroup(root, name string, l Limits) (*Group, error) {
 			continue
 		}
 		d := dir{filepath.Join(b.path, name), b.v2}
-		if err := os.Mkdir(d.path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := h.mkdir(d.path); err != nil && !errors.Is(err, fs.ErrExist) {
 			last = err
 			continue
 		}
-		if err := set(c, d, l); err != nil {
+		if err := h.set(c, d, l); err != nil {
 			last = err
 			_ = os.Remove(d.path)
 			continue
@@ -179,7 +190,7 @@ func (g *Group) Remove() error {
 
 // Sweep deletes what a killed supervisor left of the group name.
 func Sweep(name string) {
-	bases, err := find("")
+	bases, err := kernel().find()
 	if err != nil {
 		return
 	}
@@ -190,38 +201,39 @@ func Sweep(name string) {
 	_ = g.Remove()
 }
 
-func set(controller string, d dir, l Limits) error {
+func (h *host) set(controller string, d dir, l Limits) error {
+	write := func(file, value string) error { return h.write(filepath.Join(d.path, file), value) }
 	switch {
 	case controller == "memory" && l.MemoryBytes > 0:
 		n := strconv.FormatInt(l.MemoryBytes, 10)
 		if d.v2 {
-			_ = write(d, "memory.swap.max", "0") // absent without swap accounting
-			return write(d, "memory.max", n)
+			_ = write("memory.swap.max", "0") // absent without swap accounting
+			return write("memory.max", n)
 		}
-		if err := write(d, "memory.limit_in_bytes", n); err != nil {
+		if err := write("memory.limit_in_bytes", n); err != nil {
 			return err
 		}
-		_ = write(d, "memory.memsw.limit_in_bytes", n) // absent without swap accounting
+		_ = write("memory.memsw.limit_in_bytes", n) // absent without swap accounting
 	case controller == "cpu" && l.VCPU > 0:
 		const period = 100_000
 		quota := strconv.Itoa(l.VCPU * period)
 		if d.v2 {
-			_ = write(d, "cpu.weight", strconv.Itoa(min(100*l.VCPU, 10_000)))
-			return write(d, "cpu.max", quota+" "+strconv.Itoa(period))
+			_ = write("cpu.weight", strconv.Itoa(min(100*l.VCPU, 10_000)))
+			return write("cpu.max", quota+" "+strconv.Itoa(period))
 		}
-		_ = write(d, "cpu.shares", strconv.Itoa(1024*l.VCPU))
-		if err := write(d, "cpu.cfs_period_us", strconv.Itoa(period)); err != nil {
+		_ = write("cpu.shares", strconv.Itoa(1024*l.VCPU))
+		if err := write("cpu.cfs_period_us", strconv.Itoa(period)); err != nil {
 			return err
 		}
-		return write(d, "cpu.cfs_quota_us", quota)
+		return write("cpu.cfs_quota_us", quota)
 	case controller == "pids" && l.PIDs > 0:
-		return write(d, "pids.max", strconv.FormatInt(l.PIDs, 10))
+		return write("pids.max", strconv.FormatInt(l.PIDs, 10))
 	}
 	return nil
 }
 
-func write(d dir, file, value string) error {
-	f, err := os.OpenFile(filepath.Join(d.path, file), os.O_WRONLY, 0)
+func write(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -231,8 +243,9 @@ func write(d dir, file, value string) error {
 }
 
 // find says where groups may be made for each controller: below this
-// process's own group. root is put before every path, for tests.
-func find(root string) (map[string]dir, error) {
+// process's own group.
+func (h *host) find() (map[string]dir, error) {
+	root := h.root
 	mounts, err := parseMounts(root + "/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
@@ -264,7 +277,7 @@ func find(root string) (map[string]dir, error) {
 	}
 	for _, m := range mounts {
 		if p, ok := m.below(unified); m.v2 && ok && unified != "" {
-			for c, d := range findUnified(root+m.point, root+p) {
+			for c, d := range h.findUnified(root+m.point, root+p) {
 				if _, old := bases[c]; !old {
 					bases[c] = d
 				}
@@ -279,7 +292,7 @@ func find(root string) (map[string]dir, error) {
 const leaf = "clary-server"
 
 // findUnified looks for a version 2 group that passes controllers on.
-func findUnified(mount, own string) map[string]dir {
+func (h *host) findUnified(mount, own string) map[string]dir {
 	own = strings.TrimSuffix(own, "/"+leaf)
 	candidates := []string{own}
 	if own != mount {
@@ -287,13 +300,13 @@ func findUnified(mount, own string) map[string]dir {
 	}
 	for _, base := range candidates {
 		if base != own {
-			if err := os.Mkdir(base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			if err := h.mkdir(base); err != nil && !errors.Is(err, fs.ErrExist) {
 				continue
 			}
 		}
 		got := map[string]dir{}
 		for _, c := range controllers {
-			if enable(base, c) {
+			if h.enable(base, c) {
 				got[c] = dir{path: base, v2: true}
 			}
 		}
@@ -305,18 +318,10 @@ func findUnified(mount, own string) map[string]dir {
 }
 
 // enable passes a controller on to groups below base.
-func enable(base, controller string) bool {
+func (h *host) enable(base, controller string) bool {
 	has := func(file string) bool {
 		b, err := os.ReadFile(filepath.Join(base, file))
-		if err != nil {
-			return false
-		}
-		for _, f := range strings.Fields(string(b)) {
-			if f == controller {
-				return true
-			}
-		}
-		return false
+		return err == nil && slices.Contains(strings.Fields(string(b)), controller)
 	}
 	if has("cgroup.subtree_control") {
 		return true
@@ -324,17 +329,17 @@ func enable(base, controller string) bool {
 	if !has("cgroup.controllers") {
 		return false
 	}
-	d := dir{path: base, v2: true}
-	err := write(d, "cgroup.subtree_control", "+"+controller)
+	control := filepath.Join(base, "cgroup.subtree_control")
+	err := h.write(control, "+"+controller)
 	if errors.Is(err, unix.EBUSY) && onlyUs(base) {
-		l := dir{path: filepath.Join(base, leaf), v2: true}
-		if err := os.Mkdir(l.path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		l := filepath.Join(base, leaf)
+		if err := h.mkdir(l); err != nil && !errors.Is(err, fs.ErrExist) {
 			return false
 		}
-		if write(l, "cgroup.procs", strconv.Itoa(os.Getpid())) != nil {
+		if h.write(filepath.Join(l, "cgroup.procs"), strconv.Itoa(os.Getpid())) != nil {
 			return false
 		}
-		err = write(d, "cgroup.subtree_control", "+"+controller)
+		err = h.write(control, "+"+controller)
 	}
 	return err == nil
 }
@@ -352,12 +357,7 @@ type mount struct {
 }
 
 func (m mount) has(controller string) bool {
-	for _, o := range m.options {
-		if o == controller {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.options, controller)
 }
 
 // below maps a group's path to where it lies in the file system; a mount may

@@ -32,6 +32,13 @@ func read(t *testing.T, path string) string {
 	return strings.TrimSpace(string(b))
 }
 
+// onFiles takes plain files for a kernel's.
+func onFiles(root string) *host {
+	h := kernel()
+	h.root = root
+	return h
+}
+
 func TestFindVersion1(t *testing.T) {
 	t.Parallel()
 	root := rootOf(t, map[string]string{
@@ -44,7 +51,7 @@ func TestFindVersion1(t *testing.T) {
 `,
 		"sys/fs/cgroup/unified/cgroup.controllers": "hugetlb\n",
 	})
-	got, err := find(root)
+	got, err := onFiles(root).find()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +75,7 @@ func TestVersion2(t *testing.T) {
 		own + "clary-t/memory.max":     "max", own + "clary-t/memory.swap.max": "max", own + "clary-t/cpu.max": "max 100000", own + "clary-t/cpu.weight": "100", own + "clary-t/pids.max": "max",
 		own + "clary-t/memory.events": "low 0\noom 3\noom_kill 2\n", own + "clary-t/memory.peak": "4096\n",
 	})
-	g, err := newGroup(root, "clary-t", Limits{VCPU: 2, MemoryBytes: 1 << 30, PIDs: 50})
+	g, err := onFiles(root).group("clary-t", Limits{VCPU: 2, MemoryBytes: 1 << 30, PIDs: 50})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +104,7 @@ func TestVersion2(t *testing.T) {
 func TestNoGroups(t *testing.T) {
 	t.Parallel()
 	root := rootOf(t, map[string]string{"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": ""})
-	if g, err := newGroup(root, "x", Limits{}); g != nil || err == nil {
+	if g, err := onFiles(root).group("x", Limits{}); g != nil || err == nil {
 		t.Errorf("%v, %v", g, err)
 	}
 	var g *Group

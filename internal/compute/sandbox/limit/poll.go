@@ -14,7 +14,7 @@ import (
 // pages by share. It serves where no group counts.
 func Usage(pid int) int64 {
 	var sum int64
-	for _, p := range tree(pid) {
+	for _, p := range Tree(pid) {
 		sum += pss(p)
 	}
 	return sum
@@ -38,9 +38,9 @@ func pss(pid int) int64 {
 	return 0
 }
 
-// tree is pid and its descendants. In a pid namespace nothing escapes it:
+// Tree is pid and its descendants. In a pid namespace nothing escapes it:
 // orphans go to process 1.
-func tree(pid int) []int {
+func Tree(pid int) []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return []int{pid}

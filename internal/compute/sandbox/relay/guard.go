@@ -18,9 +18,10 @@ type Guard struct {
 	Own func() []netip.Addr
 }
 
-// special are ranges that lead to the host, its network, or nowhere.
+// special are ranges that lead to the host, its network, or nowhere, and the
+// one public address at which a cloud answers its machines as if it were local.
 var special = prefixes( //nolint:gochecknoglobals // a constant table
-	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
 	"192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
 	"::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
 )

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -62,9 +63,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer resp.Body.Close()
 	stripHops(resp.Header)
-	for k, vs := range resp.Header {
-		w.Header()[k] = vs
-	}
+	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
 	_, _ = io.Copy(flushing{w}, resp.Body)
 }
@@ -125,7 +124,7 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 	}
 	// A client may have sent its first bytes without waiting.
 	if n := buf.Reader.Buffered(); n > 0 {
-		early, _ := buf.Reader.Peek(n)
+		early, _ := buf.Peek(n)
 		if _, err := far.Write(early); err != nil {
 			_, _ = near.Close(), far.Close()
 			return
@@ -273,7 +272,7 @@ func dialVia(ctx context.Context, up *url.URL, hostport string) (net.Conn, error
 		return nil, fmt.Errorf("the host's proxy: %w", err)
 	}
 	br := bufio.NewReaderSize(c, 4096)
-	resp, err := http.ReadResponse(br, req)
+	resp, err := http.ReadResponse(br, req) //nolint:bodyclose // what follows an answer to CONNECT is the tunnel
 	if err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("the host's proxy: %w", err)

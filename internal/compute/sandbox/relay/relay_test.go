@@ -68,9 +68,18 @@ func TestBypass(t *testing.T) {
 		host, list string
 		want       bool
 	}{
-		{"a.example.com", "example.com", true}, {"a.example.com", ".example.com", true}, {"a.example.com", "*.example.com", true}, {"example.com", ".example.com", true},
-		{"badexample.com", "example.com", false}, {"x.org", "a, x.org:443", true}, {"x.org", "*", true}, {"x.org", "", false},
-		{"10.2.3.4", "10.0.0.0/8", true}, {"10.2.3.4", "10.2.3.4", true}, {"11.2.3.4", "10.0.0.0/8", false}, {"::1", "::1", true},
+		{"a.example.com", "example.com", true},
+		{"a.example.com", ".example.com", true},
+		{"a.example.com", "*.example.com", true},
+		{"example.com", ".example.com", true},
+		{"badexample.com", "example.com", false},
+		{"x.org", "a, x.org:443", true},
+		{"x.org", "*", true},
+		{"x.org", "", false},
+		{"10.2.3.4", "10.0.0.0/8", true},
+		{"10.2.3.4", "10.2.3.4", true},
+		{"11.2.3.4", "10.0.0.0/8", false},
+		{"::1", "::1", true},
 	} {
 		if got := bypass(tt.host, tt.list); got != tt.want {
 			t.Errorf("bypass(%q, %q) = %v", tt.host, tt.list, got)
@@ -80,14 +89,17 @@ func TestBypass(t *testing.T) {
 
 func TestCredentials(t *testing.T) {
 	t.Parallel()
-	h := Credentials("/v2/credentials/s", compute.Identity{AccessKeyID: "A", SecretAccessKey: "S", SessionToken: "T", RoleArn: "R", Expiration: time.Unix(1000, 0)})
+	session := compute.Identity{AccessKeyID: "A", SecretAccessKey: "S", SessionToken: "T", RoleArn: "R", Expiration: time.Unix(1000, 0)}
+	h := Credentials("/v2/credentials/s", func() compute.Identity { return session })
 	for _, tt := range []struct {
 		method, path string
 		code         int
 		body         string
 	}{
 		{"GET", "/v2/credentials/s", 200, `{"AccessKeyId":"A","SecretAccessKey":"S","Token":"T","Expiration":"1970-01-01T00:16:40Z","RoleArn":"R"}`},
-		{"GET", "/v2/credentials/x", 404, ""}, {"GET", "/", 404, ""}, {"POST", "/v2/credentials/s", 405, ""},
+		{"GET", "/v2/credentials/x", 404, ""},
+		{"GET", "/", 404, ""},
+		{"POST", "/v2/credentials/s", 405, ""},
 	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, nil))
@@ -95,8 +107,14 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("%s %s: %d %q", tt.method, tt.path, w.Code, w.Body)
 		}
 	}
+	session.AccessKeyID = "fresh"
 	w := httptest.NewRecorder()
-	Credentials("", compute.Identity{}).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v2/credentials/s", nil))
+	if !strings.Contains(w.Body.String(), `"AccessKeyId":"fresh"`) {
+		t.Errorf("once it is renewed: %s", w.Body)
+	}
+	w = httptest.NewRecorder()
+	Credentials("", func() compute.Identity { return session }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	if w.Code != 404 {
 		t.Errorf("no path: %d", w.Code)
 	}
@@ -138,7 +156,7 @@ func TestProxyThroughTheHostsProxy(t *testing.T) {
 	t.Cleanup(origin.Close)
 	asked := make(chan string, 16)
 	up := upstream(t, origin.Listener.Addr().String(), asked)
-	p := httptest.NewServer(NewProxy(Proxy{Guard: &Guard{}, HTTPProxy: up.String(), HTTPSProxy: up.String(), NoProxy: "direct.invalid"}))
+	p := httptest.NewServer(NewProxy(Proxy{Guard: &Guard{}, HTTPProxy: up.String(), HTTPSProxy: up.String(), NoProxy: "direct.invalid"})) //nolint:bodyclose // the proxy closes them
 	t.Cleanup(p.Close)
 
 	connect := func(target string) (int, string) {
@@ -150,7 +168,7 @@ func TestProxyThroughTheHostsProxy(t *testing.T) {
 		// The request comes without waiting for the tunnel.
 		fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\nGET / HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n", target, target) //nolint:errcheck // read below
 		br := bufio.NewReader(c)
-		resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodConnect})
+		resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // the connection is closed
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,4 +294,45 @@ func TestStreams(t *testing.T) {
 	}
 	_ = near.Close()
 	<-done
+}
+
+// TestServeBounded holds all the connections that one task may.
+func TestServeBounded(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bounded{Listener: l, slots: make(chan struct{}, 2)}
+	accepted := make(chan net.Conn)
+	go func() {
+		for {
+			c, err := b.Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- c
+		}
+	}()
+	for range 3 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() //nolint:errcheck // a test's
+	}
+	first, second := <-accepted, <-accepted
+	if len(b.slots) != 2 {
+		t.Errorf("%d slots are taken", len(b.slots))
+	}
+	_, _ = first.Close(), first.Close() // a second time frees nothing
+	third := <-accepted
+	if len(b.slots) != 2 {
+		t.Errorf("%d slots are taken after one was freed", len(b.slots))
+	}
+	_, _ = second.Close(), third.Close()
+	_ = l.Close()
+	for range accepted { //nolint:revive // until it ends
+	}
 }

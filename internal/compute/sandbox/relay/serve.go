@@ -4,6 +4,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -16,5 +17,39 @@ func Serve(l net.Listener, h http.Handler, errs *log.Logger) {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          errs,
 	}
-	_ = s.Serve(l)
+	_ = s.Serve(&bounded{Listener: l, slots: make(chan struct{}, maxConns)})
+}
+
+// bounded takes no more connections than there are slots; others wait, and
+// cost whoever made them, not the supervisor.
+type bounded struct {
+	net.Listener
+	slots chan struct{}
+}
+
+// Accept implements net.Listener.
+func (b *bounded) Accept() (net.Conn, error) {
+	b.slots <- struct{}{}
+	c, err := b.Listener.Accept()
+	if err != nil {
+		<-b.slots
+		return nil, err
+	}
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		<-b.slots
+		return c, nil // no listener of a task's
+	}
+	return &slot{TCPConn: t, free: sync.OnceFunc(func() { <-b.slots })}, nil
+}
+
+type slot struct {
+	*net.TCPConn
+	free func()
+}
+
+// Close implements net.Conn.
+func (s *slot) Close() error {
+	defer s.free()
+	return s.TCPConn.Close()
 }

@@ -13,14 +13,16 @@ import (
 type hub struct {
 	stop chan<- task.Stop
 	kill chan<- struct{}
+	dial *dialer
 
-	mu       sync.Mutex // guards watchers
+	mu       sync.Mutex // guards what follows
 	watchers map[*watcher]struct{}
+	ended    bool // whoever comes late is told too
 }
 
 type watcher struct {
-	status, spool bool // guarded by the hub's mu
-	wake          chan struct{}
+	status, spool, end bool // guarded by the hub's mu
+	wake               chan struct{}
 }
 
 func (h *hub) serve(l *net.UnixListener) {
@@ -52,6 +54,9 @@ func (h *hub) conn(c *net.UnixConn) {
 			case h.kill <- struct{}{}:
 			default:
 			}
+		case m.Dial != 0:
+			h.dial.serve(c, m.Dial)
+			return
 		case m.Watch:
 			h.watch(c)
 			return
@@ -67,6 +72,7 @@ func (h *hub) watch(c *net.UnixConn) {
 		h.watchers = map[*watcher]struct{}{}
 	}
 	h.watchers[w] = struct{}{}
+	w.end = h.ended
 	h.mu.Unlock()
 	gone := make(chan struct{})
 	go func() {
@@ -97,12 +103,26 @@ func (h *hub) watch(c *net.UnixConn) {
 		if w.status {
 			b = append(b, task.EventStatus)
 		}
-		w.spool, w.status = false, false
+		if w.end {
+			b = append(b, task.EventEnd)
+		}
+		w.spool, w.status, w.end = false, false, false
 		h.mu.Unlock()
 		if _, err := c.Write(b); err != nil {
 			return
 		}
 	}
+}
+
+// end tells that the task is over.
+func (h *hub) end() {
+	h.mu.Lock()
+	h.ended = true
+	for w := range h.watchers {
+		w.end = true
+	}
+	h.mu.Unlock()
+	h.tell(true, true)
 }
 
 func (h *hub) tell(status, spool bool) {

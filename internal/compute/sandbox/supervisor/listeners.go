@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"clary/internal/compute"
 	"clary/internal/compute/sandbox/jail"
 	"clary/internal/compute/sandbox/relay"
 	"clary/internal/compute/sandbox/task"
@@ -39,7 +40,7 @@ func serveListeners(s *task.Spec, names []string, fds []int, errs *log.Logger) e
 		case jail.ListenAPI, jail.ListenTCP:
 			go relay.Streams(l, toServer)
 		case jail.ListenCredentials:
-			go relay.Serve(l, relay.Credentials(s.CredentialsPath, s.Task.Identity), errs)
+			go relay.Serve(l, relay.Credentials(s.CredentialsPath, func() compute.Identity { return task.Identity(".", s) }), errs)
 		case jail.ListenProxy:
 			p := relay.NewProxy(relay.Proxy{
 				Guard:     &relay.Guard{Allow: s.Egress.Allow, Own: relay.OwnAddresses},

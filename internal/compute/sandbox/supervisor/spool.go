@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,15 +20,18 @@ const maxLine = 256<<10 - 26
 
 // spooler writes a program's output as stamped lines.
 type spooler struct {
-	f       *os.File
-	grew    func()
-	partial []byte // of a line whose end has not come
+	f    *os.File
+	grew func()
+
+	mu      sync.Mutex // guards what follows up to size; is held while a line waits for room
+	partial []byte     // of a line whose end has not come
 	out     []byte
-	size    atomic.Int64
-	dirty   atomic.Bool // something is not on disk yet
-	giveUp  chan struct{}
-	max     int64 // of bytes; what comes after is dropped
 	full    bool
+
+	size   atomic.Int64
+	dirty  atomic.Bool // something is not on disk yet
+	giveUp chan struct{}
+	max    int64 // of bytes; what comes after is dropped
 }
 
 func newSpooler(path string, most int64, grew func()) (*spooler, error) {
@@ -44,17 +48,36 @@ func (s *spooler) run(r io.Reader) {
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
-			s.add(buf[:n], time.Now())
-			s.flush()
+			s.take(buf[:n])
 		}
 		if err != nil {
 			break
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.partial) > 0 {
 		s.line(nil, time.Now())
 		s.flush()
 	}
+}
+
+func (s *spooler) take(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.add(b, time.Now())
+	s.flush()
+}
+
+// say puts a line of our own between the program's.
+func (s *spooler) say(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	begun := s.partial
+	s.partial = nil
+	s.line([]byte("clary: "+text), time.Now())
+	s.flush()
+	s.partial = begun
 }
 
 func (s *spooler) add(b []byte, now time.Time) {

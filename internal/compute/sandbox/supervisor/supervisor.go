@@ -22,6 +22,7 @@ import (
 	"clary/internal/compute/sandbox/jail"
 	"clary/internal/compute/sandbox/limit"
 	"clary/internal/compute/sandbox/task"
+	"clary/internal/compute/sandbox/volume"
 	"clary/internal/stage/plan"
 )
 
@@ -32,10 +33,22 @@ const heartbeat = 15 * time.Second
 // supervisor does or did. It must be called on the main thread: init dies with
 // the thread that made it.
 //
-// Descriptor 0 is closed when the control socket is there, for whoever waits.
-func Run(dir string) error {
+// A byte on descriptor 0 says that the task is on disk; before it nothing is
+// touched. Descriptor 0 is closed when the control socket is there, for whoever
+// waits. volume is the mount of the volume's image, nil if that is to be made.
+func Run(dir string, volume *os.File) error {
 	if err := task.Seal(); err != nil {
 		return err
+	}
+	// The os package tries once, with a child of its own, what the kernel's
+	// handles of processes can do; better while nothing waits.
+	go func() {
+		if p, err := os.FindProcess(os.Getpid()); err == nil {
+			_ = p.Release()
+		}
+	}()
+	if !released() {
+		return nil
 	}
 	if err := os.Chdir(dir); err != nil {
 		return err
@@ -53,26 +66,31 @@ func Run(dir string) error {
 		return err
 	}
 	s := &supervisor{
-		spec: spec, dir: dir, log: log.New(os.Stderr, "", log.LstdFlags|log.Lmicroseconds|log.LUTC),
-		stops: make(chan task.Stop), kills: make(chan struct{}, 1), words: make(chan word),
+		spec: spec, dir: dir, volume: volume, log: log.New(os.Stderr, "", log.LstdFlags|log.Lmicroseconds|log.LUTC),
+		stops: make(chan task.Stop), kills: make(chan struct{}, 1), words: make(chan word), sockets: make(chan chan<- int),
 	}
-	s.hub = &hub{stop: s.stops, kill: s.kills}
+	s.hub = &hub{stop: s.stops, kill: s.kills, dial: newDialer(s.sockets)}
 	return s.run()
 }
 
 type supervisor struct {
-	spec *task.Spec
-	dir  string
-	log  *log.Logger
-	hub  *hub
+	spec   *task.Spec
+	dir    string
+	volume *os.File
+	taken  []*volume.Open // for as long as this process lives
+	log    *log.Logger
+	hub    *hub
 
 	stops chan task.Stop
 	kills chan struct{}
 	words chan word
+	// sockets are asked for here, each on a channel with room for its
+	// descriptor, -1 if there is none.
+	sockets chan chan<- int
 
 	mu     sync.Mutex // guards status and its file
 	status task.Status
-	slept  time.Duration // of the machine, at the start
+	clock  *task.Clock
 
 	spool   *spooler
 	spooled chan struct{} // closed when the program's output has ended
@@ -94,9 +112,9 @@ func (s *supervisor) run() error {
 	if err != nil {
 		return err
 	}
-	s.slept = task.Slept()
+	s.clock = task.NewClock(time.Now(), nil)
 	s.status = task.Status{
-		TaskStatus: compute.TaskStatus{Phase: compute.Starting, Created: s.spec.Created, Heartbeat: time.Now()},
+		TaskStatus: compute.TaskStatus{Phase: compute.Starting, Created: s.spec.Created, Heartbeat: s.clock.Now()},
 		Boot:       task.BootID(), PID: os.Getpid(), StartTime: start,
 	}
 	if err := s.write(task.Quick); err != nil {
@@ -127,6 +145,15 @@ func (s *supervisor) run() error {
 	defer control.Close()
 	s.watch(control)
 	return s.finish()
+}
+
+// released waits for the byte; false says that it will not come.
+func released() bool {
+	for b := make([]byte, 1); ; {
+		if n, err := unix.Read(0, b); err != unix.EINTR {
+			return n == 1
+		}
+	}
 }
 
 // announce closes descriptor 0, which somebody may wait for; it stays taken.
@@ -188,7 +215,7 @@ func (s *supervisor) launch() (control, error) {
 		return nil, err
 	}
 	defer w.Close()
-	if uid := s.spec.HostUID; uid != 0 {
+	if uid := s.spec.HostUser(); uid != 0 {
 		// So that the program may open /dev/stdout by its name.
 		if err := w.Chown(uid, uid); err != nil {
 			return nil, err
@@ -207,10 +234,25 @@ func (s *supervisor) launch() (control, error) {
 			_ = unix.Close(folder)
 		}
 	}()
-	cmd := exec.Command(binary, "init", binary, strconv.Itoa(len(doors)))
+	cmd := exec.Command(binary, "init", binary, strconv.Itoa(len(doors))) //nolint:noctx // it lives as long as its task
 	cmd.Env = []string{"GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=32MiB"}
 	cmd.Stdin, cmd.Stderr = specFile, os.Stderr
 	cmd.ExtraFiles = append([]*os.File{theirs, w}, doors...)
+	if s.volume != nil {
+		cmd.Args = append(cmd.Args, jail.WithVolume)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, s.volume)
+		defer s.volume.Close()
+	}
+	images, err := s.takeVolumes()
+	defer func() { // init has them, and they end with it
+		for _, f := range images {
+			_ = f.Close()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, images...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET,
 		Pdeathsig:  unix.SIGKILL,
@@ -279,19 +321,39 @@ func (s *supervisor) prepareVolume() error {
 			return err
 		}
 	}
-	return jail.PrepareVolume(task.VolDir, s.spec.HostUID)
+	if t := s.spec.Template; t != "" && s.volume == nil {
+		if err := jail.MakeImage(t, task.ImageFile, s.spec.Limits.DiskBytes); err != nil {
+			s.log.Printf("the volume is a folder: %v", err)
+		}
+	}
+	return jail.PrepareVolume(task.VolDir, s.spec)
+}
+
+// takeVolumes takes the task's volumes, for as long as this process lives, and
+// mounts those that are file systems.
+func (s *supervisor) takeVolumes() (images []*os.File, err error) {
+	for _, v := range s.spec.Volumes {
+		o, err := volume.Take(v.Dir, s.spec.UserID())
+		if err != nil {
+			return images, fmt.Errorf("volume %s: %w", v.ID, err)
+		}
+		s.taken = append(s.taken, o)
+		if o.Image != v.Image {
+			return images, fmt.Errorf("volume %s is not what it was", v.ID)
+		}
+		if f := o.Mounted(); f != nil {
+			images = append(images, f)
+		}
+	}
+	return images, nil
 }
 
 // write replaces status.json by what is known now.
 func (s *supervisor) write(d task.Durability) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
-	s.status.Heartbeat = now
-	// The two clocks are not read at the same instant.
-	if slept := task.Slept() - s.slept; slept > time.Millisecond {
-		s.status.Suspended = slept
-	}
+	s.status.Heartbeat = s.clock.Now()
+	s.status.Suspended = s.clock.Slept()
 	if s.spool != nil {
 		s.status.Spooled = s.spool.size.Load()
 	}
@@ -320,23 +382,33 @@ func (s *supervisor) finish() error {
 			s.log.Print(err)
 		}
 	}
+	for _, v := range s.taken { // before anybody hears that they are free
+		if err := v.Close(); err != nil {
+			s.log.Print(err)
+		}
+	}
 	exit := s.end.exit(s.group)
+	exit.At = s.clock.Now()
 	s.mu.Lock()
 	s.status.Phase = compute.Ended
 	s.status.Exit = &exit
 	s.mu.Unlock()
 	// A full disk must not make a finished job a lost one.
 	err := s.write(task.Durable)
-	for deadline := time.Now().Add(10 * time.Minute); err != nil && time.Now().Before(deadline); err = s.write(task.Durable) {
+	if err != nil {
 		s.log.Print(err)
+	}
+	for deadline := time.Now().Add(25 * time.Hour); err != nil && time.Now().Before(deadline); err = s.write(task.Durable) {
 		time.Sleep(time.Second)
 	}
-	s.hub.tell(true, true)
+	s.hub.end()
 	if gerr := s.group.Remove(); gerr != nil {
 		s.log.Print(gerr)
 	}
-	if rerr := RemoveTree(task.VolDir); rerr != nil {
-		s.log.Print(rerr)
+	for _, name := range []string{task.ImageFile, task.VolDir} {
+		if rerr := RemoveTree(name); rerr != nil {
+			s.log.Print(rerr)
+		}
 	}
 	return err
 }

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"clary/internal/compute"
@@ -24,11 +21,12 @@ type outcome struct {
 	result  *plan.Result   // init's or stage's word
 	err     error          // it could not be run
 	memory  bool           // our own watch saw too much memory
+	full    bool           // the volume was full at the end
 }
 
 // exit words the outcome. What we saw ourselves outranks what was said.
 func (o *outcome) exit(g *limit.Group) compute.Exit {
-	e := compute.Exit{Reason: compute.ReasonExited, At: time.Now(), PeakMemory: g.Peak()}
+	e := compute.Exit{Reason: compute.ReasonExited, PeakMemory: g.Peak()}
 	if o.result != nil {
 		e.Result = *o.result
 	} else {
@@ -47,12 +45,13 @@ func (o *outcome) exit(g *limit.Group) compute.Exit {
 	}
 	if o.err != nil {
 		e.Reason = compute.ReasonFailed
-		if e.Result.Failure == "" {
+		// whatever the program says, it had no room left to say more
+		if e.Result.Failure == "" || errors.Is(o.err, errHostFull) {
 			e.Result.Failure, e.Result.Class = o.err.Error(), "InternalServerError"
 		}
 	}
 	switch {
-	case o.reason == compute.ReasonDisk:
+	case o.reason == compute.ReasonDisk, failed && o.full && o.reason == "":
 		e.Reason = compute.ReasonDisk
 	case o.memory || failed && g.OOMKills() > 0:
 		e.Reason = compute.ReasonMemory
@@ -71,10 +70,20 @@ func (s *supervisor) watch(init control) {
 	defer beat.Stop()
 	flush := time.NewTicker(time.Second)
 	defer flush.Stop()
+	// The beginning is worth a sync to those tasks that live on.
+	first := time.After(time.Second)
 	exceeded := s.measure(ctx)
 
 	var maxRuntime, grace, upload <-chan time.Time
 	var words <-chan word = s.words
+	var sockets <-chan chan<- int // not before the program may run
+	var asked []chan<- int
+	defer func() {
+		for _, c := range asked {
+			c <- -1
+		}
+		close(s.hub.dial.over)
+	}()
 	// end asks the program to go; the first reason is the reason.
 	end := func(reason compute.Reason, g time.Duration) {
 		if s.end.reason != "" || s.end.program != nil {
@@ -100,14 +109,18 @@ func (s *supervisor) watch(init control) {
 				words = nil
 				continue
 			}
+			s.end.full = s.end.full || w.Full
 			switch {
-			case w.Listeners != nil || len(w.fds) > 0:
+			case w.Socket:
+				asked = handOver(asked, w.fds)
+			case w.Ready:
 				if err := serveListeners(s.spec, w.Listeners, w.fds, s.log); err != nil {
 					s.end.err = err
 					_ = s.init.Process.Kill()
 					continue
 				}
 				s.begin(init)
+				sockets = s.sockets
 				if d := s.spec.Task.MaxRuntime; d > 0 {
 					maxRuntime = time.After(d)
 				}
@@ -124,12 +137,15 @@ func (s *supervisor) watch(init control) {
 					s.end.err = errors.New(w.Error)
 				}
 			}
-		case err := <-s.exited:
+		case <-s.exited:
 			for words != nil { // what init said before it went
 				w := <-words
+				s.end.full = s.end.full || w.Full
 				switch {
 				case w.err != nil:
 					words = nil
+				case w.Socket:
+					asked = handOver(asked, w.fds)
 				case w.Exit != nil:
 					s.end.program = w.Exit
 				case w.Step != "":
@@ -141,22 +157,31 @@ func (s *supervisor) watch(init control) {
 					}
 				}
 			}
-			if s.end.result == nil && s.end.err == nil && s.end.reason == "" {
-				s.end.err = fmt.Errorf("the task's first process ended: %w", err)
+			if s.end.result == nil && s.end.err == nil {
+				s.end.err = fmt.Errorf("the task's first process ended: %s", s.init.ProcessState)
 			}
 			return
+		case c := <-sockets:
+			if init.Send(jail.Order{Socket: true}) != nil {
+				c <- -1
+				continue
+			}
+			asked = append(asked, c)
 		case st := <-s.stops:
 			end(compute.ReasonStopped, st.Grace)
 		case <-maxRuntime:
 			end(compute.ReasonMaxRuntime, s.spec.Task.Grace)
 		case <-grace:
 			killProgram()
-		case reason := <-exceeded:
-			if reason == compute.ReasonMemory {
+		case e := <-exceeded:
+			if e.reason == compute.ReasonMemory {
 				s.end.memory = true
 			}
+			if s.end.err == nil {
+				s.end.err = e.err
+			}
 			if s.end.reason == "" {
-				s.end.reason = reason
+				s.end.reason = e.reason
 			}
 			killProgram()
 		case <-upload:
@@ -173,6 +198,10 @@ func (s *supervisor) watch(init control) {
 			s.end.err = errors.New("the machine is shutting down")
 			_ = s.init.Process.Kill()
 		case <-beat.C:
+			if err := s.write(task.Durable); err != nil {
+				s.log.Print(err)
+			}
+		case <-first:
 			if err := s.write(task.Durable); err != nil {
 				s.log.Print(err)
 			}
@@ -193,14 +222,8 @@ func (s *supervisor) begin(init control) {
 	if err := init.Send(order); err != nil {
 		s.log.Print(err)
 	}
-	now := time.Now()
+	now := s.clock.Now()
 	s.update(func(st *task.Status) { st.Phase, st.Started = compute.Running, now })
-	// Whether this survives a loss of power is not worth the program's time.
-	go func() {
-		if err := s.write(task.Durable); err != nil {
-			s.log.Print(err)
-		}
-	}()
 }
 
 // step keeps a report of stage: each once, since a job never goes back.
@@ -208,74 +231,55 @@ func (s *supervisor) step(name string) {
 	s.update(func(st *task.Status) {
 		told := slices.ContainsFunc(st.Steps, func(old compute.Step) bool { return old.Name == name })
 		if len(st.Steps) < 64 && !told {
-			st.Steps = append(st.Steps, compute.Step{Name: name, At: time.Now()})
+			st.Steps = append(st.Steps, compute.Step{Name: name, At: s.clock.Now()})
 		}
 	})
 }
 
+// exceeded is what our own watch found: a limit that was passed, or that the
+// host cannot bear the task any longer.
+type exceeded struct {
+	reason compute.Reason
+	err    error
+}
+
 // measure looks once a second at what no kernel limit holds.
-func (s *supervisor) measure(ctx context.Context) <-chan compute.Reason {
-	c := make(chan compute.Reason, 1)
+func (s *supervisor) measure(ctx context.Context) <-chan exceeded {
+	c := make(chan exceeded, 1)
 	memory := s.spec.Limits.MemoryBytes
 	if s.group.Has("memory") {
 		memory = 0
 	}
-	disk := s.spec.Limits.DiskBytes
-	if memory <= 0 && disk <= 0 {
+	pid := s.init.Process.Pid
+	volume := newVolumeWatch(s, pid)
+	if memory <= 0 && volume == nil {
 		return c
 	}
-	pid := s.init.Process.Pid
 	go func() {
-		pause := time.Second
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(pause):
+			case <-tick.C:
 			}
-			began := time.Now()
 			if memory > 0 && limit.Usage(pid) > memory {
-				c <- compute.ReasonMemory
+				c <- exceeded{reason: compute.ReasonMemory}
 				return
 			}
-			if disk > 0 && diskUse(task.VolDir, disk) > disk {
-				c <- compute.ReasonDisk
+			if volume == nil {
+				continue
+			}
+			switch over, err := volume.look(); {
+			case err != nil:
+				c <- exceeded{err: err}
+				return
+			case over:
+				c <- exceeded{reason: compute.ReasonDisk}
 				return
 			}
-			// A large tree must not cost more than a twentieth of a processor.
-			pause = max(time.Second, 20*time.Since(began))
 		}
 	}()
 	return c
-}
-
-// diskUse adds up a tree's blocks; it stops once the sum is over limit.
-func diskUse(dir string, limit int64) int64 {
-	var sum int64
-	seen := map[uint64]bool{} // files with several names
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // files come and go while we look
-		}
-		info, err := d.Info()
-		if err != nil {
-			return nil //nolint:nilerr // as above
-		}
-		st, ok := info.Sys().(*syscall.Stat_t)
-		if !ok {
-			return nil
-		}
-		if st.Nlink > 1 && !d.IsDir() {
-			if seen[st.Ino] {
-				return nil
-			}
-			seen[st.Ino] = true
-		}
-		sum += st.Blocks * 512
-		if sum > limit {
-			return fs.SkipAll
-		}
-		return nil
-	})
-	return sum
 }

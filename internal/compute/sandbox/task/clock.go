@@ -20,14 +20,51 @@ func BootID() string {
 	return strings.TrimSpace(string(b))
 }
 
-// Slept is how long the machine has been suspended since it booted: the boot
-// clock counts that time, the monotonic clock does not.
-func Slept() time.Duration {
-	var boot, mono unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) != nil {
-		return 0
+// Clocks reads the machine's two steady clocks. Both begin at its start; boot
+// counts the time that the machine sleeps, mono does not.
+type Clocks func() (boot, mono time.Duration)
+
+func machineClocks() (boot, mono time.Duration) {
+	var b, m unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &b) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &m) != nil {
+		return 0, 0
 	}
-	return time.Duration(boot.Nano() - mono.Nano())
+	return time.Duration(b.Nano()), time.Duration(m.Nano())
+}
+
+// Clock is a task's own: it shows the wall clock as it was when the task
+// began, and goes on with the boot clock. Setting the wall clock does not move
+// it, so that what lies between two of its readings has passed.
+type Clock struct {
+	read       Clocks
+	wall       time.Time
+	boot, mono time.Duration // at wall
+}
+
+// NewClock begins at the wall clock's now. clocks is nil for the machine's.
+func NewClock(now time.Time, clocks Clocks) *Clock {
+	if clocks == nil {
+		clocks = machineClocks
+	}
+	c := &Clock{read: clocks, wall: now.Round(0)}
+	c.boot, c.mono = clocks()
+	return c
+}
+
+// Now is the time since the beginning on top of what the wall clock showed.
+func (c *Clock) Now() time.Time {
+	boot, _ := c.read()
+	return c.wall.Add(boot - c.boot)
+}
+
+// Slept is how long the machine has slept since the beginning.
+func (c *Clock) Slept() time.Duration {
+	boot, mono := c.read()
+	// The two clocks are not read at the same instant.
+	if slept := (boot - c.boot) - (mono - c.mono); slept > time.Millisecond {
+		return slept
+	}
+	return 0
 }
 
 // StartTime is when a process began, in ticks since boot. With the boot id it

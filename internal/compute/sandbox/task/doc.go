@@ -10,19 +10,24 @@
 //	spool        the program's output, append-only
 //	sock         the supervisor's control socket
 //	stop.json    that somebody wants the task to stop
+//	identity.json  the role's session since it was renewed
 //	vol/         what the task may write (its quota counts it)
+//	vol.img      or the same as a file system of its own size, mounted at vol
+//	             inside the task alone
 //	root/        an empty folder, the mount point of the task's root
 package task
 
 // Names inside a task's folder.
 const (
-	SpecFile   = "spec.json"
-	LockFile   = "lock"
-	StatusFile = "status.json"
-	SpoolFile  = "spool"
-	SockFile   = "sock"
-	StopFile   = "stop.json"
-	LogFile    = "supervisor.log"
-	VolDir     = "vol"
-	RootDir    = "root"
+	SpecFile     = "spec.json"
+	LockFile     = "lock"
+	StatusFile   = "status.json"
+	SpoolFile    = "spool"
+	SockFile     = "sock"
+	StopFile     = "stop.json"
+	IdentityFile = "identity.json"
+	LogFile      = "supervisor.log"
+	VolDir       = "vol"
+	ImageFile    = "vol.img"
+	RootDir      = "root"
 )

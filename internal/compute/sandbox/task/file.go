@@ -2,6 +2,7 @@ package task
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -11,13 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrTorn says that a file holds what nobody wrote: a loss of power may leave so
+// one that was written as Quick.
+var ErrTorn = errors.New("torn")
+
 func readJSON(path string, v any) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w: %w", path, ErrTorn, err)
 	}
 	return nil
 }
@@ -25,6 +30,7 @@ func readJSON(path string, v any) error {
 // Durability says what a write has survived when it returns.
 type Durability bool
 
+// What a write may have survived.
 const (
 	Quick   Durability = false // kill -9 of the writer
 	Durable Durability = true  // loss of power
@@ -83,7 +89,7 @@ func Lock(dir string) (*os.File, bool, error) {
 		return f, true, nil
 	}
 	_ = f.Close()
-	if err == unix.EAGAIN || err == unix.EACCES {
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return nil, false, nil
 	}
 	return nil, false, fmt.Errorf("lock %s: %w", dir, err)

@@ -12,18 +12,29 @@ import (
 )
 
 // Control is a line that a server sends to a supervisor. The supervisor
-// answers Watch with one Event per change and Stop and Kill with nothing.
+// answers Watch with one Event per change, Dial with one Dialled and its
+// connection, Stop and Kill with nothing.
 type Control struct {
 	Watch bool  `json:",omitempty"`
 	Stop  *Stop `json:",omitempty"`
 	Kill  bool  `json:",omitempty"`
+	Dial  int   `json:",omitempty"` // a port
 }
+
+// How a Dial went, as the one byte that its connection comes with.
+const (
+	DialledOK      = 'c'
+	DialledRefused = 'r'
+	DialledNone    = 'n' // the program does not run
+	DialledFailed  = 'f'
+)
 
 // Events are single bytes: what changed must be read from the folder, which is
 // the truth; an event only says that it is worth looking.
 const (
 	EventStatus = 's'
 	EventSpool  = 'g'
+	EventEnd    = 'e' // the status is the task's last
 )
 
 // A socket's address holds 107 bytes at most, a folder's name more: both ends

@@ -1,0 +1,139 @@
+package computetest
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	_ "embed"
+	"errors"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"clary/internal/compute"
+)
+
+//go:embed attacks/forge.py
+var forgeScript string //nolint:gochecknoglobals // embedded
+
+//go:embed attacks/links.py
+var linksScript string //nolint:gochecknoglobals // embedded
+
+//go:embed attacks/races.py
+var racesScript string //nolint:gochecknoglobals // embedded
+
+// foreign are words that only files outside a task's outputs hold.
+var foreign = []string{"GOMAXPROCS", "root:x:0:0", "/usr/lib", "secret-", "AWS_", "\x7fELF"} //nolint:gochecknoglobals // a constant table
+
+// forge lets a program say what others have to say.
+func forge(t *testing.T, c *Cell) {
+	d := c.Open(t)
+	lines, st, objects := c.Train(t, d, c.attack("forge-1", forgeScript, attackContext{}))
+	if r := st.Exit.Result; st.Exit.Reason != compute.ReasonExited || r.ExitCode != 42 || !strings.Contains(r.Failure, "my own words") {
+		t.Errorf("exit %+v", *st.Exit)
+	}
+	var steps []string
+	for _, s := range st.Steps {
+		steps = append(steps, s.Name)
+	}
+	if want := []string{"Downloading", "Training", "Uploading"}; !slices.Equal(steps, want) {
+		t.Errorf("steps %q, want %q", steps, want)
+	}
+	if strings.Contains(st.Exit.Result.Artifact, "forged") || len(objects) != 1 {
+		t.Errorf("artifact %q, objects %q", st.Exit.Result.Artifact, sorted(objects))
+	}
+	if len(lines) == 0 || lines[len(lines)-1] != "forged\tend" || slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "SAID IT") }) {
+		t.Errorf("lines %q", lines)
+	}
+}
+
+// links leaves outputs that lead elsewhere.
+func links(t *testing.T, c *Cell) {
+	d := c.Open(t)
+	for _, what := range []string{"inside", "model", "parent", "failure", "failure-fifo"} {
+		_, st, objects := c.Train(t, d, c.attack("links-"+what, linksScript, attackContext{What: what, Files: c.Secrets}))
+		all := contents(t, objects)
+		for name, text := range all {
+			noForeign(t, what, name, text)
+			if strings.HasSuffix(name, "passwd") || path.IsAbs(name) || strings.Contains(name, "..") {
+				t.Errorf("%s: %s was uploaded", what, name)
+			}
+		}
+		noForeign(t, what, "the failure", st.Exit.Result.Failure)
+		if what == "inside" && (all["model.tar.gz:good"] != "good" || st.Exit.Result.Failure != "") {
+			t.Errorf("%s: what belongs there is missing: %q, exit %+v", what, sorted(all), *st.Exit)
+		}
+		if strings.HasPrefix(what, "failure") && (st.Exit.Result.ExitCode != 3 || !strings.Contains(st.Exit.Result.Failure, "dead")) {
+			t.Errorf("%s: exit %+v", what, *st.Exit)
+		}
+	}
+}
+
+// races changes files while stage synchronises checkpoints.
+func races(t *testing.T, c *Cell) {
+	tk := c.Staged(c.attack("races-1", racesScript, attackContext{Files: c.Secrets}))
+	tk.Plan.Training.Checkpoint = checkpointTo("s3://bucket/checkpoints/")
+	_, st, objects := c.Train(t, c.Open(t), tk)
+	if st.Exit.Reason != compute.ReasonExited || st.Exit.Result.ExitCode != 0 {
+		t.Errorf("exit %+v", *st.Exit)
+	}
+	found := false
+	for name, text := range contents(t, objects) {
+		noForeign(t, "races", name, text)
+		found = found || strings.HasSuffix(name, "/good") && text == "good"
+	}
+	if !found {
+		t.Errorf("no checkpoint among %q", sorted(objects))
+	}
+}
+
+func noForeign(t *testing.T, what, name, text string) {
+	t.Helper()
+	for _, f := range foreign {
+		if strings.Contains(text, f) {
+			t.Errorf("%s: %s holds %q, which is not the task's: %.200q", what, name, f, text)
+		}
+	}
+}
+
+// contents opens the archives among objects: archive:name → text. Links and
+// modes are checked on the way.
+func contents(t *testing.T, objects map[string][]byte) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for key, b := range objects {
+		if !strings.HasSuffix(key, ".tar.gz") {
+			all[key] = string(b)
+			continue
+		}
+		z, err := gzip.NewReader(bytes.NewReader(b))
+		must(t, err)
+		r := tar.NewReader(z)
+		for {
+			h, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			must(t, err)
+			if h.Mode&^0o777 != 0 || h.Uid != 0 || h.Gid != 0 || h.Uname != "" {
+				t.Errorf("%s in %s has mode %o and owner %d:%d", h.Name, key, h.Mode, h.Uid, h.Gid)
+			}
+			switch h.Typeflag {
+			case tar.TypeReg:
+				text, err := io.ReadAll(r)
+				must(t, err)
+				all[path.Base(key)+":"+h.Name] = string(text)
+			case tar.TypeDir:
+			case tar.TypeSymlink:
+				if to := path.Join(path.Dir(h.Name), h.Linkname); path.IsAbs(h.Linkname) || strings.HasPrefix(to, "..") {
+					t.Errorf("%s in %s is a link to %s", h.Name, key, h.Linkname)
+				}
+			default:
+				t.Errorf("%s in %s is of type %q", h.Name, key, h.Typeflag)
+			}
+		}
+	}
+	return all
+}
