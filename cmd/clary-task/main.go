@@ -12,9 +12,14 @@ import (
 	"strconv"
 
 	"clary/internal/compute/sandbox/jail"
+	"clary/internal/compute/sandbox/sudo"
 	"clary/internal/compute/sandbox/supervisor"
 	"clary/internal/stage/build"
+	"clary/internal/stage/control"
+	"clary/internal/stage/gitcode"
 	"clary/internal/stage/launch"
+	"clary/internal/stage/notebook"
+	"clary/internal/stage/rescue"
 )
 
 // Supervisor, init and warden set up their first thread and make children of
@@ -32,20 +37,31 @@ func run(args []string) int {
 	}
 	// A task finds script mode's launcher in its PATH under the name that
 	// SageMaker's images give it.
-	if filepath.Base(args[0]) == "train" {
+	switch filepath.Base(args[0]) {
+	case "train":
 		verb = "launch"
+	case "sudo": // of a task that has a user, as are those that follow
+		return sudo.Main(args[1:], os.Environ(), os.Stdout, os.Stderr)
+	case control.Crontab, control.Systemctl, control.Initctl:
+		return control.Main(context.Background(), filepath.Base(args[0]), args[1:], os.Stdin, os.Stdout, os.Stderr)
 	}
 	switch verb {
 	case "supervise":
+		args, with := withVolume(args)
 		if len(args) != 3 {
 			return usage()
 		}
-		if err := supervisor.Run(args[2]); err != nil {
+		var volume *os.File
+		if with {
+			volume = os.NewFile(3, jail.WithVolume)
+		}
+		if err := supervisor.Run(args[2], volume); err != nil {
 			fmt.Fprintln(os.Stderr, "clary-task supervise:", err)
 			return 1
 		}
 		return 0
 	case "init":
+		args, with := withVolume(args)
 		if len(args) != 4 {
 			return usage()
 		}
@@ -53,7 +69,7 @@ func run(args []string) int {
 		if err != nil {
 			return usage()
 		}
-		return jail.Init(args[2], groups)
+		return jail.Init(args[2], groups, with)
 	case "warden":
 		return jail.Warden()
 	case "hold": // keeps its namespaces until it is killed or not needed any more
@@ -65,8 +81,31 @@ func run(args []string) int {
 		return build.Main(context.Background(), args[2:], os.Environ(), os.Stdout)
 	case "launch":
 		return launch.Main(context.Background(), "/opt/ml", os.Environ(), os.Stdout, os.Stderr)
+	case "notebook":
+		if err := sudo.BecomeRoot(jail.Binary, args, os.Environ()); err != nil {
+			fmt.Fprintln(os.Stderr, "clary-task notebook:", err)
+			return 1
+		}
+		return notebook.Main(os.Environ(), os.Stdout)
+	case "home":
+		return notebook.HomeMain(os.Environ(), os.Stdout)
+	case "git-credential":
+		return gitcode.CredentialMain(context.Background(), args[2:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
+	case "rescue":
+		return rescue.Main(os.Environ(), os.Stdout)
+	case "kernel":
+		return notebook.KernelMain(context.Background(), args[2:], os.Environ(), os.Stdout)
 	}
 	return usage()
+}
+
+// withVolume takes the last argument away if it says so.
+func withVolume(args []string) ([]string, bool) {
+	last := len(args) - 1
+	if args[last] == jail.WithVolume {
+		return args[:last], true
+	}
+	return args, false
 }
 
 func usage() int {

@@ -24,8 +24,9 @@ func runStage() int {
 	in := s.Input
 	h := stage.Host{
 		Launch: func(p stage.Program) (stage.Process, error) {
-			return program{s}, s.Launch(jail.Program{Args: p.Args, Env: p.Env, Dir: p.Dir}, p.Output)
+			return program{s}, s.Launch(jail.Program{Args: p.Args, Env: p.Env, Dir: p.Dir})
 		},
+		Output:  s.Output,
 		Report:  s.Report,
 		Stop:    s.Stop,
 		Grace:   in.Grace,

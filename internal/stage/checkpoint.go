@@ -133,7 +133,7 @@ func (c *checkpoints) sync(ctx context.Context, end bool) error {
 		}
 		defer f.Close() //nolint:errcheck // read only
 		if _, err := c.t.h.API.Upload(ctx, c.bucket, c.prefix+name, f); err != nil {
-			return c.t.putError("checkpoint "+name, c.bucket, c.prefix+name, err)
+			return c.t.putError(ctx, "checkpoint "+name, c.bucket, c.prefix+name, err)
 		}
 		c.sent[name] = s
 		return nil

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"clary/internal/stage/home"
 )
 
 func testHost(t *testing.T, files map[string]string) *Host {
@@ -93,7 +95,7 @@ func TestHome(t *testing.T) {
 	} {
 		files := map[string]string{}
 		if tt.botocore {
-			files[endpointsFile] = "{}"
+			files[home.Endpoints] = "{}"
 		}
 		h := testHost(t, files)
 		if tt.ca {
@@ -107,7 +109,7 @@ func TestHome(t *testing.T) {
 			t.Errorf("%s: config %q, %v", tt.name, data, err)
 		}
 		to, err := os.Readlink(h.path(list))
-		if (err == nil) != tt.endpoint || tt.endpoint && to != endpointsFile {
+		if (err == nil) != tt.endpoint || tt.endpoint && to != home.Endpoints {
 			t.Errorf("%s: %s, %v", tt.name, to, err)
 		}
 	}

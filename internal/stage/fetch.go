@@ -126,7 +126,7 @@ func (t *training) fetchOne(ctx context.Context, ch plan.Channel, root *os.Root,
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
-		return userError("Data download failed: no space left on device while s3://%s/%s was written. Use a larger VolumeSizeInGB", it.bucket, it.key)
+		return userError("Data download failed: No space left on device while s3://%s/%s was written. Please use a larger VolumeSizeInGB", it.bucket, it.key)
 	case err != nil:
 		return t.placeError(ch, it, err)
 	case o.Size >= 0 && n != o.Size:
@@ -169,7 +169,7 @@ func (t *training) placeError(ch plan.Channel, it item, err error) error {
 	case errors.Is(err, syscall.ENAMETOOLONG):
 		return userError("Data download failed: channel %q: the key of s3://%s/%s is too long for a path", ch.Name, it.bucket, it.key)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return userError("Data download failed: no space left on device. Use a larger VolumeSizeInGB")
+		return userError("Data download failed: No space left on device. Please use a larger VolumeSizeInGB")
 	}
 	return fmt.Errorf("s3://%s/%s: %w", it.bucket, it.key, err)
 }

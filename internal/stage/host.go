@@ -13,8 +13,8 @@ type Program struct {
 	Args []string // Args[0] is looked up in the PATH of Env when it has no slash
 	Env  []string
 	Dir  string
-	// Output receives stdout and stderr; nil means those of stage itself.
-	// Launch only hands the descriptor on: stage closes it.
+	// Output receives stdout and stderr where Host.Output is nil. Launch only
+	// hands the descriptor on: stage closes it.
 	Output *os.File
 }
 
@@ -28,6 +28,9 @@ type Process interface {
 // Host is what a driver lends to stage.
 type Host struct {
 	Launch func(Program) (Process, error)
+	// Output is where the program's stdout and stderr can be read; nil: stage
+	// makes a pipe and gives Launch its other end.
+	Output *os.File
 	Report func(step string) error // advice: an error never fails a job
 	API    *client.Client          // nil when the task is isolated and stage needs no S3
 	Stop   <-chan struct{}         // closed when the task shall end

@@ -30,16 +30,20 @@ func runProgram(ctx context.Context, h Host) plan.Result {
 		return plan.Result{ExitCode: -1}
 	default:
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return failed(fmt.Errorf("output of the program: %w", err))
+	r := h.Output
+	if r == nil {
+		var err error
+		if r, prog.Output, err = os.Pipe(); err != nil {
+			return failed(fmt.Errorf("output of the program: %w", err))
+		}
 	}
 	defer r.Close() //nolint:errcheck // read to its end
-	prog.Output = w
 	proc, err := h.Launch(prog)
-	_ = w.Close() // the program has its own
+	if prog.Output != nil {
+		_ = prog.Output.Close() // the program has its own
+	}
 	if err != nil {
-		return plan.Result{ExitCode: -1, Class: classAlgorithm, Failure: fmt.Sprintf("cannot start %q: %v", prog.Args[0], err)}
+		return plan.Result{ExitCode: -1, Class: classClient, Failure: fmt.Sprintf("CannotStartContainerError. Please make sure the container can be run with this entrypoint: %q: %v", prog.Args[0], err)}
 	}
 	last := &tail.Buffer{}
 	copied := make(chan error, 1)
@@ -75,7 +79,7 @@ func runProgram(ctx context.Context, h Host) plan.Result {
 		h.say("clary: output of the program: %v", err)
 	}
 	if e.err != nil {
-		return failed(fmt.Errorf("waiting for the program: %w", e.err))
+		return plan.Result{ExitCode: -1, Class: classClient, Failure: fmt.Sprintf("CannotStartContainerError. Please make sure the container can be run with this entrypoint: %v", e.err)}
 	}
 	res := plan.Result{ExitCode: e.code, Signal: e.signal}
 	if stopped || (e.code == 0 && e.signal == "") {

@@ -130,8 +130,10 @@ func mkdir(root *os.Root, dir string) error {
 
 // write replaces a small file.
 func write(root *os.Root, name string, data []byte) error {
-	if err := root.WriteFile(name, data, fileMode); err != nil {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
+	if err != nil {
 		return err
 	}
-	return root.Chmod(name, fileMode)
+	_, err = f.Write(data)
+	return errors.Join(err, f.Chmod(fileMode), f.Close())
 }

@@ -172,7 +172,7 @@ func (b *bench) untar(key string) map[string]string {
 	out := map[string]string{}
 	for tr := tar.NewReader(gz); ; {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {
@@ -254,54 +254,98 @@ func TestChannels(t *testing.T) {
 		want    string // files of the channel, "name=content" in order
 		fail    string // part of the failure
 	}{
-		{name: "prefix without slash is a folder", objects: map[string]string{"d/train/a": "1", "d/train/s/b": "2"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/train"}, want: "a=1 s/b=2"},
-		{name: "one object", objects: map[string]string{"d/train.csv": "1"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/train.csv"}, want: "train.csv=1"},
-		{name: "part of a name", objects: map[string]string{"d/train_1": "1", "d/train_2": "2", "d/test": "3"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/train_"}, want: "train_1=1 train_2=2"},
-		{name: "folder and its longer sibling", objects: map[string]string{"d/train/a": "1", "d/training/b": "2"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/train"}, want: "a=1 training/b=2"},
-		{name: "whole bucket", objects: map[string]string{"a": "1", "b/c": "2"},
-			ch: plan.Channel{S3Uri: "s3://bucket"}, want: "a=1 b/c=2"},
-		{name: "folder markers", objects: map[string]string{"d/": "", "d/x/": "", "d/x/a": "1"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, want: "x/a=1"},
-		{name: "only a folder marker", objects: map[string]string{"d/": ""},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: `No S3 objects found under S3 URL "s3://bucket/d/"`},
-		{name: "marker with data", objects: map[string]string{"d/x/": "data", "d/y": "1"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "ends with a slash and it holds data"},
-		{name: "collision of file and folder", objects: map[string]string{"d/x": "1", "d/x/y": "2"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "would be the same file"},
-		{name: "collision by empty segment", objects: map[string]string{"d/x//y": "1", "d/x/y": "2"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "would be the same file"},
-		{name: "escape", objects: map[string]string{"d/../../../etc/passwd": "root"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "would leave the channel's folder"},
-		{name: "long segment", objects: map[string]string{"d/" + strings.Repeat("x", 256): "1"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "more than 255 bytes"},
-		{name: "odd names", objects: map[string]string{"d/a b+c%20.txt": "1", "d/é": "2"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, want: "a b+c%20.txt=1 é=2"},
-		{name: "nothing", objects: map[string]string{"data/train/a": "1"},
+		{
+			name: "prefix without slash is a folder", objects: map[string]string{"d/train/a": "1", "d/train/s/b": "2"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/train"}, want: "a=1 s/b=2",
+		},
+		{
+			name: "one object", objects: map[string]string{"d/train.csv": "1"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/train.csv"}, want: "train.csv=1",
+		},
+		{
+			name: "part of a name", objects: map[string]string{"d/train_1": "1", "d/train_2": "2", "d/test": "3"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/train_"}, want: "train_1=1 train_2=2",
+		},
+		{
+			name: "folder and its longer sibling", objects: map[string]string{"d/train/a": "1", "d/training/b": "2"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/train"}, want: "a=1 training/b=2",
+		},
+		{
+			name: "whole bucket", objects: map[string]string{"a": "1", "b/c": "2"},
+			ch: plan.Channel{S3Uri: "s3://bucket"}, want: "a=1 b/c=2",
+		},
+		{
+			name: "folder markers", objects: map[string]string{"d/": "", "d/x/": "", "d/x/a": "1"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, want: "x/a=1",
+		},
+		{
+			name: "only a folder marker", objects: map[string]string{"d/": ""},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: `No S3 objects found under S3 URL "s3://bucket/d/"`,
+		},
+		{
+			name: "marker with data", objects: map[string]string{"d/x/": "data", "d/y": "1"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "ends with a slash and it holds data",
+		},
+		{
+			name: "collision of file and folder", objects: map[string]string{"d/x": "1", "d/x/y": "2"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "would be the same file",
+		},
+		{
+			name: "collision by empty segment", objects: map[string]string{"d/x//y": "1", "d/x/y": "2"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "would be the same file",
+		},
+		{
+			name: "escape", objects: map[string]string{"d/../../../etc/passwd": "root"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "would leave the channel's folder",
+		},
+		{
+			name: "long segment", objects: map[string]string{"d/" + strings.Repeat("x", 256): "1"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "more than 255 bytes",
+		},
+		{
+			name: "odd names", objects: map[string]string{"d/a b+c%20.txt": "1", "d/é": "2"},
+			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, want: "a b+c%20.txt=1 é=2",
+		},
+		{
+			name: "nothing", objects: map[string]string{"data/train/a": "1"},
 			ch:   plan.Channel{S3Uri: "s3://bucket/data/trian/"},
-			fail: `No S3 objects found under S3 URL "s3://bucket/data/trian/" given in input data source. Please ensure that the bucket exists in the selected region (us-east-1), that objects exist under that S3 prefix, and that the role "arn:aws:iam::123456789012:role/r" has "s3:ListBucket" permissions on bucket "bucket". Did you mean "s3://bucket/data/train/"?`},
+			fail: `No S3 objects found under S3 URL "s3://bucket/data/trian/" given in input data source. Please ensure that the bucket exists in the selected region (us-east-1), that objects exist under that S3 prefix, and that the role "arn:aws:iam::123456789012:role/r" has "s3:ListBucket" permissions on bucket "bucket". Did you mean "s3://bucket/data/train/"?`,
+		},
 		{name: "no bucket", ch: plan.Channel{S3Uri: "s3://nobucket/x"}, fail: `The bucket "nobucket" does not exist.`},
 		{name: "not S3", ch: plan.Channel{S3Uri: "https://x/y"}, fail: "is not an S3 URI"},
-		{name: "manifest", objects: map[string]string{"m": `[{"prefix":"s3://bucket/p/"},"a","q/b"]`, "p/a": "1", "p/q/b": "2", "p/c": "3"},
-			ch: plan.Channel{S3Uri: "s3://bucket/m", S3DataType: "ManifestFile"}, want: "a=1 q/b=2"},
-		{name: "manifest with a missing object", objects: map[string]string{"m": `[{"prefix":"s3://bucket/p/"},"train.csv"]`, "p/trian.csv": "1"},
-			ch: plan.Channel{S3Uri: "s3://bucket/m", S3DataType: "ManifestFile"}, fail: `s3://bucket/p/train.csv does not exist. Did you mean "s3://bucket/p/trian.csv"?`},
-		{name: "manifest that escapes", objects: map[string]string{"m": `[{"prefix":"s3://bucket/p/"},"../x"]`, "p/../x": "1"},
-			ch: plan.Channel{S3Uri: "s3://bucket/m", S3DataType: "ManifestFile"}, fail: "would leave"},
-		{name: "bad manifest", objects: map[string]string{"m": `{"prefix":"x"}`},
-			ch: plan.Channel{S3Uri: "s3://bucket/m", S3DataType: "ManifestFile"}, fail: "it does not start with ["},
-		{name: "manifest cut short", objects: map[string]string{"m": `[{"prefix":"s3://bucket/p/"},"a"`, "p/a": "1"},
-			ch: plan.Channel{S3Uri: "s3://bucket/m", S3DataType: "ManifestFile"}, fail: "does not end with ]"},
-		{name: "augmented", objects: map[string]string{"m.json": `{"img-ref":"s3://bucket/i/1.png","class":3}` + "\n" + `{"img-ref":"s3://bucket/i/2.png","class":4}`, "i/1.png": "1", "i/2.png": "2"},
+		{
+			name: "manifest", objects: map[string]string{"m": `[{"prefix":"s3://bucket/p/"},"a","q/b"]`, "p/a": "1", "p/q/b": "2", "p/c": "3"},
+			ch: plan.Channel{S3Uri: "s3://bucket/m", S3DataType: "ManifestFile"}, want: "a=1 q/b=2",
+		},
+		{
+			name: "manifest with a missing object", objects: map[string]string{"m": `[{"prefix":"s3://bucket/p/"},"train.csv"]`, "p/trian.csv": "1"},
+			ch: plan.Channel{S3Uri: "s3://bucket/m", S3DataType: "ManifestFile"}, fail: `s3://bucket/p/train.csv does not exist. Did you mean "s3://bucket/p/trian.csv"?`,
+		},
+		{
+			name: "manifest that escapes", objects: map[string]string{"m": `[{"prefix":"s3://bucket/p/"},"../x"]`, "p/../x": "1"},
+			ch: plan.Channel{S3Uri: "s3://bucket/m", S3DataType: "ManifestFile"}, fail: "would leave",
+		},
+		{
+			name: "bad manifest", objects: map[string]string{"m": `{"prefix":"x"}`},
+			ch: plan.Channel{S3Uri: "s3://bucket/m", S3DataType: "ManifestFile"}, fail: "it does not start with [",
+		},
+		{
+			name: "manifest cut short", objects: map[string]string{"m": `[{"prefix":"s3://bucket/p/"},"a"`, "p/a": "1"},
+			ch: plan.Channel{S3Uri: "s3://bucket/m", S3DataType: "ManifestFile"}, fail: "does not end with ]",
+		},
+		{
+			name: "augmented", objects: map[string]string{"m.json": `{"img-ref":"s3://bucket/i/1.png","class":3}` + "\n" + `{"img-ref":"s3://bucket/i/2.png","class":4}`, "i/1.png": "1", "i/2.png": "2"},
 			ch:   plan.Channel{S3Uri: "s3://bucket/m.json", S3DataType: "AugmentedManifestFile", AttributeNames: []string{"img-ref", "class"}},
-			want: `i/1.png=1 i/2.png=2 m.json={"img-ref":"s3://bucket/i/1.png","class":3}` + "\n" + `{"img-ref":"s3://bucket/i/2.png","class":4}`},
-		{name: "shards of host 1", objects: map[string]string{"d/1": "1", "d/2": "2", "d/3": "3"}, host: "algo-1",
-			ch: plan.Channel{S3Uri: "s3://bucket/d/", Distribution: "ShardedByS3Key"}, want: "1=1 3=3"},
-		{name: "shards of host 2", objects: map[string]string{"d/1": "1", "d/2": "2", "d/3": "3"}, host: "algo-2",
-			ch: plan.Channel{S3Uri: "s3://bucket/d/", Distribution: "ShardedByS3Key"}, want: "2=2"},
+			want: `i/1.png=1 i/2.png=2 m.json={"img-ref":"s3://bucket/i/1.png","class":3}` + "\n" + `{"img-ref":"s3://bucket/i/2.png","class":4}`,
+		},
+		{
+			name: "shards of host 1", objects: map[string]string{"d/1": "1", "d/2": "2", "d/3": "3"}, host: "algo-1",
+			ch: plan.Channel{S3Uri: "s3://bucket/d/", Distribution: "ShardedByS3Key"}, want: "1=1 3=3",
+		},
+		{
+			name: "shards of host 2", objects: map[string]string{"d/1": "1", "d/2": "2", "d/3": "3"}, host: "algo-2",
+			ch: plan.Channel{S3Uri: "s3://bucket/d/", Distribution: "ShardedByS3Key"}, want: "2=2",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -381,23 +425,35 @@ func TestFailures(t *testing.T) {
 		name, script string
 		want         plan.Result
 	}{
-		{"failure file", `echo noise; printf 'my reason\nsecond line\n' > $ML/output/failure; exit 3`,
-			plan.Result{ExitCode: 3, Class: "AlgorithmError", Failure: "my reason\nsecond line"}},
-		{"failure file and success", `echo ignored > $ML/output/failure`,
-			plan.Result{Artifact: "s3://bucket/out/job/output/model.tar.gz"}},
-		{"traceback", `printf 'epoch 1\nTraceback (most recent call last):\n  File "t.py", line 2, in <module>\n    f()\nValueError: bad\n' >&2; exit 1`,
-			plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "Traceback (most recent call last):\n  File \"t.py\", line 2, in <module>\n    f()\nValueError: bad"}},
-		{"failure file that names no cause", `printf 'Traceback (most recent call last):\nFile "t.py", line 2\nValueError: bad\n'; echo 'the script failed' > $ML/output/failure; exit 1`,
-			plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "the script failed\nTraceback (most recent call last):\nFile \"t.py\", line 2\nValueError: bad"}},
-		{"failure file that names the cause", `printf 'Traceback (most recent call last):\n  File "t.py", line 2\nValueError: bad\n'; echo 'failed by ValueError: bad' > $ML/output/failure; exit 1`,
-			plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "failed by ValueError: bad"}},
+		{
+			"failure file", `echo noise; printf 'my reason\nsecond line\n' > $ML/output/failure; exit 3`,
+			plan.Result{ExitCode: 3, Class: "AlgorithmError", Failure: "my reason\nsecond line"},
+		},
+		{
+			"failure file and success", `echo ignored > $ML/output/failure`,
+			plan.Result{Artifact: "s3://bucket/out/job/output/model.tar.gz"},
+		},
+		{
+			"traceback", `printf 'epoch 1\nTraceback (most recent call last):\n  File "t.py", line 2, in <module>\n    f()\nValueError: bad\n' >&2; exit 1`,
+			plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "Traceback (most recent call last):\n  File \"t.py\", line 2, in <module>\n    f()\nValueError: bad"},
+		},
+		{
+			"failure file that names no cause", `printf 'Traceback (most recent call last):\nFile "t.py", line 2\nValueError: bad\n'; echo 'the script failed' > $ML/output/failure; exit 1`,
+			plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "the script failed\nTraceback (most recent call last):\nFile \"t.py\", line 2\nValueError: bad"},
+		},
+		{
+			"failure file that names the cause", `printf 'Traceback (most recent call last):\n  File "t.py", line 2\nValueError: bad\n'; echo 'failed by ValueError: bad' > $ML/output/failure; exit 1`,
+			plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "failed by ValueError: bad"},
+		},
 		{"last lines", `echo one; echo two; exit 7`, plan.Result{ExitCode: 7, Class: "AlgorithmError", Failure: "one\ntwo"}},
 		{"silent", `exit 2`, plan.Result{ExitCode: 2, Class: "AlgorithmError", Failure: "the program printed nothing"}},
 		{"signal", `echo dying; kill -SEGV $$`, plan.Result{ExitCode: 139, Signal: "segmentation fault", Class: "AlgorithmError", Failure: "dying"}},
 		{"failure is a pipe", `rm -f $ML/output/failure; mkfifo $ML/output/failure; echo why; exit 1`, plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "why"}},
 		{"failure is a link out", `ln -s /etc/passwd $ML/output/failure; echo why; exit 1`, plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "why"}},
-		{"model kept", `echo m > $ML/model/m; echo why; exit 1`,
-			plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "why", Artifact: "s3://bucket/out/job/output/model.tar.gz"}},
+		{
+			"model kept", `echo m > $ML/model/m; echo why; exit 1`,
+			plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "why", Artifact: "s3://bucket/out/job/output/model.tar.gz"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -413,7 +469,7 @@ func TestNoSuchProgram(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
 	b.host.Program.Args = []string{"/no/such/program"}
-	if res := b.run(plan.Training{}); res.ExitCode != -1 || res.Class != "AlgorithmError" || !strings.Contains(res.Failure, `cannot start "/no/such/program"`) {
+	if res := b.run(plan.Training{}); res.ExitCode != -1 || res.Class != "ClientError" || !strings.Contains(res.Failure, `"/no/such/program"`) {
 		t.Errorf("%+v", res)
 	}
 }

@@ -66,7 +66,7 @@ func (t tree) empty() (bool, error) {
 	}
 	defer d.Close() //nolint:errcheck // read only
 	_, err = d.Readdirnames(1)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return true, nil
 	}
 	return false, err

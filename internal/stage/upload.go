@@ -67,7 +67,7 @@ func (t *training) uploadTree(ctx context.Context, dir, bucket, prefix, name str
 	}()
 	_, err = t.h.API.Upload(ctx, bucket, key, r)
 	_ = r.CloseWithError(errors.New("upload ended")) // lets the archiver end
-	return "s3://" + bucket + "/" + key, t.putError("/opt/ml/"+dir, bucket, key, err)
+	return "s3://" + bucket + "/" + key, t.putError(ctx, "/opt/ml/"+dir, bucket, key, err)
 }
 
 // uploadable visits files, folders and links that stay inside. What has no
@@ -169,6 +169,6 @@ func (t *training) uploadPlain(ctx context.Context, from tree, empty bool, bucke
 		}
 		defer f.Close() //nolint:errcheck // read only
 		_, err = t.h.API.Upload(ctx, bucket, prefix+name, f)
-		return t.putError("/opt/ml/"+from.at(name), bucket, prefix+name, err)
+		return t.putError(ctx, "/opt/ml/"+from.at(name), bucket, prefix+name, err)
 	})
 }

@@ -1,7 +1,7 @@
 // Package build makes a runtime's Python environment inside a task. It fetches
 // uv and the packages of a lock from a package index; whatever does not have
-// the lock's hash is refused, and nothing that it fetches is run but uv. Start
-// at Main.
+// the lock's hash is refused, and nothing that it fetches is run but uv and, for
+// a notebook's kernel, Matplotlib. Start at Main.
 package build
 
 import (
@@ -92,20 +92,31 @@ func (b *builder) run(ctx context.Context) error {
 		return fmt.Errorf("cannot fetch uv: %w", err)
 	}
 	defer os.RemoveAll(filepath.Dir(uv)) //nolint:errcheck // a temporary folder
-	lock := filepath.Join(b.dir, LockFile)
+	if err := b.install(ctx, uv, b.env, LockFile, ""); err != nil {
+		return err
+	}
+	if err := b.kernels(ctx, uv); err != nil {
+		return err
+	}
+	return b.endpoints()
+}
+
+// install makes an environment of what a lock names.
+func (b *builder) install(ctx context.Context, uv, env, lockFile, where string) error {
+	lock := filepath.Join(b.dir, lockFile)
 	data, err := os.ReadFile(lock)
 	if err != nil {
 		return err
 	}
-	if err := b.uv(ctx, uv, "venv", "--no-project", "--allow-existing", "--python", b.python, "--no-python-downloads", b.env); err != nil {
+	if err := b.uv(ctx, uv, "venv", "--no-project", "--allow-existing", "--python", b.python, "--no-python-downloads", env); err != nil {
 		return fmt.Errorf("cannot make an environment for %s: %w", b.python, err)
 	}
-	b.say("installing %d packages", bytes.Count(data, []byte("==")))
-	if err := b.uv(ctx, uv, "pip", "sync", "--python", b.env, "--no-python-downloads", "--require-hashes", "--only-binary", ":all:",
+	b.say("installing %d packages%s", bytes.Count(data, []byte("==")), where)
+	if err := b.uv(ctx, uv, "pip", "sync", "--python", env, "--no-python-downloads", "--require-hashes", "--only-binary", ":all:",
 		"--link-mode", "copy", "--compile-bytecode", "--default-index", b.index, lock); err != nil {
 		return fmt.Errorf("cannot install the packages: %w", err)
 	}
-	return b.endpoints()
+	return nil
 }
 
 func exists(p string) bool {
@@ -133,7 +144,11 @@ const TLSAddr = "127.0.0.1:2527"
 // Clary. Stage links it into a job's home: the SageMaker SDKs look STS up
 // there, whatever the endpoint variables say.
 func (b *builder) endpoints() error {
-	found, err := filepath.Glob(filepath.Join(b.env, "lib/python3.*/site-packages/botocore/data/endpoints.json"))
+	const list = "lib/python3.*/site-packages/botocore/data/endpoints.json"
+	found, err := filepath.Glob(filepath.Join(b.env, list))
+	if err == nil && len(found) == 0 {
+		found, err = filepath.Glob(filepath.Join(b.env, Kernels, "*", list))
+	}
 	if err != nil || len(found) == 0 {
 		return err
 	}

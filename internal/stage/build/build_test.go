@@ -58,10 +58,10 @@ func newSite(t *testing.T, script string) *site {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/simple/uv/", func(w http.ResponseWriter, _ *http.Request) {
 		if s.page == "" {
-			fmt.Fprintf(w, `<a href="../../files/uv-1.0-py3-none-manylinux_2_17_%s.whl#sha256=%s">uv</a>`, machine(), sum(s.wheel))
+			_, _ = fmt.Fprintf(w, `<a href="../../files/uv-1.0-py3-none-manylinux_2_17_%s.whl#sha256=%s">uv</a>`, machine(), sum(s.wheel))
 			return
 		}
-		fmt.Fprint(w, s.page)
+		_, _ = fmt.Fprint(w, s.page)
 	})
 	mux.HandleFunc("/files/", func(w http.ResponseWriter, _ *http.Request) {
 		s.gets++
@@ -212,7 +212,7 @@ func TestParseIndex(t *testing.T) {
 func FuzzParseIndex(f *testing.F) {
 	f.Add(`{"files":[{"filename":"x","url":"y"}]}`)
 	f.Add(`<a href="../x.whl#sha256=` + strings.Repeat("a", 64) + `">`)
-	f.Fuzz(func(t *testing.T, data string) {
+	f.Fuzz(func(_ *testing.T, data string) {
 		files, err := parseIndex("https://host/simple/uv/", []byte(data))
 		if err == nil {
 			for _, f := range files {

@@ -134,7 +134,10 @@ func (l *launcher) credentials(ctx context.Context) (client.Credentials, error) 
 // unpack extracts a tar.gz into the code folder. A name that leads out is
 // brought inside, as the toolkit does; links that lead out and anything that
 // is neither file, folder nor link are left out, each with a line in the log.
-func (l *launcher) unpack(r io.Reader) error {
+func (l *launcher) unpack(r io.Reader) error { return l.unpackUpTo(r, maxBytes) }
+
+// unpackUpTo ends an archive that unpacks to more than limit.
+func (l *launcher) unpackUpTo(r io.Reader, limit int64) error {
 	gz, err := gzip.NewReader(r)
 	if err != nil {
 		return badRequest("the sources are not a tar.gz: %v", err)
@@ -144,7 +147,9 @@ func (l *launcher) unpack(r io.Reader) error {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // files are closed one by one
-	tr := tar.NewReader(&bounded{r: gz, left: maxBytes})
+	tr := tar.NewReader(&bounded{r: gz, left: limit})
+	// a sparse file is larger than what stands in the archive
+	files := &bounded{r: tr, left: limit}
 	for n := 0; ; n++ {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -163,7 +168,7 @@ func (l *launcher) unpack(r io.Reader) error {
 		if name != strings.TrimPrefix(path.Clean(h.Name), "./") {
 			l.say("WARNING", "%q in the sources would land outside and is unpacked as %q", h.Name, name)
 		}
-		if err := l.member(root, name, h, tr); err != nil {
+		if err := l.member(root, name, h, files); err != nil {
 			return err
 		}
 	}
@@ -203,6 +208,10 @@ func (l *launcher) member(root *os.Root, name string, h *tar.Header, body io.Rea
 		_ = root.Remove(name)
 		if err := root.Symlink(h.Linkname, name); err != nil {
 			return skip(err.Error())
+		}
+		// through a folder that is a link itself it may still lead out
+		if _, err := root.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(root.Remove(name), skip("it is a link to "+h.Linkname+", outside the sources"))
 		}
 	case tar.TypeLink:
 		_ = root.Remove(name)

@@ -42,7 +42,7 @@ func Main(ctx context.Context, base string, environ []string, stdout, stderr io.
 	if s, ok := errors.AsType[*scriptError](err); ok {
 		code = s.code
 	} else if _, ok := errors.AsType[*userError](err); !ok {
-		//lint:ignore ST1005 the text is shown to people as it is
+		//nolint:staticcheck // the text is shown to people as it is
 		err = fmt.Errorf("Framework Error: \n%w", err)
 	}
 	l.note("failure", err.Error())
@@ -286,7 +286,7 @@ func shellQuote(s string) string {
 	const safe = "@%+=:,./-_"
 	plain := s != ""
 	for _, c := range s {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(safe, c)) {
+		if ('a' > c || c > 'z') && ('A' > c || c > 'Z') && ('0' > c || c > '9') && !strings.ContainsRune(safe, c) {
 			plain = false
 		}
 	}

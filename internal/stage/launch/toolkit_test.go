@@ -70,8 +70,10 @@ func toolkitCases() []toolkitCase {
 		{name: "framework parameters", program: "train.py", sources: py, hps: map[string]string{"sagemaker_custom": "1", "sagemaker_other": `"x"`, "_tuning_objective_metric": `"loss"`}},
 		{name: "folder", program: "bin/train.py", sources: map[string]string{"bin/train.py": dump}},
 		{name: "archive", program: "train.py", sources: map[string]string{"train.py": dump, "lib/util.py": "x = 1\n"}, archive: true},
-		{name: "shell", program: "run.sh", sources: map[string]string{"run.sh": "#!/bin/sh\npython dump.py \"$@\"\n", "dump.py": dump},
-			hps: map[string]string{"text": `"a 'b' $HOME"`, "n": "1"}},
+		{
+			name: "shell", program: "run.sh", sources: map[string]string{"run.sh": "#!/bin/sh\npython dump.py \"$@\"\n", "dump.py": dump},
+			hps: map[string]string{"text": `"a 'b' $HOME"`, "n": "1"},
+		},
 		{name: "exit code", program: "train.py", sources: map[string]string{"train.py": "import sys; sys.exit(3)\n"}, codeDiffers: true},
 		{name: "exception", program: "train.py", sources: map[string]string{"train.py": "raise ValueError('bad data')\n"}},
 		{name: "own failure file", program: "train.py", sources: map[string]string{"train.py": "import os\nopen(os.environ['SM_OUTPUT_DIR'] + '/failure', 'w').write('mine')\nraise SystemExit(1)\n"}},
