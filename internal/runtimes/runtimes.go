@@ -5,6 +5,7 @@ package runtimes
 import (
 	"context"
 	"errors"
+	"time"
 
 	"clary/internal/compute"
 )
@@ -21,6 +22,7 @@ type Runtime struct {
 	Note       string   // where this differs from the asked tag, or ""
 	Train      []string // the program when a job names no entrypoint; nil: none
 	ScriptMode bool     // Train is our launcher for sagemaker_submit_directory
+	Serve      []string // the program that serves, on a port of its task; nil: none
 	Env        map[string]string
 	Image      compute.Image // valid once Ready
 }
@@ -29,6 +31,9 @@ type Runtime struct {
 type Catalog interface {
 	// Resolve matches an image URI to a recipe; it builds nothing. ErrUnknownImage.
 	Resolve(ctx context.Context, imageURI string) (Runtime, error)
+	// Notebook is what a notebook instance runs: Serve answers on NotebookPort
+	// as JupyterLab does, with the volume at NotebookDir. It builds nothing.
+	Notebook() Runtime
 	// Ensure asks for the runtime to be built and says how that stands:
 	// ready, or what is going on in words, or a build error. It returns at
 	// once; changed ids are delivered by Changes.
@@ -36,10 +41,25 @@ type Catalog interface {
 	Changes() <-chan string
 }
 
+// Where a notebook instance has its things, as on SageMaker.
+const (
+	NotebookHome = "/home/ec2-user"
+	NotebookDir  = "/home/ec2-user/SageMaker"
+	NotebookPort = 8888
+)
+
 // State of a build.
 type State struct {
 	Ready    bool
 	Progress string // "installing 14 packages"
 	Failed   string // why the build failed; the next Ensure tries again
 	Image    compute.Image
+}
+
+// Survey says what is kept on disk.
+type Survey struct {
+	Runtimes    int
+	Bytes       int64         // of the runtimes
+	Spare       int64         // bytes of downloads and of builds
+	UnusedAfter time.Duration // how long a runtime stays that no job asks for
 }

@@ -46,6 +46,9 @@ func (t *Tagging) Add(ctx context.Context, c op.Call, in *api.AddTagsInput) (*ap
 		if strings.HasPrefix(strings.ToLower(tag.Key), "aws:") {
 			return nil, apierr.Validation("Invalid tag key %q: the prefix aws: is reserved.", tag.Key)
 		}
+		if _, twice := add[tag.Key]; twice {
+			return nil, apierr.Validation("Duplicate tag key %q: tag keys must be unique.", tag.Key)
+		}
 		add[tag.Key] = tag.Value
 	}
 	var all map[string]string
@@ -122,10 +125,11 @@ func (t *Tagging) Delete(ctx context.Context, c op.Call, in *api.DeleteTagsInput
 	return &api.DeleteTagsOutput{}, nil
 }
 
-// exists refuses resources that are not, or are another account's.
+// exists refuses resources that are not, or are another account's, or another
+// service's: a tag may open a secret.
 func exists(tx store.Tx, c op.Call, name string) error {
 	a, ok := arn.Parse(name)
-	if !ok || a.Account != c.Account || a.Region != c.Region {
+	if !ok || a.Service != "sagemaker" || a.Account != c.Account || a.Region != c.Region {
 		return apierr.Validation("Invalid ResourceArn %q: it names no resource of account %s in %s.", name, c.Account, c.Region)
 	}
 	_, err := tx.ByArn(name)

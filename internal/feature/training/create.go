@@ -10,6 +10,7 @@ import (
 	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
+	"clary/internal/aws/tags"
 	"clary/internal/meter"
 	"clary/internal/resource"
 	"clary/internal/store"
@@ -38,12 +39,9 @@ func (t *Training) Create(ctx context.Context, c op.Call, in *request) (*api.Cre
 		return nil, apierr.New(400, "ResourceLimitExceeded",
 			"The server's disk is almost full and takes no new training jobs. Delete objects or jobs, or give the data folder more room, and try again.")
 	}
-	tags := make(map[string]string, len(in.Tags))
-	for _, tag := range in.Tags {
-		if _, twice := tags[tag.Key]; twice {
-			return nil, apierr.Validation("Duplicate tag key %q: tag keys must be unique.", tag.Key)
-		}
-		tags[tag.Key] = tag.Value
+	set, err := tags.Map(in.Tags)
+	if err != nil {
+		return nil, err
 	}
 	spec, err := marshal(in)
 	if err != nil {
@@ -64,7 +62,7 @@ func (t *Training) Create(ctx context.Context, c op.Call, in *request) (*api.Cre
 		if err := tx.Put(&r); err != nil {
 			return err
 		}
-		return tx.PutTags(rec.Arn, tags)
+		return tx.PutTags(rec.Arn, set)
 	})
 	if errors.Is(err, store.ErrExists) {
 		return nil, apierr.InUse("Training job names must be unique within an AWS account and region, and a training job with this name already exists (%s)", rec.Arn)
@@ -105,11 +103,11 @@ func (t *Training) check(in *request) error {
 	if err := checkTimes(in); err != nil {
 		return err
 	}
-	if _, _, ok := splitS3(in.OutputDataConfig.S3OutputPath); !ok {
+	if !isS3(in.OutputDataConfig.S3OutputPath) {
 		return apierr.Validation("Invalid S3OutputPath %q: it must be of the form s3://bucket/prefix.", in.OutputDataConfig.S3OutputPath)
 	}
 	if in.CheckpointConfig != nil {
-		if _, _, ok := splitS3(in.CheckpointConfig.S3Uri); !ok {
+		if !isS3(in.CheckpointConfig.S3Uri) {
 			return apierr.Validation("Invalid CheckpointConfig.S3Uri %q: it must be of the form s3://bucket/prefix.", in.CheckpointConfig.S3Uri)
 		}
 		if p := in.CheckpointConfig.LocalPath; p != "" && !strings.HasPrefix(p, "/opt/ml/") {
@@ -135,28 +133,12 @@ func (t *Training) checkResources(in *request) error {
 	case *rc.InstanceCount > 1:
 		return refuse(fmt.Sprintf("ResourceConfig.InstanceCount %d, only 1,", *rc.InstanceCount))
 	}
-	size, ok := meter.Instance(rc.InstanceType)
-	if !ok && accelerated(rc.InstanceType) {
-		size.Accelerators = 1 // at least
-	}
-	if acc := size.Accelerators; acc > t.Capacity.GPUs {
+	if acc := meter.Accelerators(rc.InstanceType); acc > t.Capacity.GPUs {
 		return apierr.New(400, "ResourceLimitExceeded",
 			"The account-level service limit '%s for training job usage' is 0 Instances, with current utilization of 0 Instances and a request delta of 1 Instances. "+
 				"This machine has %d of the %d accelerators that the instance type needs; use a CPU instance type.", rc.InstanceType, t.Capacity.GPUs, acc)
 	}
 	return nil
-}
-
-// accelerated says by its family's letter whether an instance type of unknown
-// size is made for accelerators.
-func accelerated(instanceType string) bool {
-	family := strings.TrimPrefix(instanceType, "ml.")
-	for _, p := range []string{"p", "g", "trn", "inf", "dl"} {
-		if rest, ok := strings.CutPrefix(family, p); ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
-			return true
-		}
-	}
-	return false
 }
 
 const maxRuntimeLimit = 2419200 // 28 days, in seconds; the API reference's limit
@@ -207,7 +189,7 @@ func checkChannels(in *request) error {
 		default:
 			return refuse("S3DataType " + s3.S3DataType)
 		}
-		if _, _, ok := splitS3(s3.S3Uri); !ok {
+		if !isS3(s3.S3Uri) {
 			return apierr.Validation("Invalid S3Uri %q of channel %q: it must be of the form s3://bucket/prefix.", s3.S3Uri, ch.ChannelName)
 		}
 	}
@@ -218,12 +200,8 @@ func refuse(what string) error {
 	return apierr.Validation("Clary does not support %s for training jobs. Nothing was created.", what)
 }
 
-// splitS3 takes s3://bucket/key apart.
-func splitS3(uri string) (bucket, key string, ok bool) {
+// isS3 says whether a URI names at least a bucket.
+func isS3(uri string) bool {
 	rest, ok := strings.CutPrefix(uri, "s3://")
-	if !ok {
-		return "", "", false
-	}
-	bucket, key, _ = strings.Cut(rest, "/")
-	return bucket, key, bucket != ""
+	return ok && rest != "" && rest[0] != '/'
 }

@@ -27,7 +27,7 @@ func (t *Training) get(ctx context.Context, c op.Call, name string) (*resource.R
 
 // Describe answers with the request, the defaults that clients expect back,
 // and how the job stands.
-func (t *Training) Describe(ctx context.Context, c op.Call, in *api.DescribeTrainingJobRequest) (*api.DescribeTrainingJobResponse, error) {
+func (t *Training) Describe(ctx context.Context, c op.Call, in *api.DescribeTrainingJobRequest) (*op.Kept[api.DescribeTrainingJobResponse], error) {
 	r, err := t.get(ctx, c, in.TrainingJobName)
 	if err != nil {
 		return nil, err
@@ -37,13 +37,30 @@ func (t *Training) Describe(ctx context.Context, c op.Call, in *api.DescribeTrai
 	} else if err != nil {
 		return nil, err
 	}
-	st, err := readStatus(r)
+	if k := t.answers.get(r); k != nil {
+		return k, nil
+	}
+	out, lasts, err := t.describe(ctx, r)
 	if err != nil {
 		return nil, err
 	}
+	k := &op.Kept[api.DescribeTrainingJobResponse]{Out: out}
+	if lasts {
+		t.answers.put(r, k)
+	}
+	return k, nil
+}
+
+// describe answers from a record. The answer lasts as long as the record's
+// version unless metrics, which are no part of the record, are in it.
+func (t *Training) describe(ctx context.Context, r *resource.Record) (_ *api.DescribeTrainingJobResponse, lasts bool, _ error) {
+	st, err := readStatus(r)
+	if err != nil {
+		return nil, false, err
+	}
 	spec, err := readSpec(r)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	out := &api.DescribeTrainingJobResponse{
 		TrainingJobName: r.Name, TrainingJobArn: r.Arn,
@@ -87,7 +104,7 @@ func (t *Training) Describe(ctx context.Context, c op.Call, in *api.DescribeTrai
 	if t.Metrics != nil && len(metricsOf(spec)) > 0 {
 		last, err := t.Metrics.Last(ctx, r.Account, r.Region, r.Name)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		for _, m := range metricsOf(spec) {
 			if v, ok := last[m.Name]; ok {
@@ -96,7 +113,7 @@ func (t *Training) Describe(ctx context.Context, c op.Call, in *api.DescribeTrai
 			}
 		}
 	}
-	return out, nil
+	return out, len(metricsOf(spec)) == 0, nil
 }
 
 // seconds is the job's billable time in whole seconds, at least one, as

@@ -17,6 +17,9 @@ import (
 // having read the job's log, since it waits for nothing but the end. A caller
 // that reads the log is never held again: its log loop cannot print while a
 // Describe is held.
+//
+// Version 3 looks once within the call that creates the job, even where its
+// user asked not to wait; that look is answered at once and does not count.
 const (
 	holdFirst  = 4500 * time.Millisecond
 	holdSilent = 20 * time.Second
@@ -26,6 +29,7 @@ const (
 type holdKey struct{ uid, caller string }
 
 type hold struct {
+	created bool // the look of the call that creates was seen
 	looks   int
 	readLog bool
 }
@@ -38,19 +42,16 @@ type holds struct {
 }
 
 // look counts one Describe and says how long it may be held.
-func (h *holds) look(uid, caller string, longest time.Duration) time.Duration {
+func (h *holds) look(s sdk, uid, caller string, longest time.Duration) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.m == nil {
-		h.m = make(map[holdKey]*hold)
-	}
-	e := h.m[holdKey{uid, caller}]
+	e := h.entry(uid, caller)
 	if e == nil {
-		if len(h.m) >= holdMax {
-			return 0
-		}
-		e = &hold{}
-		h.m[holdKey{uid, caller}] = e
+		return 0
+	}
+	if s == sdkV3 && !e.created {
+		e.created = true
+		return 0
 	}
 	e.looks++
 	switch {
@@ -65,11 +66,26 @@ func (h *holds) look(uid, caller string, longest time.Duration) time.Duration {
 	}
 }
 
+// entry makes what is remembered of a caller; nil when too many are.
+func (h *holds) entry(uid, caller string) *hold {
+	k := holdKey{uid, caller}
+	e := h.m[k]
+	if e != nil || len(h.m) >= holdMax {
+		return e
+	}
+	if h.m == nil {
+		h.m = make(map[holdKey]*hold)
+	}
+	e = &hold{}
+	h.m[k] = e
+	return e
+}
+
 // read notes that the caller read the job's log.
 func (h *holds) read(uid, caller string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if e := h.m[holdKey{uid, caller}]; e != nil {
+	if e := h.entry(uid, caller); e != nil {
 		e.readLog = true
 	}
 }
@@ -105,24 +121,40 @@ func (t *Training) LogRead(accessKeyID, account, region, stream string) {
 	}
 }
 
-func heldClient(userAgent string) bool {
-	return strings.Contains(userAgent, "AWS-SageMaker-Python-SDK")
+// sdk is what asks, as far as it matters here.
+type sdk int
+
+const (
+	sdkNone sdk = iota
+	sdkV2
+	sdkV3 // its resource classes; its sessions speak as version 2 does
+)
+
+func sdkOf(userAgent string) sdk {
+	switch {
+	case strings.Contains(userAgent, "AWS-SageMakerCore"):
+		return sdkV3
+	case strings.Contains(userAgent, "AWS-SageMaker-Python-SDK"):
+		return sdkV2
+	}
+	return sdkNone
 }
 
 // await holds an SDK's look at an unfinished job and returns the record as it
 // is afterwards.
 func (t *Training) await(ctx context.Context, c op.Call, r *resource.Record) (*resource.Record, error) {
-	if terminal(r.Phase) || !heldClient(c.UserAgent) {
+	s := sdkOf(c.UserAgent)
+	if terminal(r.Phase) || s == sdkNone {
 		return r, nil
 	}
-	d := t.holds.look(r.UID, c.Principal.AccessKeyID, t.Hold)
+	d := t.holds.look(s, r.UID, c.Principal.AccessKeyID, t.Hold)
 	if d <= 0 {
 		return r, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	changed := t.Store.Watch(ctx, Kind)
-	last := r
+	var last *resource.Record
 	for {
 		now, err := t.Store.Get(context.WithoutCancel(ctx), r.Key)
 		if err != nil {

@@ -3,9 +3,8 @@ package training
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
+	shared "clary/internal/api"
 	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
@@ -26,7 +25,7 @@ func (t *Training) List(ctx context.Context, c op.Call, in *api.ListTrainingJobs
 		NameContains: in.NameContains, Phase: in.StatusEquals,
 		CreatedAfter: in.CreationTimeAfter.Time, CreatedBefore: in.CreationTimeBefore.Time,
 		ModifiedAfter: in.LastModifiedTimeAfter.Time, ModifiedBefore: in.LastModifiedTimeBefore.Time,
-		Descending: in.SortOrder == "Descending", Token: in.NextToken, Limit: defaultPage,
+		Descending: in.SortOrder == "Descending", Token: in.NextToken, Limit: defaultPage, Short: true,
 	}
 	if in.MaxResults != nil {
 		q.Limit = int(*in.MaxResults)
@@ -46,23 +45,34 @@ func (t *Training) List(ctx context.Context, c op.Call, in *api.ListTrainingJobs
 	if err != nil {
 		return nil, err
 	}
+	out.TrainingJobSummaries = make([]api.TrainingJobSummary, 0, len(recs))
 	for _, r := range recs {
-		var st struct { // of status, what a list shows
-			Secondary string     `json:"secondary"`
-			Ended     *time.Time `json:"ended"`
+		secondary, ended, ok := readBrief(r.Brief)
+		if !ok { // an earlier Clary wrote it
+			if secondary, ended, err = t.briefOf(ctx, r.Key); errors.Is(err, store.ErrNotFound) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
 		}
-		if err := unmarshal(r.Status, &st); err != nil {
-			return nil, fmt.Errorf("training job %s: status: %w", r.Name, err)
-		}
-		s := api.TrainingJobSummary{
-			TrainingJobName: r.Name, TrainingJobArn: r.Arn, CreationTime: stamp(r.Created), LastModifiedTime: stamp(r.Modified),
-			TrainingJobStatus: r.Phase, SecondaryStatus: st.Secondary,
-		}
-		if st.Ended != nil {
-			s.TrainingEndTime = stamp(*st.Ended)
-		}
-		out.TrainingJobSummaries = append(out.TrainingJobSummaries, s)
+		out.TrainingJobSummaries = append(out.TrainingJobSummaries, api.TrainingJobSummary{
+			TrainingJobName: r.Name, TrainingJobArn: jobArn(c, r.Name), CreationTime: stamp(r.Created), LastModifiedTime: stamp(r.Modified),
+			TrainingJobStatus: r.Phase, SecondaryStatus: secondary, TrainingEndTime: ended,
+		})
 	}
 	out.NextToken = next
 	return out, nil
+}
+
+func (t *Training) briefOf(ctx context.Context, k resource.Key) (string, shared.Time, error) {
+	r, err := t.Store.Get(ctx, k)
+	if err != nil {
+		return "", shared.Time{}, err
+	}
+	st, err := readStatus(r)
+	if err != nil {
+		return "", shared.Time{}, err
+	}
+	secondary, ended, _ := readBrief(st.brief())
+	return secondary, ended, nil
 }

@@ -1,7 +1,6 @@
 package training
 
 import (
-	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -15,6 +14,7 @@ type observed struct {
 	task     *compute.TaskStatus // nil: the driver knows no task
 	image    image
 	logsDone bool // every byte of the task's output is in the log
+	about    about
 }
 
 // image is how the job's runtime stands.
@@ -103,7 +103,12 @@ func nextBeforeTask(d decision, o observed) decision {
 	switch {
 	case d.st.Launched:
 		// The driver accepted it and knows it no more: its folder is gone.
-		d.fail("InternalServerError: The instance that ran the training job is gone. Its output up to then is in the log.", o.now)
+		// Nobody knows since when: it is billed no further than it was seen.
+		at := o.now
+		if n := len(d.st.Transitions); n > 0 && d.st.Started != nil {
+			at = d.st.Transitions[n-1].Start
+		}
+		d.fail(internalError+"What the training job had on this machine is gone. Its output up to then is in the log.", at)
 	case d.st.StopAsked != nil:
 		d.phase = phaseStopped
 		d.st.enter(secStopped, msgStopped, o.now)
@@ -127,7 +132,7 @@ func nextBeforeTask(d decision, o observed) decision {
 // waiting is the decision after the driver answered that the task does not fit
 // now.
 func waiting(phase string, st status, now time.Time) decision {
-	d := decision{phase: phase, st: st, after: 10 * time.Second}
+	d := decision{phase: phase, st: st, after: 20 * time.Second}
 	d.st.Transitions = append([]transition(nil), st.Transitions...)
 	d.st.enter(secPending, msgNoCapacity, now)
 	d.st.tell(msgNoCapacity)
@@ -158,21 +163,22 @@ func (d *decision) fold(t *compute.TaskStatus) {
 func (d *decision) end(o observed) {
 	t := o.task
 	if t.Phase == compute.Lost || t.Exit == nil {
-		at := t.Heartbeat
-		d.fail("InternalServerError: The instance that ran the training job was lost; its last sign of life was at "+
-			at.UTC().Format(time.RFC3339)+". The job is billed up to then.", at)
+		d.fail(lost(t.Heartbeat), t.Heartbeat)
 		return
 	}
 	e := t.Exit
 	d.st.Artifact = e.Result.Artifact
+	asked := e.Reason == compute.ReasonStopped || e.Reason == compute.ReasonMaxRuntime
 	switch {
 	case e.Reason == compute.ReasonMemory:
-		d.fail("AlgorithmError: The training container ran out of memory and was killed"+peak(e.PeakMemory)+
-			". Use a larger instance type, exit code: 137", e.At)
+		d.fail(o.about.outOfMemory(e), e.At)
 	case e.Reason == compute.ReasonDisk:
-		d.fail("ClientError: The training job wrote more data than VolumeSizeInGB allows. Please use an instance with a larger VolumeSizeInGB", e.At)
+		d.fail(o.about.outOfDisk(lastStep(t) == plan.StepDownloading), e.At)
 	case e.Reason == compute.ReasonFailed:
-		d.fail(joinText("InternalServerError: The training job could not be run", e.Result.Failure), e.At)
+		d.fail(notRun(e.Result), e.At)
+	case asked && e.Result.Class == "InternalServerError":
+		// What the job had made is not where its owner will look for it.
+		d.fail(notRun(e.Result), e.At)
 	case e.Reason == compute.ReasonStopped && e.Result.Class != "ClientError":
 		d.phase = phaseStopped
 		d.st.enter(secStopped, msgStopped, e.At)
@@ -182,7 +188,7 @@ func (d *decision) end(o observed) {
 		d.st.enter(secMaxRuntime, msgMaxRuntime, e.At)
 		d.over(e.At)
 	case e.Result.Failure != "" || e.Result.ExitCode != 0 || e.Result.Signal != "":
-		d.fail(reason(e.Result), e.At)
+		d.fail(reason(e.Result, o.about), e.At)
 	default:
 		d.phase = phaseCompleted
 		d.st.enter(secCompleted, msgCompleted, e.At)
@@ -190,10 +196,17 @@ func (d *decision) end(o observed) {
 	}
 }
 
+func lastStep(t *compute.TaskStatus) string {
+	if len(t.Steps) == 0 {
+		return ""
+	}
+	return t.Steps[len(t.Steps)-1].Name
+}
+
 // fail ends the job as Failed with a reason in AWS's form.
 func (d *decision) fail(why string, at time.Time) {
 	d.phase = phaseFailed
-	d.st.Failure = cut(why, 1024)
+	d.st.Failure = cut(why, maxReason)
 	d.st.enter(secFailed, msgFailed, at)
 	d.over(at)
 }
@@ -207,36 +220,12 @@ func (d *decision) over(at time.Time) {
 		}
 		d.close = &at
 	}
+	if slept := time.Duration(d.st.Suspended * float64(time.Second)); slept >= time.Second {
+		d.st.tell("The machine slept for " + slept.Round(time.Second).String() + " while the training job ran; that time is not billed.")
+	}
 	d.st.Ended = &at
 	d.st.finish(at)
 	d.effect = effectNone
-}
-
-// reason words a failed run: "AlgorithmError: <cause>, exit code: 1".
-func reason(r plan.Result) string {
-	class := r.Class
-	if class == "" {
-		class = "AlgorithmError"
-	}
-	cause := r.Failure
-	if cause == "" {
-		cause = "The training script ended without a message; see the job's log"
-	}
-	if class != "AlgorithmError" {
-		return class + ": " + cause
-	}
-	suffix := fmt.Sprintf(", exit code: %d", r.ExitCode)
-	if r.Signal != "" {
-		suffix = ", signal: " + r.Signal
-	}
-	return cut(class+": "+cause, 1024-len(suffix)) + suffix
-}
-
-func peak(b int64) string {
-	if b <= 0 {
-		return ""
-	}
-	return fmt.Sprintf(" at %.1f GiB", float64(b)/(1<<30))
 }
 
 func joinText(a, b string) string {

@@ -42,18 +42,31 @@ func TestNextEnds(t *testing.T) {
 		reason           string // a part of FailureReason
 	}{
 		"success": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Artifact: "s3://b/m"}}, false, phaseCompleted, secCompleted, ""},
-		"script raises": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "ValueError: no"}}, false,
-			phaseFailed, secFailed, "AlgorithmError: ValueError: no, exit code: 1"},
-		"signal": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: 139, Signal: "segmentation fault"}}, false,
-			phaseFailed, secFailed, ", signal: segmentation fault"},
-		"no input": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: -1, Class: "ClientError", Failure: "No S3 objects found"}}, false,
-			phaseFailed, secFailed, "ClientError: No S3 objects found"},
-		"stopped":            {compute.Exit{Reason: compute.ReasonStopped, Result: plan.Result{ExitCode: 143, Signal: "terminated"}}, true, phaseStopped, secStopped, ""},
-		"ended before stop":  {compute.Exit{Reason: compute.ReasonExited}, true, phaseCompleted, secCompleted, ""},
+		"script raises": {
+			compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "ValueError: no"}},
+			false,
+			phaseFailed, secFailed, "AlgorithmError: ValueError: no, exit code: 1",
+		},
+		"signal": {
+			compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: 139, Signal: "segmentation fault"}},
+			false,
+			phaseFailed, secFailed, ", signal: segmentation fault",
+		},
+		"no input": {
+			compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: -1, Class: "ClientError", Failure: "No S3 objects found"}},
+			false,
+			phaseFailed, secFailed, "ClientError: No S3 objects found",
+		},
+		"stopped":           {compute.Exit{Reason: compute.ReasonStopped, Result: plan.Result{ExitCode: 143, Signal: "terminated"}}, true, phaseStopped, secStopped, ""},
+		"ended before stop": {compute.Exit{Reason: compute.ReasonExited}, true, phaseCompleted, secCompleted, ""},
+		"stopped, and its init died": {
+			compute.Exit{Reason: compute.ReasonStopped, Result: plan.Result{ExitCode: -1, Class: "InternalServerError", Failure: "init died"}},
+			true, phaseFailed, secFailed, "could not be run to its end: init died",
+		},
 		"time limit":         {compute.Exit{Reason: compute.ReasonMaxRuntime, Result: plan.Result{ExitCode: 143}}, false, phaseStopped, secMaxRuntime, ""},
-		"memory":             {compute.Exit{Reason: compute.ReasonMemory, PeakMemory: 2 << 30, Result: plan.Result{ExitCode: 137}}, false, phaseFailed, secFailed, "out of memory and was killed at 2.0 GiB"},
+		"memory":             {compute.Exit{Reason: compute.ReasonMemory, PeakMemory: 2 << 30, Result: plan.Result{ExitCode: 137}}, false, phaseFailed, secFailed, "ran out of memory and was killed. Its peak was 2.00 GiB; the limit of ml.m5.large is 8.00 GiB; ml.m5.xlarge has more, exit code: 137"},
 		"disk":               {compute.Exit{Reason: compute.ReasonDisk}, false, phaseFailed, secFailed, "VolumeSizeInGB"},
-		"could not be run":   {compute.Exit{Reason: compute.ReasonFailed, Result: plan.Result{Failure: "no namespaces"}}, false, phaseFailed, secFailed, "InternalServerError: The training job could not be run: no namespaces"},
+		"could not be run":   {compute.Exit{Reason: compute.ReasonFailed, Result: plan.Result{Failure: "no namespaces"}}, false, phaseFailed, secFailed, "InternalServerError: We encountered an internal error. Please try again. The training job could not be run to its end: no namespaces"},
 		"refused upload":     {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Class: "ClientError", Failure: "may not write"}}, false, phaseFailed, secFailed, "ClientError: may not write"},
 		"a very long reason": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: 3, Failure: strings.Repeat("é", 2000)}}, false, phaseFailed, secFailed, ", exit code: 3"},
 	} {
@@ -65,7 +78,7 @@ func TestNextEnds(t *testing.T) {
 				now := at(50)
 				st.StopAsked = &now
 			}
-			o := observed{now: at(101), task: exited(tc.exit)}
+			o := observed{now: at(101), task: exited(tc.exit), about: about{instance: "ml.m5.large", memory: 8 << 30, larger: "ml.m5.xlarge", volume: 30}}
 			wait := next(phase, st, o)
 			if terminal(wait.phase) || wait.effect != effectAwait {
 				t.Fatalf("before its output is in, the job is %s with effect %v", wait.phase, wait.effect)

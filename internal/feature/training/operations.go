@@ -14,7 +14,7 @@ func (t *Training) Operations() map[string]op.Handler {
 		"CreateTrainingJob": op.On(op.Op(t.Create), func(c op.Call, in *api.CreateTrainingJobRequest) string {
 			return jobArn(c, in.TrainingJobName)
 		}),
-		"DescribeTrainingJob": op.On(op.Op(t.Describe), func(c op.Call, in *api.DescribeTrainingJobRequest) string {
+		"DescribeTrainingJob": op.On(op.Keep(t.Describe), func(c op.Call, in *api.DescribeTrainingJobRequest) string {
 			return jobArn(c, in.TrainingJobName)
 		}),
 		"StopTrainingJob": op.On(op.Op(t.Stop), func(c op.Call, in *api.StopTrainingJobRequest) string {

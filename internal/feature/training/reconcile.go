@@ -24,6 +24,13 @@ func (t *Training) Reconcile(ctx context.Context, k resource.Key) (reconcile.Res
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	waits := false
+	defer func() {
+		// Whoever has started, ended or failed is in nobody's way any more.
+		if !waits && t.queue.drop(rec) {
+			t.wakeWaiting()
+		}
+	}()
 	st, err := readStatus(rec)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -44,19 +51,23 @@ func (t *Training) Reconcile(ctx context.Context, k resource.Key) (reconcile.Res
 		st.Note = t.note(spec, rt)
 	}
 	d := next(rec.Phase, st, o)
+	if terminal(d.phase) && !terminal(rec.Phase) && o.task == nil {
+		// There is nothing to wait for: its end and its removal are one step.
+		if err := t.remove(ctx, rec); err != nil {
+			return reconcile.Result{}, err
+		}
+		d.st.Cleaned = true
+	}
 
 	switch d.effect {
 	case effectNone, effectAwait:
 	case effectStart:
-		task, err := t.task(ctx, rec, st, spec, rt)
-		if err != nil {
-			return reconcile.Result{}, err
-		}
-		switch err := t.Driver.Start(ctx, task); {
+		switch err := t.start(ctx, rec, spec, rt); {
 		case errors.Is(err, compute.ErrCapacity):
-			d = waiting(rec.Phase, d.st, o.now)
+			d, waits = waiting(rec.Phase, d.st, o.now), true
+			t.queue.put(rec)
 		case err != nil:
-			return reconcile.Result{}, fmt.Errorf("start task: %w", err)
+			return reconcile.Result{}, err
 		default:
 			d.st.Launched = true
 			if err := t.follow(rec, d.st, spec); err != nil {
@@ -69,10 +80,9 @@ func (t *Training) Reconcile(ctx context.Context, k resource.Key) (reconcile.Res
 			return reconcile.Result{}, fmt.Errorf("stop task: %w", err)
 		}
 	case effectRemove, effectDelete:
-		if err := t.Driver.Remove(ctx, taskID(rec.UID)); err != nil {
-			return reconcile.Result{}, fmt.Errorf("remove task: %w", err)
+		if err := t.remove(ctx, rec); err != nil {
+			return reconcile.Result{}, err
 		}
-		t.forget(rec)
 		if d.effect == effectDelete {
 			err := t.Store.Update(ctx, func(tx store.Tx) error { return tx.Delete(rec.Key) })
 			if errors.Is(err, store.ErrNotFound) {
@@ -98,6 +108,29 @@ func (t *Training) Reconcile(ctx context.Context, k resource.Key) (reconcile.Res
 	return reconcile.Result{}, nil
 }
 
+// start has the driver accept the job's task, when it is the job's turn.
+func (t *Training) start(ctx context.Context, rec *resource.Record, spec *request, rt runtimes.Runtime) error {
+	if !t.queue.turn(rec) {
+		return compute.ErrCapacity
+	}
+	task, err := t.task(ctx, rec, spec, rt)
+	if err != nil {
+		return err
+	}
+	if err := t.Driver.Start(ctx, task); err != nil {
+		return fmt.Errorf("start task: %w", err)
+	}
+	return nil
+}
+
+func (t *Training) remove(ctx context.Context, rec *resource.Record) error {
+	if err := t.Driver.Remove(ctx, taskID(rec.UID)); err != nil {
+		return fmt.Errorf("remove task: %w", err)
+	}
+	t.forget(rec)
+	return nil
+}
+
 // errStale says that the record changed while it was looked at.
 var errStale = errors.New("the job changed meanwhile; looking again")
 
@@ -117,7 +150,7 @@ func (d decision) due() time.Time {
 
 // observe looks at the runtime until the task exists, and at the task after.
 func (t *Training) observe(ctx context.Context, rec *resource.Record, st status, spec *request) (observed, runtimes.Runtime, error) {
-	o := observed{now: time.Now()}
+	o := observed{now: time.Now(), about: t.about(spec)}
 	var rt runtimes.Runtime
 	if rec.Phase == phaseDeleting || terminal(rec.Phase) {
 		return o, rt, nil

@@ -1,10 +1,12 @@
 package training
 
 import (
-	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
+	"clary/internal/api"
 	"clary/internal/compute"
 	"clary/internal/resource"
 )
@@ -40,8 +42,8 @@ const (
 type transition struct {
 	Status  string     `json:"status"`
 	Start   time.Time  `json:"start"`
-	End     *time.Time `json:"end,omitempty"`
-	Message string     `json:"message,omitempty"`
+	End     *time.Time `json:"end,omitzero"`
+	Message string     `json:"message,omitzero"`
 }
 
 // status is what we keep beside the request.
@@ -49,36 +51,58 @@ type status struct {
 	V           int          `json:"v"`
 	Secondary   string       `json:"secondary"`
 	Transitions []transition `json:"transitions"`
-	Failure     string       `json:"failure,omitempty"`
-	Artifact    string       `json:"artifact,omitempty"`
-	Started     *time.Time   `json:"started,omitempty"` // TrainingStartTime: first Downloading
-	Ended       *time.Time   `json:"ended,omitempty"`
-	StopAsked   *time.Time   `json:"stopAsked,omitempty"`
-	Launched    bool         `json:"launched,omitempty"` // the driver accepted the task
-	StepsSeen   int          `json:"stepsSeen,omitempty"`
-	Notes       int          `json:"notes,omitempty"`     // lines of ours in the log stream
-	Said        string       `json:"said,omitempty"`      // the newest of them
-	Stream      string       `json:"stream"`              // log stream name
-	Note        string       `json:"note,omitempty"`      // where the runtime differs from the asked image, or a clamped size
-	Cleaned     bool         `json:"cleaned,omitempty"`   // the task was removed from the driver
-	Suspended   float64      `json:"suspended,omitempty"` // seconds the machine slept, not billed
+	Failure     string       `json:"failure,omitzero"`
+	Artifact    string       `json:"artifact,omitzero"`
+	Started     *time.Time   `json:"started,omitzero"` // TrainingStartTime: first Downloading
+	Ended       *time.Time   `json:"ended,omitzero"`
+	StopAsked   *time.Time   `json:"stopAsked,omitzero"`
+	Launched    bool         `json:"launched,omitzero"` // the driver accepted the task
+	StepsSeen   int          `json:"stepsSeen,omitzero"`
+	Notes       int          `json:"notes,omitzero"`     // lines of ours in the log stream
+	Said        string       `json:"said,omitzero"`      // the newest of them
+	Stream      string       `json:"stream"`             // log stream name
+	Note        string       `json:"note,omitzero"`      // where the runtime differs from the asked image, or a clamped size
+	Cleaned     bool         `json:"cleaned,omitzero"`   // the task was removed from the driver
+	Suspended   float64      `json:"suspended,omitzero"` // seconds the machine slept, not billed
 }
 
 func readStatus(r *resource.Record) (status, error) {
 	var st status
-	if err := json.Unmarshal(r.Status, &st); err != nil {
+	if err := unmarshal(r.Status, &st); err != nil {
 		return st, fmt.Errorf("training job %s: status: %w", r.Name, err)
 	}
 	return st, nil
 }
 
 func (st *status) write(r *resource.Record) error {
-	b, err := json.Marshal(st)
+	b, err := marshal(st)
 	if err != nil {
 		return fmt.Errorf("training job %s: status: %w", r.Name, err)
 	}
-	r.Status = b
+	r.Status, r.Brief = b, st.brief()
 	return nil
+}
+
+// brief is what a list shows beside a record's columns: the secondary status,
+// and when the job ended in milliseconds, if it did.
+func (st *status) brief() string {
+	if st.Ended == nil {
+		return st.Secondary
+	}
+	return st.Secondary + " " + strconv.FormatInt(st.Ended.UnixMilli(), 10)
+}
+
+// readBrief reads what brief wrote; ok is false for a record without one.
+func readBrief(s string) (secondary string, ended api.Time, ok bool) {
+	secondary, ms, over := strings.Cut(s, " ")
+	if over {
+		n, err := strconv.ParseInt(ms, 10, 64)
+		if err != nil {
+			return "", api.Time{}, false
+		}
+		ended = api.At(time.UnixMilli(n))
+	}
+	return secondary, ended, secondary != ""
 }
 
 // enter closes the open transition and appends a new one. It never rewrites an

@@ -21,7 +21,7 @@ const (
 )
 
 // task is the job's only instance.
-func (t *Training) task(ctx context.Context, rec *resource.Record, st status, spec *request, rt runtimes.Runtime) (compute.Task, error) {
+func (t *Training) task(ctx context.Context, rec *resource.Record, spec *request, rt runtimes.Runtime) (compute.Task, error) {
 	limit := maxRuntime(spec)
 	creds, err := t.Sessions.Assume(ctx, spec.RoleArn, "SageMaker", limit+sessionTTL)
 	if err != nil {
@@ -98,19 +98,31 @@ func (t *Training) plan(rec *resource.Record, spec *request, rt runtimes.Runtime
 // resources are the instance type's, divided by the operator's scale; memory
 // is what the machine has at most.
 func (t *Training) resources(spec *request) compute.Resources {
-	size, _ := meter.Instance(spec.ResourceConfig.InstanceType)
-	r := compute.Resources{
-		VCPU:        max(1, int(float64(size.VCPU)/t.Scale)),
-		MemoryBytes: int64(float64(size.MemoryGiB) / t.Scale * (1 << 30)),
-		PIDs:        4096,
-	}
-	if m := t.Capacity.MemoryBytes; m > 0 && r.MemoryBytes > m {
-		r.MemoryBytes = m
-	}
+	r, _ := t.sized(spec)
 	if v := spec.ResourceConfig.VolumeSizeInGB; v != nil && *v > 0 {
-		r.DiskBytes = int64(*v) << 30
+		r.DiskBytes = *v << 30
 	}
 	return r
+}
+
+// sized are the limits of the instance type, and whether this machine has less.
+func (t *Training) sized(spec *request) (compute.Resources, bool) {
+	size, _ := meter.Instance(spec.ResourceConfig.InstanceType)
+	return t.Capacity.Sized(size.VCPU, size.MemoryGiB, t.Scale)
+}
+
+// about tells what a failure's text needs to know of the job.
+func (t *Training) about(spec *request) about {
+	r := t.resources(spec)
+	_, clamped := t.sized(spec)
+	a := about{
+		instance: spec.ResourceConfig.InstanceType, memory: r.MemoryBytes, larger: meter.Larger(spec.ResourceConfig.InstanceType),
+		clamped: clamped, volume: r.DiskBytes >> 30,
+	}
+	for _, ch := range spec.InputDataConfig {
+		a.channels = append(a.channels, ch.ChannelName)
+	}
+	return a
 }
 
 // note says in the job's status where it runs on something else than was asked.
@@ -119,11 +131,10 @@ func (t *Training) note(spec *request, rt runtimes.Runtime) string {
 	if rt.Note != "" {
 		notes = append(notes, rt.Note)
 	}
-	size, _ := meter.Instance(spec.ResourceConfig.InstanceType)
-	gib := size.MemoryGiB
-	if m := t.Capacity.MemoryBytes; m > 0 && float64(gib)/t.Scale*(1<<30) > float64(m) {
+	if r, clamped := t.sized(spec); clamped {
+		size, _ := meter.Instance(spec.ResourceConfig.InstanceType)
 		notes = append(notes, fmt.Sprintf("memory is limited to the machine's %.1f GiB; %s has %d GiB",
-			float64(m)/(1<<30), spec.ResourceConfig.InstanceType, gib))
+			float64(r.MemoryBytes)/(1<<30), spec.ResourceConfig.InstanceType, size.MemoryGiB))
 	}
 	return strings.Join(notes, "; ")
 }

@@ -21,6 +21,8 @@ type Output interface {
 	Ensure(task compute.TaskID, s logs.Stream, job string, defs []plan.Metric) error
 	// Done says whether all size bytes are in.
 	Done(ctx context.Context, task compute.TaskID, s logs.Stream, size int64) (bool, error)
+	// Forget ends what Ensure began, of a task that is no more.
+	Forget(task compute.TaskID)
 }
 
 // Config is what the feature works with.
@@ -55,7 +57,9 @@ type MetricValue struct {
 // Training serves and reconciles training jobs.
 type Training struct {
 	Config
-	holds holds
+	holds   holds
+	answers answers
+	queue   queue
 
 	mu    sync.Mutex // guards tasks
 	tasks map[compute.TaskID]resource.Key
@@ -83,6 +87,15 @@ func (t *Training) Changed(id compute.TaskID) {
 	if ok {
 		t.Wake(k)
 	}
+	t.wakeWaiting()
+}
+
+// wakeWaiting has those look again whose turn it is to start: there may be
+// room.
+func (t *Training) wakeWaiting() {
+	for _, k := range t.queue.next() {
+		t.Wake(k)
+	}
 }
 
 // WakeAll has every job that is under way looked at now: after a start, and
@@ -96,6 +109,9 @@ func (t *Training) WakeAll(ctx context.Context) error {
 			}
 			for _, r := range recs {
 				t.track(r)
+				if st, err := readStatus(r); err == nil && st.Secondary == secPending && !st.Launched {
+					t.queue.put(r) // nobody younger shall overtake it
+				}
 				t.Wake(r.Key)
 			}
 			if next == "" {
@@ -118,6 +134,7 @@ func (t *Training) forget(r *resource.Record) {
 	delete(t.tasks, taskID(r.UID))
 	t.mu.Unlock()
 	t.holds.forget(r.UID)
+	t.Output.Forget(taskID(r.UID))
 }
 
 func key(account, region, name string) resource.Key {

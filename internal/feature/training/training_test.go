@@ -48,6 +48,9 @@ func (readyCatalog) Resolve(_ context.Context, uri string) (runtimes.Runtime, er
 	}
 	return runtimes.Runtime{ID: "x", Recipe: "x", Train: []string{"train"}}, nil
 }
+
+func (readyCatalog) Notebook() runtimes.Runtime { return runtimes.Runtime{} }
+
 func (readyCatalog) Ensure(context.Context, runtimes.Runtime) (runtimes.State, error) {
 	return runtimes.State{Ready: true}, nil
 }
@@ -57,6 +60,8 @@ func (readyCatalog) Changes() <-chan string { return nil }
 type allIn struct{}
 
 func (allIn) Ensure(compute.TaskID, logs.Stream, string, []plan.Metric) error { return nil }
+func (allIn) Forget(compute.TaskID)                                           {}
+
 func (allIn) Done(context.Context, compute.TaskID, logs.Stream, int64) (bool, error) {
 	return true, nil
 }
@@ -75,8 +80,10 @@ func bench(t *testing.T, script func(compute.Task) fake.Script) (*Training, *sql
 		t.Fatal(err)
 	}
 	d := fake.NewWorld(script, nil).Driver()
-	tr := New(Config{Store: st, Driver: d, Catalog: readyCatalog{}, Output: allIn{}, Logs: noLogs{}, Auth: nobody{}, Sessions: nobody{},
-		Wake: func(resource.Key) {}, Free: func() error { return nil }})
+	tr := New(Config{
+		Store: st, Driver: d, Catalog: readyCatalog{}, Output: allIn{}, Logs: noLogs{}, Auth: nobody{}, Sessions: nobody{},
+		Wake: func(resource.Key) {}, Free: func() error { return nil },
+	})
 	t.Cleanup(func() { _ = st.Close() })
 	return tr, st
 }
@@ -139,6 +146,7 @@ func TestCreateRefuses(t *testing.T) {
 		"channel not S3": {channel(func(c *apism.Channel) { c.DataSource.S3DataSource.S3Uri = "https://b/in" }), "ValidationException", "S3Uri"},
 		"channel twice":  {func(r *request) { channel(func(*apism.Channel) {})(r); channel(func(*apism.Channel) {})(r) }, "ValidationException", "Duplicate channel"},
 		"tag twice":      {func(r *request) { r.Tags = []apism.Tag{{Key: "a"}, {Key: "a"}} }, "ValidationException", "Duplicate tag"},
+		"reserved tag":   {func(r *request) { r.Tags = []apism.Tag{{Key: "AWS:x"}} }, "ValidationException", "reserved"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := good("job")
@@ -186,7 +194,7 @@ func TestLife(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return d
+			return d.Out
 		}
 		if d := look(); d.TrainingJobStatus != "InProgress" || d.SecondaryStatus != "Starting" || d.ModelArtifacts == nil {
 			t.Errorf("after the start: %s %s", d.TrainingJobStatus, d.SecondaryStatus)
@@ -239,21 +247,52 @@ func TestLife(t *testing.T) {
 func TestHolds(t *testing.T) {
 	t.Parallel()
 	var h holds
-	if d := h.look("u", "me", 0); d != holdFirst {
+	if d := h.look(sdkV2, "u", "me", 0); d != holdFirst {
 		t.Errorf("first look is held %v", d)
 	}
-	if d := h.look("u", "me", 0); d != holdSilent {
+	if d := h.look(sdkV2, "u", "me", 0); d != holdSilent {
 		t.Errorf("a silent caller's second look is held %v", d)
 	}
 	h.read("u", "me")
-	if d := h.look("u", "me", 0); d != 0 {
+	if d := h.look(sdkV2, "u", "me", 0); d != 0 {
 		t.Errorf("a caller that reads the log is held %v", d)
 	}
-	if d := h.look("u", "you", 0); d != holdFirst {
+	if d := h.look(sdkV2, "u", "you", 0); d != holdFirst {
 		t.Errorf("another caller's first look is held %v", d)
+	}
+	h.read("u", "reader")
+	if d := h.look(sdkV2, "u", "reader", 0); d != 0 {
+		t.Errorf("a caller that read the log first is held %v", d)
+	}
+	for i, want := range []time.Duration{0, holdFirst, holdSilent} {
+		if d := h.look(sdkV3, "u", "v3", 0); d != want {
+			t.Errorf("look %d of version 3 is held %v, not %v", i, d, want)
+		}
+	}
+	for i, want := range []time.Duration{0, time.Minute, time.Minute} {
+		if d := h.look(sdkV3, "u", "v3 asked to", time.Minute); d != want {
+			t.Errorf("look %d of version 3, held as asked, is held %v, not %v", i, d, want)
+		}
 	}
 	h.forget("u")
 	if len(h.m) != 0 {
 		t.Error("a job that is over is remembered")
+	}
+}
+
+// TestSDKOf has the user agents as the SDKs send them.
+func TestSDKOf(t *testing.T) {
+	t.Parallel()
+	for ua, want := range map[string]sdk{
+		"Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux lang/python#3.11.2 cfg/retry-mode#standard Botocore/1.44.5 lib/AWS-SageMakerCore#2.27.0": sdkV3,
+		"AWS-SageMaker-Python-SDK/2.257.7 Python/3.11.2 Linux/6.18 Boto3/1.44.5":                                                                  sdkV2,
+		"Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux lang/python#3.11.2 Botocore/1.44.5 lib/AWS-SageMaker-Python-SDK#2.257.7":                 sdkV2,
+		"Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux lang/python#3.11.2 Botocore/1.44.5":                                                      sdkNone,
+		"aws-cli/1.44.5 Python/3.11.2 Linux/6.18 botocore/1.44.5":                                                                                 sdkNone,
+		"": sdkNone,
+	} {
+		if got := sdkOf(ua); got != want {
+			t.Errorf("%q is %d, not %d", ua, got, want)
+		}
 	}
 }

@@ -12,10 +12,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"clary/internal/compute"
 	"clary/internal/runtimes"
@@ -62,44 +61,45 @@ func (c *Catalog) Ensure(ctx context.Context, rt runtimes.Runtime) (runtimes.Sta
 	if rt.ID == "" {
 		return runtimes.State{Failed: noPython(c.interpreters(ctx))}, nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked(rt.ID, time.Now()) // before the look: what was just asked for is not swept
 	if c.ready(rt.ID) {
 		return runtimes.State{Ready: true, Image: rt.Image}, nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	b := c.builds[rt.ID]
 	switch {
 	case b != nil && b.running():
 		return runtimes.State{Progress: b.progress}, nil
 	case b != nil && time.Since(b.failedAt) < failureStays:
 		return runtimes.State{Failed: b.failed}, nil
-	case c.ready(rt.ID): // it ended between the two looks
-		return runtimes.State{Ready: true, Image: rt.Image}, nil
 	}
 	if c.ctx.Err() != nil {
 		return runtimes.State{}, c.ctx.Err()
 	}
-	python, lock, err := c.recipeOf(ctx, rt)
+	python, files, err := c.recipeOf(ctx, rt)
 	if err != nil {
 		return runtimes.State{}, err
 	}
 	b = &ongoing{progress: "preparing " + rt.Title}
 	c.builds[rt.ID] = b
-	c.wg.Go(func() { c.start(rt, python, lock) })
+	c.wg.Go(func() { c.start(rt, python, files) })
 	return runtimes.State{Progress: b.progress}, nil
 }
 
-// recipeOf finds the lock and the interpreter that a runtime's id was made of.
-func (c *Catalog) recipeOf(ctx context.Context, rt runtimes.Runtime) (Python, []byte, error) {
-	uv, err := locks.ReadFile("locks/uv.txt")
-	if err != nil {
-		return Python{}, nil, err
-	}
+// recipeOf finds the files and the interpreter that a runtime's id was made of.
+func (c *Catalog) recipeOf(ctx context.Context, rt runtimes.Runtime) (Python, map[string][]byte, error) {
 	for _, p := range c.interpreters(ctx) {
 		for _, v := range Variants() {
-			lock, err := v.lock(p.Minor)
-			if err == nil && v.Recipe == rt.Recipe && contentID(formatVersion, string(lock), string(uv), p.Path, p.Version) == rt.ID {
-				return p, lock, nil
+			if v.Recipe != rt.Recipe || !slices.Contains(v.Pythons, p.Minor) {
+				continue
+			}
+			files, err := v.files(p.Minor)
+			if err != nil {
+				return Python{}, nil, err
+			}
+			if runtimeID(files, p) == rt.ID {
+				return p, files, nil
 			}
 		}
 	}
@@ -107,14 +107,14 @@ func (c *Catalog) recipeOf(ctx context.Context, rt runtimes.Runtime) (Python, []
 }
 
 // start writes the record and begins the task.
-func (c *Catalog) start(rt runtimes.Runtime, python Python, lock []byte) {
+func (c *Catalog) start(rt runtimes.Runtime, python Python, files map[string][]byte) {
 	suffix := make([]byte, 5)
 	_, _ = rand.Read(suffix) // never fails
 	r := record{
 		ID: rt.ID, Recipe: rt.Recipe, Title: rt.Title, Python: python,
 		Task: compute.TaskID(taskPrefix + rt.ID + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(suffix))),
 	}
-	if err := c.prepare(r, lock); err != nil {
+	if err := c.prepare(r, files); err != nil {
 		c.fail(r, err.Error())
 		return
 	}
@@ -145,19 +145,14 @@ func (c *Catalog) recordFile(id string) string {
 
 // prepare makes a build's folders. The task's user may be another than ours,
 // hence the modes; the folder above is ours alone.
-func (c *Catalog) prepare(r record, lock []byte) error {
+func (c *Catalog) prepare(r record, files map[string][]byte) error {
 	work := c.work(r.ID)
 	if err := os.RemoveAll(work); err != nil {
-		return err
-	}
-	uv, err := locks.ReadFile("locks/uv.txt")
-	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Join(work, "build"), 0o755); err != nil {
 		return err
 	}
-	files := map[string][]byte{build.LockFile: lock, build.UVFile: uv}
 	for _, k := range []string{"SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"} {
 		if p := c.cfg.Environ(k); p != "" && files[build.CAFile] == nil {
 			if ca, err := os.ReadFile(p); err == nil {
@@ -245,6 +240,7 @@ func because(e *compute.Exit, last *tail.Buffer) string {
 		return "there was not enough disk space"
 	case compute.ReasonMaxRuntime:
 		return fmt.Sprintf("it took longer than %s; last it said: %s", buildLimit, tail.Cause(last.Bytes()))
+	case compute.ReasonExited, compute.ReasonStopped, compute.ReasonFailed:
 	}
 	if e.Result.Failure != "" {
 		return e.Result.Failure
@@ -318,7 +314,7 @@ func (c *Catalog) finish(r record) error {
 	if err := os.RemoveAll(filepath.Join(work, "build")); err != nil {
 		return err
 	}
-	if err := writeDurable(filepath.Join(work, "runtime.json"), meta{r.ID, r.Recipe, r.Title, r.Python, time.Now()}); err != nil {
+	if err := writeDurable(filepath.Join(work, metaFile), meta{r.ID, r.Recipe, r.Title, r.Python, time.Now()}); err != nil {
 		return err
 	}
 	if err := syncFS(work); err != nil {
@@ -474,13 +470,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// syncFS puts everything below dir on disk, thousands of files at once.
-func syncFS(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
 }

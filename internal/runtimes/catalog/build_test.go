@@ -343,3 +343,63 @@ func TestFindPythons(t *testing.T) {
 	}
 	t.Log(found)
 }
+
+// A notebook's runtime is built of all its locks, and named by them.
+func TestNotebookRuntime(t *testing.T) {
+	t.Parallel()
+	ids := map[string]bool{}
+	for _, p := range []Python{system311, home312, system313, system314} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, fake.Script{Run: time.Second})
+			var built map[string]bool
+			s.world = fake.NewWorld(func(task compute.Task) fake.Script {
+				built = map[string]bool{}
+				for _, m := range task.Mounts {
+					entries, _ := os.ReadDir(m.Host)
+					for _, e := range entries {
+						built[e.Name()] = true
+					}
+					if m.Path == "/opt/clary/env" {
+						if err := os.WriteFile(filepath.Join(m.Host, "pyvenv.cfg"), nil, 0o666); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				return fake.Script{Run: time.Second}
+			}, nil)
+			c, err := New(Config{Dir: s.dir, Driver: s.world.Driver(), Pythons: func(context.Context) []Python { return []Python{p} }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			rt := c.Notebook()
+			if ids[rt.ID] || rt.ID == "" || rt.Note != "" || rt.Train != nil || len(rt.Serve) != 2 || rt.Env["PIP_NO_CACHE_DIR"] != "1" ||
+				!strings.HasPrefix(rt.Title, "JupyterLab 4.") || !strings.Contains(rt.Title, "SageMaker SDK 2.257.7, Python 3.") {
+				t.Errorf("%+v", rt)
+			}
+			ids[rt.ID] = true
+			s.ensure(c, rt)
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if st := s.ensure(c, rt); !st.Ready {
+				t.Errorf("%+v", st)
+			}
+			if !built["kernel-python3.txt"] || !built["lock.txt"] || !built["uv.txt"] || built["offer-scikit_learn_1_2.txt"] != (p.Minor == 11) {
+				t.Errorf("Python 3.%d is built of %v", p.Minor, built)
+			}
+		})
+	}
+}
+
+func TestNotebookNeedsAPython(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, fake.Script{})
+	c, err := New(Config{Dir: s.dir, Driver: s.world.Driver(), Pythons: func(context.Context) []Python { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if st := s.ensure(c, c.Notebook()); !strings.Contains(st.Failed, "no Python 3.11") {
+		t.Errorf("%+v", st)
+	}
+}

@@ -7,14 +7,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"clary/internal/compute"
 	"clary/internal/runtimes"
+	"clary/internal/stage/build"
 )
 
 // Config is what a catalog needs.
@@ -24,6 +27,9 @@ type Config struct {
 	// Environ is the server's environment, of which a build gets the index
 	// and the CA bundle. nil: none.
 	Environ func(name string) string
+	// Envs lists the environments that tasks have, which are not to be removed;
+	// nil: none is ever removed.
+	Envs func(context.Context) ([]string, error)
 	// Pythons lists the machine's interpreters; nil: FindPythons.
 	Pythons func(context.Context) []Python
 }
@@ -56,7 +62,7 @@ func New(cfg Config) (*Catalog, error) {
 	if cfg.Pythons == nil {
 		cfg.Pythons = FindPythons
 	}
-	for _, d := range []string{"", "builds", "work", "cache"} {
+	for _, d := range []string{"", "builds", "work", "cache", goneDir} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, d), 0o700); err != nil {
 			return nil, fmt.Errorf("runtime catalog: %w", err)
 		}
@@ -66,6 +72,9 @@ func New(cfg Config) (*Catalog, error) {
 	if err := c.resume(); err != nil {
 		cancel()
 		return nil, fmt.Errorf("runtime catalog: %w", err)
+	}
+	if cfg.Envs != nil {
+		c.wg.Go(c.sweeps)
 	}
 	return c, nil
 }
@@ -106,39 +115,66 @@ func (c *Catalog) Resolve(ctx context.Context, imageURI string) (runtimes.Runtim
 	if err != nil {
 		return runtimes.Runtime{}, err
 	}
-	rt := runtimes.Runtime{
-		Recipe: w.recipe, Train: []string{"train"}, ScriptMode: true,
-		Env: map[string]string{
-			"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "UTF-8", "LC_ALL": "C.UTF-8",
-			"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_CACHE_DIR": "1",
-		},
-	}
+	rt := runtimes.Runtime{Recipe: w.recipe, Train: []string{"train"}, ScriptMode: true, Env: c.env()}
 	if w.recipe == scikitLearn {
 		rt.Framework = "sagemaker_sklearn_container.training:main"
 		rt.Env["SAGEMAKER_TRAINING_MODULE"] = rt.Framework
 	}
-	c.hostNetwork(rt.Env)
+	return rt, c.fit(ctx, w, &rt)
+}
+
+// Notebook is the runtime of notebook instances.
+func (c *Catalog) Notebook() runtimes.Runtime {
+	rt := runtimes.Runtime{Recipe: jupyterLab, Serve: []string{taskBinary, "notebook"}, Env: c.env()}
+	if err := c.fit(context.Background(), wanted{recipe: jupyterLab}, &rt); err != nil {
+		return runtimes.Runtime{Recipe: jupyterLab, Title: jupyterLab} // Ensure says that it is none
+	}
+	return rt
+}
+
+// env is what every runtime's programs find in their environment.
+func (c *Catalog) env() map[string]string {
+	env := map[string]string{
+		"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "UTF-8", "LC_ALL": "C.UTF-8",
+		"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_CACHE_DIR": "1",
+	}
+	c.hostNetwork(env)
+	return env
+}
+
+// fit gives a runtime of a recipe what depends on the machine's interpreters.
+func (c *Catalog) fit(ctx context.Context, w wanted, rt *runtimes.Runtime) error {
 	ch, ok := choose(w, c.interpreters(ctx))
 	if !ok {
 		rt.Title = w.recipe
-		return rt, nil
+		return nil
 	}
-	lock, err := ch.variant.lock(ch.python.Minor)
+	files, err := ch.variant.files(ch.python.Minor)
 	if err != nil {
-		return runtimes.Runtime{}, fmt.Errorf("recipe %s: %w", w.recipe, err)
+		return fmt.Errorf("recipe %s: %w", w.recipe, err)
 	}
-	uv, err := locks.ReadFile("locks/uv.txt")
-	if err != nil {
-		return runtimes.Runtime{}, err
-	}
-	rt.ID = contentID(formatVersion, string(lock), string(uv), ch.python.Path, ch.python.Version)
+	rt.ID = runtimeID(files, ch.python)
 	rt.Note = ch.note
 	rt.Title = fmt.Sprintf("Python 3.%d", ch.python.Minor)
-	if w.recipe == scikitLearn {
-		rt.Title = fmt.Sprintf("scikit-learn %s, Python 3.%d", versionOf(lock, scikitLearn), ch.python.Minor)
+	switch w.recipe {
+	case scikitLearn:
+		rt.Title = fmt.Sprintf("scikit-learn %s, %s", versionOf(files[build.LockFile], scikitLearn), rt.Title)
+	case jupyterLab:
+		rt.Title = fmt.Sprintf("JupyterLab %s, SageMaker SDK %s, %s", versionOf(files[build.LockFile], jupyterLab), sdkVersion, rt.Title)
 	}
 	rt.Image = c.image(rt.ID, ch.python)
-	return rt, nil
+	return nil
+}
+
+// runtimeID names what is built of files on an interpreter.
+func runtimeID(files map[string][]byte, p Python) string {
+	parts := []string{formatVersion, string(files[build.LockFile]), string(files[build.UVFile]), p.Path, p.Version}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if name != build.LockFile && name != build.UVFile {
+			parts = append(parts, name, string(files[name]))
+		}
+	}
+	return contentID(parts...)
 }
 
 // hostNetwork lets pip inside a job use the index and the CA bundle that the
@@ -161,7 +197,7 @@ func (c *Catalog) hostNetwork(env map[string]string) {
 func contentID(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
-		fmt.Fprintf(h, "%d:%s", len(p), p)
+		_, _ = fmt.Fprintf(h, "%d:%s", len(p), p)
 	}
 	return strings.ToLower(base32.StdEncoding.EncodeToString(h.Sum(nil)))[:16]
 }
@@ -177,6 +213,9 @@ func (c *Catalog) image(id string, p Python) compute.Image {
 	return img
 }
 
+// metaFile holds the meta of a runtime. Its time is when a job last asked.
+const metaFile = "runtime.json"
+
 // meta describes a built runtime; its presence makes the folder one.
 type meta struct {
 	ID, Recipe, Title string
@@ -185,7 +224,7 @@ type meta struct {
 }
 
 func (c *Catalog) ready(id string) bool {
-	data, err := os.ReadFile(filepath.Join(c.cfg.Dir, id, "runtime.json"))
+	data, err := os.ReadFile(filepath.Join(c.cfg.Dir, id, metaFile))
 	if err != nil {
 		return false
 	}

@@ -3,7 +3,10 @@ package catalog
 import (
 	"embed"
 	"fmt"
+	"slices"
 	"strings"
+
+	"clary/internal/stage/build"
 )
 
 //go:embed locks
@@ -26,6 +29,9 @@ func (v Variant) lockFile(minor int) string {
 const (
 	scikitLearn = "scikit-learn"
 	basePython  = "base-python"
+	jupyterLab  = "jupyterlab"    // what serves a notebook instance
+	condaPython = "conda-python3" // the kernel of its notebooks
+	condaOther  = "conda-scikit-learn"
 )
 
 // Both recipes hold what scripts for these images import most and what the
@@ -48,7 +54,66 @@ func Variants() []Variant {
 		era("1.5.2", []int{13}, "numpy==2.1.3", "scipy==1.14.1", "pandas==2.2.3"),
 		era("1.7.2", []int{14}, "numpy==2.3.5", "scipy==1.16.3", "pandas==2.3.3"),
 		{basePython, "1", []int{11, 12, 13, 14}, append([]string{"numpy", "pandas"}, common...)},
+		// The widgets' two halves, in server and kernel, go together by version.
+		{jupyterLab, "4.6.6", []int{11, 12, 13, 14}, []string{"jupyterlab==4.6.6", "jupyterlab-git==0.55.0", "jupyter-server-proxy==4.6.0", "jupyterlab-widgets==3.0.17", "ipykernel", "nbconvert", "awscli"}},
+		kernel([]int{11, 12}, "scikit-learn==1.4.2", "numpy==1.26.4", "scipy==1.13.1", "pandas==2.3.3"),
+		kernel([]int{13}, "scikit-learn==1.5.2", "numpy==2.1.3", "scipy==1.14.1", "pandas==2.3.3"),
+		kernel([]int{14}, "scikit-learn==1.7.2", "numpy==2.3.5", "scipy==1.16.3", "pandas==2.3.3"),
+		offer("1.1.3", []int{11}, "numpy==1.24.4", "scipy==1.10.1", "pandas==1.5.3"),
+		offer("1.2.1", []int{11}, "numpy==1.24.4", "scipy==1.10.1", "pandas==1.5.3"),
+		offer("1.3.2", []int{12}, "numpy==1.26.4", "scipy==1.11.4", "pandas==2.1.4"),
 	}
+}
+
+// kernel is conda_python3 on the versions of a scikit-learn runtime, so that a
+// notebook reads what its jobs wrote.
+func kernel(pythons []int, pins ...string) Variant {
+	return Variant{condaPython, sdkVersion, pythons, append(append([]string{"sagemaker==" + sdkVersion, "matplotlib", "ipykernel", "ipywidgets==8.1.9"}, pins...), common...)}
+}
+
+// offer is a further kernel, of a scikit-learn runtime that conda_python3 is not
+// on: it is installed where a notebook first wants it. The SageMaker SDK does
+// not go with such versions.
+func offer(version string, pythons []int, pins ...string) Variant {
+	return Variant{condaOther, version, pythons, append(append([]string{"scikit-learn==" + version, "joblib", "matplotlib", "ipykernel"}, pins...), common...)}
+}
+
+// sdkVersion is of the SageMaker SDK in a notebook's kernel.
+const sdkVersion = "2.257.7"
+
+// files are what a build of a variant for one Python is made of, by their name
+// in its folder.
+func (v Variant) files(minor int) (map[string][]byte, error) {
+	lock, err := v.lock(minor)
+	if err != nil {
+		return nil, err
+	}
+	uv, err := locks.ReadFile("locks/uv.txt")
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{build.LockFile: lock, build.UVFile: uv}
+	if v.Recipe != jupyterLab {
+		return files, nil
+	}
+	for _, k := range Variants() {
+		name := ""
+		switch {
+		case !slices.Contains(k.Pythons, minor):
+		case k.Recipe == condaPython:
+			name = build.KernelFile("python3")
+		case k.Recipe == condaOther:
+			l := lineOf(k.Version)
+			name = build.OfferFile(fmt.Sprintf("scikit_learn_%d_%d", l.major, l.minor))
+		}
+		if name == "" {
+			continue
+		}
+		if files[name], err = k.lock(minor); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }
 
 // lock is a variant's locked requirements for one Python.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package catalog_test
 
 import (
@@ -12,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,7 +123,8 @@ joblib.dump(LinearRegression().fit(data[:, :1], data[:, 1]), os.path.join(os.env
 print("alpha", a.alpha, "six", six.__version__, "tabulate", tabulate.__version__, "exe", sys.executable)
 print("pip says", subprocess.run(["pip", "list", "--format=freeze"], capture_output=True, text=True, check=True).stdout.count("=="))
 print("loss=0.25;")
-`}))
+`,
+	}))
 	task := compute.Task{
 		ID: "job-1", Kind: "training", Name: "job", Image: st.Image, Args: rt.Train, Env: rt.Env,
 		Plan: plan.Plan{Training: &plan.Training{
@@ -141,6 +145,9 @@ print("loss=0.25;")
 	t.Log(log)
 	if exit.Result.ExitCode != 0 || exit.Result.Failure != "" || exit.Result.Artifact == "" {
 		t.Fatalf("%+v", exit)
+	}
+	if envs, err := d.Envs(t.Context()); err != nil || !slices.Equal(envs, []string{st.Image.Env}) {
+		t.Errorf("environments that tasks have: %q, %v", envs, err)
 	}
 	for _, want := range []string{"alpha 0.5", "six 1.16.0", "tabulate 0.9.0", "loss=0.25;", "exe /opt/ml/.venv/bin/python"} {
 		if !strings.Contains(log, want) {

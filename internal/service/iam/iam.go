@@ -3,6 +3,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,10 +31,18 @@ func (s *IAM) Name() string { return "iam" }
 
 // Operations lists what is served.
 func (s *IAM) Operations() map[string]op.Handler {
-	role := func(c op.Call, name string) string { return "arn:aws:iam::" + c.Account + ":role/" + name }
+	role := func(c op.Call, name string) string {
+		// as it is stored: policies speak of its path too
+		if r, err := s.id.RoleNamed(context.Background(), c.Account, name); err == nil {
+			return r.Arn
+		}
+		return "arn:aws:iam::" + c.Account + ":role/" + name
+	}
 	return map[string]op.Handler{
-		"GetRole":                  op.On(op.Op(s.GetRole), func(c op.Call, in *apiiam.GetRoleRequest) string { return role(c, in.RoleName) }),
-		"CreateRole":               op.On(op.Op(s.CreateRole), func(c op.Call, in *apiiam.CreateRoleRequest) string { return role(c, in.RoleName) }),
+		"GetRole": op.On(op.Op(s.GetRole), func(c op.Call, in *apiiam.GetRoleRequest) string { return role(c, in.RoleName) }),
+		"CreateRole": op.On(op.Op(s.CreateRole), func(c op.Call, in *apiiam.CreateRoleRequest) string {
+			return "arn:aws:iam::" + c.Account + ":role" + cmp.Or(in.Path, "/") + in.RoleName
+		}),
 		"DeleteRole":               op.On(op.Op(s.DeleteRole), func(c op.Call, in *apiiam.DeleteRoleRequest) string { return role(c, in.RoleName) }),
 		"ListRoles":                op.Op(s.ListRoles),
 		"PutRolePolicy":            op.On(op.Op(s.PutRolePolicy), func(c op.Call, in *apiiam.PutRolePolicyRequest) string { return role(c, in.RoleName) }),
@@ -43,12 +52,20 @@ func (s *IAM) Operations() map[string]op.Handler {
 		"AttachRolePolicy":         op.On(op.Op(s.AttachRolePolicy), func(c op.Call, in *apiiam.AttachRolePolicyRequest) string { return role(c, in.RoleName) }),
 		"DetachRolePolicy":         op.On(op.Op(s.DetachRolePolicy), func(c op.Call, in *apiiam.DetachRolePolicyRequest) string { return role(c, in.RoleName) }),
 		"ListAttachedRolePolicies": op.On(op.Op(s.ListAttachedRolePolicies), func(c op.Call, in *apiiam.ListAttachedRolePoliciesRequest) string { return role(c, in.RoleName) }),
+		"TagRole":                  op.On(op.Op(s.TagRole), func(c op.Call, in *apiiam.TagRoleRequest) string { return role(c, in.RoleName) }),
+		"UntagRole":                op.On(op.Op(s.UntagRole), func(c op.Call, in *apiiam.UntagRoleRequest) string { return role(c, in.RoleName) }),
+		"ListRoleTags":             op.On(op.Op(s.ListRoleTags), func(c op.Call, in *apiiam.ListRoleTagsRequest) string { return role(c, in.RoleName) }),
 		"SimulatePrincipalPolicy":  op.On(op.Op(s.SimulatePrincipalPolicy), func(_ op.Call, in *apiiam.SimulatePrincipalPolicyRequest) string { return in.PolicySourceArn }),
 	}
 }
 
 func shown(r *identity.Role) *apiiam.Role {
+	var tags []apiiam.Tag
+	if len(r.Tags) > 0 {
+		tags = tagList(r.Tags)
+	}
 	return &apiiam.Role{
+		Tags: tags,
 		Path: r.Path, RoleName: r.Name, RoleId: r.ID, Arn: r.Arn, CreateDate: api.At(r.Created), Description: r.Description,
 		AssumeRolePolicyDocument: encoded(r.Trust), MaxSessionDuration: api.Ptr(int64(r.MaxSession)),
 	}
@@ -78,6 +95,10 @@ func (s *IAM) CreateRole(ctx context.Context, c op.Call, in *apiiam.CreateRoleRe
 	if in.MaxSessionDuration != nil {
 		r.MaxSession = int(*in.MaxSessionDuration)
 	}
+	var err error
+	if r.Tags, err = tagged(nil, in.Tags); err != nil {
+		return nil, err
+	}
 	made, err := s.id.CreateRole(ctx, c.Account, r)
 	if err != nil {
 		return nil, err
@@ -104,7 +125,9 @@ func (s *IAM) ListRoles(ctx context.Context, c op.Call, in *apiiam.ListRolesRequ
 	out := &apiiam.ListRolesResponse{Roles: []apiiam.Role{}, Marker: marker, IsTruncated: api.Ptr(marker != "")}
 	for _, r := range roles {
 		if strings.HasPrefix(r.Path, in.PathPrefix) {
-			out.Roles = append(out.Roles, *shown(r))
+			one := shown(r)
+			one.Tags = nil // as on AWS: GetRole tells them
+			out.Roles = append(out.Roles, *one)
 		}
 	}
 	return out, nil
@@ -256,7 +279,11 @@ func (s *IAM) source(ctx context.Context, c op.Call, in *apiiam.SimulatePrincipa
 	}
 	if _, rest, ok := strings.Cut(src, ":assumed-role/"); ok {
 		name, _, _ := strings.Cut(rest, "/")
-		src = "arn:aws:iam::" + c.Account + ":role/" + name
+		r, err := s.id.RoleNamed(ctx, c.Account, name)
+		if err != nil {
+			return nil, err
+		}
+		src = r.Arn
 	}
 	role, err := s.id.Role(ctx, src)
 	if e, ok := errors.AsType[*apierr.Error](err); ok && e.Code == "ValidationException" {

@@ -7,6 +7,7 @@ package logs
 import (
 	"errors"
 	"strings"
+	"time"
 
 	apilogs "clary/internal/api/logs"
 	"clary/internal/aws/apierr"
@@ -18,19 +19,25 @@ import (
 // Config is what the service works with.
 type Config struct {
 	Store logs.Store
-	// OnRead, if set, is told when a caller has read events of a stream.
+	// OnRead, if set, is told when a caller has read events of a stream, or
+	// looks for streams by a prefix, which is then the stream's name: whoever
+	// waits for a stream to appear reads it as well.
 	OnRead func(c op.Call, s logs.Stream)
 }
 
 // Logs serves the operations.
-type Logs struct{ cfg Config }
+type Logs struct {
+	cfg      Config
+	tails    sessions
+	tailLife time.Duration
+}
 
 // New makes the service.
 func New(cfg Config) *Logs {
 	if cfg.OnRead == nil {
 		cfg.OnRead = func(op.Call, logs.Stream) {}
 	}
-	return &Logs{cfg}
+	return &Logs{cfg: cfg, tailLife: tailLife}
 }
 
 // Name is the service's name.
@@ -59,6 +66,8 @@ func (l *Logs) Operations() map[string]op.Handler {
 		"GetLogEvents": op.On(op.Op(l.GetLogEvents), func(c op.Call, in *apilogs.GetLogEventsRequest) string {
 			return streamArn(c, named(in.LogGroupName, in.LogGroupIdentifier), in.LogStreamName)
 		}),
+		// the groups are many: the policies are asked about each
+		"StartLiveTail": op.Session[apilogs.StartLiveTailRequest, apilogs.StartLiveTailResponse](l.StartLiveTail),
 		"FilterLogEvents": op.On(op.Op(l.FilterLogEvents), func(c op.Call, in *apilogs.FilterLogEventsRequest) string {
 			return groupArn(c, named(in.LogGroupName, in.LogGroupIdentifier))
 		}),

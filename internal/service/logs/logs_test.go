@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type fixture struct {
 	*Logs
 	t    *testing.T
 	c    op.Call
+	mu   sync.Mutex // guards read
 	read []string
 }
 
@@ -32,7 +34,11 @@ func newFixture(t *testing.T) *fixture {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	f := &fixture{t: t, c: op.Call{Account: "123456789012", Region: "us-west-2"}}
-	f.Logs = New(Config{Store: s, OnRead: func(_ op.Call, k logs.Stream) { f.read = append(f.read, k.Name) }})
+	f.Logs = New(Config{Store: s, OnRead: func(_ op.Call, k logs.Stream) {
+		f.mu.Lock()
+		f.read = append(f.read, k.Name)
+		f.mu.Unlock()
+	}})
 	return f
 }
 
@@ -420,4 +426,22 @@ func FuzzPattern(f *testing.F) {
 			p.match(message)
 		}
 	})
+}
+
+// Whoever looks for a job's streams reads its log, though none is there yet.
+func TestLookingForStreamsIsReading(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	look := func(group, prefix, code string) {
+		t.Helper()
+		_, err := f.DescribeLogStreams(t.Context(), f.c, &apilogs.DescribeLogStreamsRequest{LogGroupName: group, LogStreamNamePrefix: prefix})
+		f.code(err, code)
+	}
+	look("/g", "job/", "ResourceNotFoundException")
+	f.group("/g")
+	look("/g", "job/", "")
+	look("/g", "", "")
+	if want := []string{"job/", "job/"}; !slices.Equal(f.read, want) {
+		t.Errorf("%q", f.read)
+	}
 }

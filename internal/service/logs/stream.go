@@ -37,6 +37,9 @@ func (l *Logs) DescribeLogStreams(ctx context.Context, c op.Call, in *apilogs.De
 	if err != nil {
 		return nil, err
 	}
+	if in.LogStreamNamePrefix != "" {
+		l.cfg.OnRead(c, l.stream(c, name, in.LogStreamNamePrefix))
+	}
 	limit := size(in.Limit)
 	descending := in.Descending != nil && *in.Descending
 	page, err := l.cfg.Store.Streams(ctx, c.Account, c.Region, name, in.LogStreamNamePrefix, after, byTime, descending, limit+1)

@@ -47,6 +47,9 @@ func (s *STS) AssumeRole(ctx context.Context, c op.Call, in *apists.AssumeRoleRe
 	if in.Policy != "" || len(in.PolicyArns) > 0 {
 		return nil, apierr.New(400, "ValidationError", "Clary does not support session policies in AssumeRole. No session was made.")
 	}
+	if len(in.Tags) > 0 || len(in.TransitiveTagKeys) > 0 || in.SerialNumber != "" || len(in.ProvidedContexts) > 0 {
+		return nil, apierr.New(400, "ValidationError", "Clary does not support session tags, MFA devices or provided contexts in AssumeRole. No session was made.")
+	}
 	role, err := s.id.MayAssume(ctx, c.Principal, in.RoleArn)
 	if err != nil {
 		return nil, err

@@ -39,9 +39,11 @@ func TestAssumeRole(t *testing.T) {
 	s := New(id)
 	create := func(name, principal string, seconds int) {
 		t.Helper()
-		if _, err := id.CreateRole(ctx, account, identity.Role{Name: name, Path: "/", MaxSession: seconds,
+		if _, err := id.CreateRole(ctx, account, identity.Role{
+			Name: name, Path: "/", MaxSession: seconds,
 			Trust:    `{"Statement":{"Effect":"Allow","Principal":` + principal + `,"Action":"sts:AssumeRole"}}`,
-			Policies: map[string]string{"p": `{"Statement":{"Effect":"Allow","Action":["sts:*"],"Resource":"` + role + `ours*"}}`}}); err != nil {
+			Policies: map[string]string{"p": `{"Statement":{"Effect":"Allow","Action":["sts:*"],"Resource":"` + role + `ours*"}}`},
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}

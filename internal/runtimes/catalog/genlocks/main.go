@@ -1,13 +1,14 @@
 // Command genlocks makes the lock files of the runtime catalog again, with uv
 // and the package index: run it in internal/runtimes/catalog as
 //
-//	go run ./genlocks -uv PATH
+//	go run ./genlocks -uv PATH [-recipe NAME]
 //
 // A lock names every package with its version and the hashes of its wheels for
 // Linux on x86-64 and arm64; nothing is built from source.
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"maps"
@@ -23,15 +24,19 @@ import (
 
 func main() {
 	uv := flag.String("uv", "uv", "the uv program")
+	recipe := flag.String("recipe", "", "make the locks of one recipe alone")
 	flag.Parse()
-	if err := run(*uv); err != nil {
+	if err := run(*uv, *recipe); err != nil {
 		fmt.Fprintln(os.Stderr, "genlocks:", err)
 		os.Exit(1)
 	}
 }
 
-func run(uv string) error {
+func run(uv, recipe string) error {
 	for _, v := range catalog.Variants() {
+		if recipe != "" && v.Recipe != recipe {
+			continue
+		}
 		for _, minor := range v.Pythons {
 			name := fmt.Sprintf("locks/%s-%s-py3%d.txt", v.Recipe, v.Version, minor)
 			if err := lock(uv, name, fmt.Sprintf("3.%d", minor), v.Pins); err != nil {
@@ -39,6 +44,9 @@ func run(uv string) error {
 			}
 			fmt.Println(name)
 		}
+	}
+	if recipe != "" {
+		return nil
 	}
 	return lock(uv, "locks/uv.txt", "3.11", []string{"uv"})
 }
@@ -92,7 +100,7 @@ func compile(uv, python, platform string, pins []string) (map[string]*pinned, er
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	out := filepath.Join(dir, "pylock.toml")
-	cmd := exec.Command(uv, "pip", "compile", "-q", "--python-version", python, "--python-platform", platform,
+	cmd := exec.CommandContext(context.Background(), uv, "pip", "compile", "-q", "--python-version", python, "--python-platform", platform,
 		"--only-binary", ":all:", "--generate-hashes", "--format", "pylock.toml", "--no-header", "--no-annotate", "-o", out, "-")
 	cmd.Stdin = strings.NewReader(strings.Join(pins, "\n") + "\n")
 	cmd.Stderr = os.Stderr
