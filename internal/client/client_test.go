@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -200,9 +201,7 @@ func TestGetGoesOnWhereAConnectionBroke(t *testing.T) {
 			rec := httptest.NewRecorder()
 			inner := *r
 			s3nofault(s3).ServeHTTP(rec, &inner)
-			for k, v := range rec.Header() {
-				w.Header()[k] = v
-			}
+			maps.Copy(w.Header(), rec.Header())
 			w.WriteHeader(rec.Code)
 			_, _ = w.Write(rec.Body.Bytes()[:100_000])
 			_ = http.NewResponseController(w).Flush()

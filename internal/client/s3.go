@@ -147,6 +147,26 @@ func (c *Client) List(ctx context.Context, bucket, prefix string) iter.Seq2[Obje
 	}
 }
 
+// Buckets names the buckets that the caller may list.
+func (c *Client) Buckets(ctx context.Context) ([]string, error) {
+	resp, err := c.send(ctx, call{service: "s3", operation: "ListBuckets", method: http.MethodGet, path: "/"})
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // decoded below
+	var out struct {
+		Buckets struct{ Bucket []struct{ Name string } }
+	}
+	if err := xml.NewDecoder(resp.Body).Decode(&out); err != nil {
+		return nil, fmt.Errorf("s3 ListBuckets: %w", err)
+	}
+	var names []string
+	for _, b := range out.Buckets.Bucket {
+		names = append(names, b.Name)
+	}
+	return names, nil
+}
+
 // Near lists up to most names directly below a folder prefix: keys and, with
 // a slash at the end, folders.
 func (c *Client) Near(ctx context.Context, bucket, folder string, most int) ([]string, error) {
@@ -172,7 +192,7 @@ func (c *Client) Near(ctx context.Context, bucket, folder string, most int) ([]s
 // where a connection broke, and fails if the object changed meanwhile.
 func (c *Client) Get(ctx context.Context, bucket, key string) (io.ReadCloser, Object, error) {
 	r := &reader{c: c, ctx: ctx, bucket: bucket, key: key}
-	resp, err := r.open()
+	resp, err := r.open() //nolint:bodyclose // the reader closes it
 	if err != nil {
 		return nil, Object{}, err
 	}
@@ -216,7 +236,7 @@ func (r *reader) Read(p []byte) (int, error) {
 			r.broken = 0
 			return n, nil // what err says comes again
 		}
-		if err == io.EOF && (r.size < 0 || r.off >= r.size) {
+		if errors.Is(err, io.EOF) && (r.size < 0 || r.off >= r.size) {
 			return 0, io.EOF
 		}
 		if err == nil {
@@ -228,8 +248,8 @@ func (r *reader) Read(p []byte) (int, error) {
 		if r.broken++; r.broken > 10 || r.etag == "" || r.size < 0 {
 			return 0, fmt.Errorf("reading s3://%s/%s: %w", r.bucket, r.key, err)
 		}
-		_ = r.body.Close() // already broken
-		resp, err := r.open()
+		_ = r.body.Close()    // already broken
+		resp, err := r.open() //nolint:bodyclose // the reader closes it
 		if err != nil {
 			r.body = http.NoBody
 			return 0, err

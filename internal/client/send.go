@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -73,7 +74,8 @@ func (c *Client) send(ctx context.Context, in call) (*http.Response, error) {
 	since := time.Now()
 	for n := 0; ; n++ {
 		resp, err := c.once(ctx, in, payload)
-		if err == nil {
+		switch {
+		case err == nil:
 			if (in.ok == nil && resp.StatusCode/100 == 2) || (in.ok != nil && in.ok(resp.StatusCode)) {
 				return resp, nil
 			}
@@ -82,9 +84,9 @@ func (c *Client) send(ctx context.Context, in call) (*http.Response, error) {
 				return nil, e
 			}
 			err = e
-		} else if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		} else if errors.Is(err, errNoCredentials) {
+		case errors.Is(err, errNoCredentials):
 			return nil, err
 		}
 		if !c.pol.wait(ctx, n, since, err) {
@@ -107,9 +109,7 @@ func (c *Client) once(ctx context.Context, in call, payload string) (*http.Respo
 	if err != nil {
 		return nil, err
 	}
-	for k, v := range in.header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, in.header)
 	if c.cfg.UserAgent != "" {
 		r.Header.Set("User-Agent", c.cfg.UserAgent)
 	}

@@ -28,7 +28,7 @@ const (
 func (c *Client) Upload(ctx context.Context, bucket, key string, body io.Reader) (string, error) {
 	buf := make([]byte, partSize)
 	n, err := io.ReadFull(body, buf)
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		sum := md5.Sum(buf[:n])
 		return hex.EncodeToString(sum[:]), c.Put(ctx, bucket, key, buf[:n])
 	}
@@ -73,7 +73,7 @@ func (c *Client) sendParts(ctx context.Context, bucket, key, id string, buf []by
 			buf = make([]byte, 2*len(buf))
 		}
 		n, err = io.ReadFull(body, buf)
-		if err != nil && err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return "", err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"strings"
@@ -18,13 +19,14 @@ import (
 )
 
 // authenticate checks the signature, reads the body unless it streams, and
-// completes the call.
-func (q *request) authenticate() error {
+// completes the call. What the request claims was parsed before: finding its
+// service takes that too.
+func (q *request) authenticate(a *sigv4.Auth, err error) error {
 	proto := q.route.proto
-	a, err := sigv4.Parse(q.r)
 	if err != nil {
 		return q.f.signatureError(proto, err)
 	}
+	a.Bucket = q.place.bucket
 	if err := q.f.scopeFits(q.route, a); err != nil {
 		return err
 	}
@@ -64,7 +66,7 @@ func (q *request) verifyWhole(a *sigv4.Auth, secret string, now time.Time) error
 		return err
 	}
 	sum := sha256.Sum256(q.body)
-	if _, err := a.Verify(q.r, secret, hex.EncodeToString(sum[:]), now); err != nil {
+	if _, err := a.VerifyWith(&q.f.keys, q.r, secret, hex.EncodeToString(sum[:]), now); err != nil {
 		return err
 	}
 	return q.inflate()
@@ -77,7 +79,7 @@ func (q *request) verifyS3(a *sigv4.Auth, secret string, now time.Time) error {
 	if !ok {
 		return apierr.New(http.StatusBadRequest, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
 	}
-	v, err := a.Verify(q.r, secret, payload, now)
+	v, err := a.VerifyWith(&q.f.keys, q.r, secret, payload, now)
 	if err != nil {
 		return err
 	}
@@ -113,13 +115,26 @@ type Stream struct {
 // Read refuses what is longer than one PUT may be.
 func (s *Stream) Read(p []byte) (int, error) {
 	n, err := s.Body.Read(p)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = errStalled
-	}
+	err = bodyError(err)
 	if s.left -= int64(n); s.left < 0 {
 		return n, tooLarge(maxObject - s.left)
 	}
 	return n, err
+}
+
+// bodyError words what ended a body early: the client's doing, whatever
+// net/http calls it.
+func bodyError(err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	if _, ok := errors.AsType[*apierr.Error](err); ok {
+		return err
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errStalled
+	}
+	return apierr.New(http.StatusBadRequest, "IncompleteBody", "The request body terminated unexpectedly")
 }
 
 // Close closes the request's own body.
@@ -160,9 +175,9 @@ func (q *request) readBody(r io.Reader, length int64) error {
 	if length > maxBody {
 		return errTooBig
 	}
-	need := length
+	need, room := length, int64(math.MaxInt64) // all of it is taken at once
 	if need < 0 {
-		need = maxBody
+		need, room = firstPiece, firstPiece
 	}
 	if err := q.f.bodies.Acquire(q.r.Context(), need); err != nil {
 		return err
@@ -172,7 +187,7 @@ func (q *request) readBody(r io.Reader, length int64) error {
 	if length > 0 {
 		buf.Grow(int(length) + bytes.MinRead)
 	}
-	n, err := buf.ReadFrom(io.LimitReader(r, maxBody+1))
+	n, err := buf.ReadFrom(&paced{q: q, r: io.LimitReader(r, maxBody+1), begun: time.Now(), room: room})
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errStalled
@@ -187,6 +202,35 @@ func (q *request) readBody(r io.Reader, length int64) error {
 	q.body = buf.Bytes()
 	return nil
 }
+
+// paced reads a body that is held in memory: not slower than any line is, and
+// within the budget, of which more is taken only where it is free. A few slow
+// clients must not hold what all share.
+type paced struct {
+	q     *request
+	r     io.Reader
+	begun time.Time
+	got   int64
+	room  int64
+}
+
+func (p *paced) Read(b []byte) (int, error) {
+	if time.Since(p.begun) > bodyTime+time.Duration(p.got/bodyRate)*time.Second {
+		return 0, errStalled
+	}
+	if p.got >= p.room {
+		if !p.q.f.bodies.TryAcquire(nextPiece) {
+			return 0, errBusy
+		}
+		p.q.held += nextPiece
+		p.room += nextPiece
+	}
+	n, err := p.r.Read(b[:min(int64(len(b)), p.room-p.got)])
+	p.got += int64(n)
+	return n, err
+}
+
+var errBusy = apierr.New(http.StatusServiceUnavailable, "ServiceUnavailable", "The server holds as many requests as it may. Please try again.")
 
 var errStalled = apierr.New(http.StatusBadRequest, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.")
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -15,8 +16,9 @@ import (
 type origin int
 
 const (
-	fromUser origin = iota
-	fromTask
+	fromUser    origin = iota // of this machine, by loopback
+	fromTask                  // through a task's relay
+	fromNetwork               // of another machine, or over an address that others reach
 )
 
 // conn is one connection as the HTTP server reads it: plain or decrypted, its
@@ -29,6 +31,22 @@ type conn struct {
 	from     origin
 	ended    string // the host whose TLS we ended after CONNECT, else ""
 	guard    guard
+}
+
+// name is the AWS name whose TLS ends here: after CONNECT, or asked for in the
+// handshake on our own port; else "".
+func (c *conn) name() string {
+	if c.ended != "" {
+		return c.ended
+	}
+	t, ok := c.Conn.(*tls.Conn)
+	if !ok || c.from == fromNetwork {
+		return ""
+	}
+	if n := t.ConnectionState().ServerName; s3Name(n) {
+		return n
+	}
+	return ""
 }
 
 // Read never gives out bytes of a head before all of it is there and judged.
@@ -100,21 +118,26 @@ type feed struct {
 	l     net.Listener
 	from  origin
 	ca    *CA
+	cert  *Certificate
 	ready chan *conn
 	quit  chan struct{}
 	once  sync.Once
 	slots chan struct{}
 	work  sync.WaitGroup
 
-	mu   sync.Mutex            // guards open
+	counts sync.Mutex         // guards by
+	by     map[netip.Addr]int // connections of other machines
+
+	mu   sync.Mutex            // guards open and err
 	open map[net.Conn]struct{} // connections that are still being looked at
 	err  error                 // of the listener
 }
 
-func newFeed(l net.Listener, from origin, ca *CA) *feed {
+func newFeed(l net.Listener, from origin, ca *CA, cert *Certificate) *feed {
 	return &feed{
-		l: l, from: from, ca: ca, ready: make(chan *conn), quit: make(chan struct{}),
+		l: l, from: from, ca: ca, cert: cert, ready: make(chan *conn), quit: make(chan struct{}),
 		slots: make(chan struct{}, maxConns), open: map[net.Conn]struct{}{},
+		by: map[netip.Addr]int{},
 	}
 }
 
@@ -179,9 +202,38 @@ func (f *feed) run() {
 			_ = c.Close()
 			return
 		}
-		c = &slotted{Conn: c, free: func() { <-f.slots }}
+		leave, ok := f.enter(c)
+		if !ok {
+			_ = c.Close()
+			<-f.slots
+			continue
+		}
+		c = &slotted{Conn: c, free: func() { leave(); <-f.slots }}
 		f.work.Go(func() { f.look(c, "") })
 	}
+}
+
+// enter counts a connection of another machine, and refuses one too many: one
+// address must not hold every place.
+func (f *feed) enter(c net.Conn) (leave func(), ok bool) {
+	t, isTCP := c.RemoteAddr().(*net.TCPAddr)
+	if !isTCP || t.IP.IsLoopback() {
+		return func() {}, true
+	}
+	a := t.AddrPort().Addr().Unmap()
+	f.counts.Lock()
+	defer f.counts.Unlock()
+	if f.by[a] >= maxPerAddress {
+		return nil, false
+	}
+	f.by[a]++
+	return func() {
+		f.counts.Lock()
+		defer f.counts.Unlock()
+		if f.by[a]--; f.by[a] == 0 {
+			delete(f.by, a)
+		}
+	}, true
 }
 
 // look decides by the first byte and hands the connection on. ended names the
@@ -218,16 +270,43 @@ func (f *feed) sniff(raw net.Conn, ended string) (*conn, error) {
 		return nil, err
 	}
 	peeked := &peekedConn{Conn: raw, br: br}
-	c := &conn{Conn: peeked, raw: raw, scheme: "http", from: f.from, ended: ended}
+	c := &conn{Conn: peeked, raw: raw, scheme: "http", from: f.origin(raw, ended), ended: ended}
 	const recordHandshake = 0x16
-	switch {
-	case first[0] == recordHandshake && f.ca != nil:
-		c.scheme = "https"
-		c.Conn = tls.Server(peeked, f.ca.serverConfig(ended))
-	case first[0] == recordHandshake || ended != "":
-		return nil, errors.New("TLS where there is none, or none where there must be")
+	if first[0] != recordHandshake {
+		if ended != "" {
+			return nil, errors.New("no TLS where there must be")
+		}
+		return c, nil
 	}
+	var own *tls.Config
+	switch {
+	case c.from == fromNetwork:
+		own = f.cert.serverConfig(nil)
+	case f.ca != nil && ended != "":
+		own = f.ca.serverConfig(ended)
+	case f.ca != nil:
+		own = f.cert.serverConfig(f.ca.serverConfig(""))
+	}
+	if own == nil {
+		return nil, errors.New("TLS where there is none")
+	}
+	c.scheme = "https"
+	c.Conn = tls.Server(peeked, own)
 	return c, nil
+}
+
+// origin is loopback only when both ends are: an address that is rewritten on
+// the way here is still another machine's.
+func (f *feed) origin(raw net.Conn, ended string) origin {
+	if f.from != fromUser || ended != "" {
+		return f.from // a tunnel was asked for on loopback
+	}
+	for _, a := range []net.Addr{raw.LocalAddr(), raw.RemoteAddr()} {
+		if t, ok := a.(*net.TCPAddr); !ok || !t.IP.IsLoopback() {
+			return fromNetwork
+		}
+	}
+	return fromUser
 }
 
 // peekedConn gives out the sniffed bytes first.

@@ -15,7 +15,10 @@ import (
 func (q *request) find(auth *sigv4.Auth) error {
 	rt := q.f.routes
 	if t := q.r.Header.Get("X-Amz-Target"); t != "" {
-		prefix, name, _ := strings.Cut(t, ".")
+		prefix, name := "", t
+		if i := strings.LastIndexByte(t, '.'); i >= 0 { // CloudTrail's prefix has dots of its own
+			prefix, name = t[:i], t[i+1:]
+		}
 		q.route = route{svc: rt.byTarget[prefix], proto: protoJSON, name: name}
 		return q.known()
 	}

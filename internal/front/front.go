@@ -14,6 +14,7 @@ import (
 
 	"clary/internal/aws/codec"
 	"clary/internal/aws/op"
+	"clary/internal/aws/sigv4"
 	"clary/internal/identity"
 )
 
@@ -25,8 +26,14 @@ const (
 	stallTime     = 90 * time.Second // without one byte read or written
 	maxBody       = 16 << 20         // of everything but objects
 	maxBodies     = 256 << 20        // of all such bodies at a time
-	maxObject     = 5 << 30          // one PUT, as on S3
+	firstPiece    = 64 << 10         // of the budget, for a body of unknown length
+	nextPiece     = 1 << 20
+	bodyTime      = time.Minute // for such a body, and longer as it goes on
+	bodyRate      = 16 << 10    // bytes a second
+	trickleRate   = 1 << 10     // of any body
+	maxObject     = 5 << 30     // one PUT, as on S3
 	maxConns      = 8192
+	maxPerAddress = 1024 // connections of one other machine
 	sniffTime     = headerTime
 	requestIDSize = 16
 )
@@ -44,11 +51,24 @@ type Config struct {
 	Auth    identity.Authorizer
 	Private map[string]Private // by path: /_clary/usage
 	Region  string             // of requests whose signature names none
-	Log     *slog.Logger       // nil: slog.Default
+	// Console answers console.localhost; nil: nothing does.
+	Console http.Handler
+	// Notebook answers the host names of notebook instances, below localhost
+	// and below NotebookSuffix, over TLS; nil: nothing does.
+	Notebook http.Handler
+	// Audit notes a call before it is served; a change under the context that
+	// it returns keeps the note, and end keeps it otherwise. nil: none is kept.
+	Audit func(ctx context.Context, c op.Call, about *identity.Request, in any, resource string) (_ context.Context, end func(error) error)
+	Log   *slog.Logger // nil: slog.Default
 
 	// Hosts are further names that the server answers to. BucketSuffixes are
 	// domains below which a name is a bucket; localhost is always one.
 	Hosts, BucketSuffixes []string
+	NotebookSuffix        string
+
+	// Cert is the operator's own certificate; without one nothing is served
+	// beyond loopback.
+	Cert *Certificate
 
 	// CA signs our end of TLS; nil: none. Token guards the CONNECT proxy; "":
 	// none. Tunnel dials what the proxy passes on; it refuses what no client
@@ -67,6 +87,7 @@ type Front struct {
 	routes *routes
 	hosts  *hostRules
 	bodies *semaphore.Weighted
+	keys   sigv4.Keys
 
 	mu      sync.Mutex // guards servers, closed
 	servers []*http.Server
@@ -95,19 +116,20 @@ func New(cfg Config) (*Front, error) {
 		return nil, fmt.Errorf("front: %w", err)
 	}
 	f := &Front{
-		cfg: cfg, log: cfg.Log, routes: rt, hosts: newHostRules(cfg.Hosts, cfg.BucketSuffixes),
+		cfg: cfg, log: cfg.Log, routes: rt, hosts: newHostRules(cfg.Hosts, cfg.BucketSuffixes, cfg.NotebookSuffix),
 		bodies: semaphore.NewWeighted(maxBodies),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	return f, nil
 }
 
-// Serve answers users on l: HTTP, TLS when there is a CA, and CONNECT. l must
-// listen on a loopback address: beyond it, plain HTTP would give requests away.
+// Serve answers users on l. On loopback that is HTTP, TLS when there is a CA,
+// and CONNECT; connections from elsewhere must be TLS by the operator's
+// certificate, since plain HTTP would give requests away.
 func (f *Front) Serve(l net.Listener) error {
 	a, ok := l.Addr().(*net.TCPAddr)
-	if !ok || !a.IP.IsLoopback() {
-		return fmt.Errorf("listen on %s: only a loopback address is served without TLS of your own", l.Addr())
+	if !ok || !a.IP.IsLoopback() && f.cfg.Cert == nil {
+		return fmt.Errorf("listen on %s: only a loopback address is served without a certificate of your own", l.Addr())
 	}
 	return f.serve(l, fromUser)
 }
@@ -116,13 +138,15 @@ func (f *Front) Serve(l net.Listener) error {
 func (f *Front) ServeTask(l net.Listener) error { return f.serve(l, fromTask) }
 
 func (f *Front) serve(l net.Listener, from origin) error {
-	feed := newFeed(l, from, f.cfg.CA)
+	feed := newFeed(l, from, f.cfg.CA, f.cfg.Cert)
 	srv := &http.Server{
 		Handler:           &handler{f: f, feed: feed},
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
 		},

@@ -24,6 +24,10 @@ type guard struct {
 	line    []byte // a chunk's head or a trailer
 	err     error  // of the connection, after pending
 	buf     []byte
+	room    []byte // where pending was and may be again
+	// of the body that is being read: how long it was waited for, and what came
+	waited time.Duration
+	got    int64
 }
 
 type guardState int
@@ -44,9 +48,6 @@ func (g *guard) read(c *conn, p []byte) (int, error) {
 		if len(g.pending) > 0 {
 			n := copy(p, g.pending)
 			g.pending = g.pending[n:]
-			if len(g.pending) == 0 {
-				g.pending = nil
-			}
 			return n, nil
 		}
 		if g.err != nil {
@@ -70,15 +71,34 @@ func (g *guard) read(c *conn, p []byte) (int, error) {
 
 // body passes a body of known length through without looking at it.
 func (g *guard) body(c *conn, p []byte) (int, error) {
-	_ = c.SetReadDeadline(time.Now().Add(stallTime)) // a closed socket shows at Read
+	if g.slow() {
+		return 0, g.err
+	}
+	begun := time.Now()
+	_ = c.SetReadDeadline(begun.Add(stallTime)) // a closed socket shows at Read
 	n, err := c.Conn.Read(p[:min(int64(len(p)), g.left)])
 	_ = c.SetReadDeadline(time.Time{})
+	g.came(n, begun)
 	g.left -= int64(n)
 	if g.left == 0 {
 		g.state = inHead
 	}
 	g.stall(err)
 	return n, err
+}
+
+func (g *guard) came(n int, begun time.Time) {
+	g.waited += time.Since(begun)
+	g.got += int64(n)
+}
+
+// slow gives up a body that only trickles: each byte in time, all of it never.
+func (g *guard) slow() bool {
+	if g.waited <= bodyTime+time.Duration(g.got/trickleRate)*time.Second {
+		return false
+	}
+	g.err = os.ErrDeadlineExceeded
+	return true
 }
 
 // stall remembers that a client gave up in the middle of a body: whoever reads
@@ -96,12 +116,18 @@ func (g *guard) fill(c *conn) error {
 		g.buf = make([]byte, 8<<10)
 	}
 	stalled := g.state != inHead
+	var begun time.Time
 	if stalled {
-		_ = c.SetReadDeadline(time.Now().Add(stallTime)) // as in body
+		if g.slow() {
+			return g.err
+		}
+		begun = time.Now()
+		_ = c.SetReadDeadline(begun.Add(stallTime)) // as in body
 	}
 	n, err := c.Conn.Read(g.buf)
 	if stalled {
 		_ = c.SetReadDeadline(time.Time{})
+		g.came(n, begun)
 		g.stall(err)
 	}
 	g.scan(g.buf[:n])
@@ -147,7 +173,18 @@ func (g *guard) scan(b []byte) {
 	}
 }
 
-func (g *guard) give(b []byte) { g.pending = append(g.pending, b...) }
+func (g *guard) give(b []byte) {
+	if len(g.pending) == 0 && cap(g.room) <= maxKept {
+		g.pending = g.room[:0]
+	}
+	g.pending = append(g.pending, b...)
+	if cap(g.pending) > cap(g.room) {
+		g.room = g.pending[:0:cap(g.pending)]
+	}
+}
+
+// maxKept bounds what an idle connection holds on to.
+const maxKept = 4 << 10
 
 // fail ends the connection: what follows cannot be framed.
 func (g *guard) fail() {
@@ -165,6 +202,13 @@ func (g *guard) scanHead(b []byte) (rest []byte) {
 		g.give(b[:i])
 		if b = b[i:]; len(b) == 0 {
 			return nil
+		}
+	}
+	if len(g.head) == 0 {
+		if end := headEnd(b, 0); end >= 0 { // all of it came at once
+			g.judge(b[:end])
+			g.give(b[:end])
+			return b[end:]
 		}
 	}
 	from := max(len(g.head)-3, 0)
@@ -208,13 +252,15 @@ func (g *guard) judge(head []byte) {
 	first, fields, _ := bytes.Cut(head, []byte("\n"))
 	method, _, _ := strings.Cut(string(first), " ")
 	f, ok := readFraming(first, fields)
-	if !ok {
+	opens := method == http.MethodConnect || f.upgrade
+	if !ok || opens && (f.chunked || f.length > 0) { // where would the tunnel begin?
 		spoil(head, len(first)+1)
 		g.state = open // the server closes after its 400
 		return
 	}
+	g.waited, g.got = 0, 0
 	switch {
-	case method == http.MethodConnect || f.upgrade:
+	case opens:
 		g.state = open
 	case f.chunked:
 		g.state = inSize
@@ -248,17 +294,16 @@ func readFraming(first, fields []byte) (f framing, ok bool) {
 		if text[0] == ' ' || text[0] == '\t' || bytes.IndexByte(text, '\r') >= 0 || bytes.IndexByte(text, 0) >= 0 {
 			return f, false
 		}
-		name, value, colon := strings.Cut(string(text), ":")
-		if !colon || name != strings.TrimSpace(name) {
+		name, value, colon := bytes.Cut(text, []byte(":"))
+		if !colon || len(name) != len(bytes.TrimSpace(name)) {
 			return f, false
 		}
-		value = strings.Trim(value, " \t")
-		switch strings.ToLower(name) {
-		case "content-length":
-			lengths = append(lengths, value)
-		case "transfer-encoding":
-			codings = append(codings, value)
-		case "upgrade":
+		switch {
+		case bytes.EqualFold(name, []byte("content-length")):
+			lengths = append(lengths, string(bytes.Trim(value, " \t")))
+		case bytes.EqualFold(name, []byte("transfer-encoding")):
+			codings = append(codings, string(bytes.Trim(value, " \t")))
+		case bytes.EqualFold(name, []byte("upgrade")):
 			f.upgrade = true
 		}
 	}

@@ -10,20 +10,37 @@ import (
 
 // place is what a Host header leads to.
 type place struct {
-	bucket string // in the host's name, else ""
+	bucket   string // in the host's name, else ""
+	console  bool
+	notebook bool
 }
+
+// ConsoleName is the only name under which a browser finds the console: what
+// it may read is never served on an address, whose cookies all ports share.
+const ConsoleName = "console.localhost"
+
+// notebookLabel is what a notebook instance's name begins with: one label
+// before the domain, so that each is a site of its own.
+var notebookLabel = regexp.MustCompile(`^nb-[a-z2-7]{26}$`) //nolint:gochecknoglobals // a constant pattern
 
 // hostRules say which names are ours. A name that is not leads nowhere: a web
 // page whose name was pointed at this machine must not reach it.
 type hostRules struct {
-	names    []string
-	suffixes []string // with a dot before them
+	names     []string
+	suffixes  []string // with a dot before them
+	notebooks string   // as well, or ""
 }
 
-func newHostRules(names, suffixes []string) *hostRules {
+func newHostRules(names, suffixes []string, notebooks string) *hostRules {
 	h := &hostRules{names: []string{"localhost"}}
+	if notebooks != "" {
+		h.notebooks = "." + strings.Trim(strings.ToLower(notebooks), ".")
+	}
 	for _, n := range names {
-		h.names = append(h.names, strings.ToLower(n))
+		if ip, err := netip.ParseAddr(n); err == nil {
+			n = ip.Unmap().String()
+		}
+		h.names = append(h.names, strings.TrimSuffix(strings.ToLower(n), "."))
 	}
 	for _, s := range suffixes {
 		h.suffixes = append(h.suffixes, "."+strings.Trim(strings.ToLower(s), "."))
@@ -45,15 +62,31 @@ func (h *hostRules) place(host string, c *conn) (place, bool) {
 	if !ok {
 		return place{}, false
 	}
-	if c.ended != "" {
+	if end := c.name(); end != "" {
 		// inside a TLS that we ended, the name must be the one that was asked for
-		return place{}, name == c.ended
+		if name != end {
+			return place{}, false
+		}
+		bucket, _ := s3Host(name)
+		return place{bucket: bucket}, true
 	}
 	if ip, err := netip.ParseAddr(name); err == nil {
-		return place{}, ip.Unmap().IsLoopback()
+		return place{}, ip.Unmap().IsLoopback() || slices.Contains(h.names, ip.Unmap().String())
 	}
 	if slices.Contains(h.names, name) || c.from == fromTask && name == "clary" {
 		return place{}, true
+	}
+	if name == ConsoleName {
+		return place{console: true}, c.from == fromUser // never from a task, nor beyond loopback
+	}
+	if label, domain, _ := strings.Cut(name, "."); notebookLabel.MatchString(label) {
+		switch "." + domain {
+		case ".localhost":
+			return place{notebook: true}, c.from == fromUser // as the console
+		case h.notebooks:
+			// what is typed there goes over a network: never plain, nor a task's
+			return place{notebook: true}, c.from != fromTask && c.scheme == "https"
+		}
 	}
 	for _, s := range h.suffixes {
 		if b, ok := strings.CutSuffix(name, s); ok && b != "" {
@@ -95,6 +128,23 @@ func hostName(host string) (string, bool) {
 }
 
 var stsHost = regexp.MustCompile(`^sts\.([a-z]{2}(-[a-z]+)+-[0-9]{1,2}\.)?amazonaws\.com$`) //nolint:gochecknoglobals // a constant pattern
+
+// s3Pattern are AWS's names of S3: the service's own, or a bucket's below it.
+var s3Pattern = regexp.MustCompile(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?s3(?:[.-](?:dualstack\.)?[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2})?\.amazonaws\.com$`) //nolint:gochecknoglobals // a constant pattern
+
+// s3Host gives the bucket in an AWS name of S3, "" in the service's own.
+func s3Host(name string) (bucket string, ok bool) {
+	m := s3Pattern.FindStringSubmatch(name)
+	if m == nil {
+		return "", false
+	}
+	return m[1], true
+}
+
+func s3Name(name string) bool {
+	_, ok := s3Host(name)
+	return ok
+}
 
 // endsTLS says whether a tunnel to host ends here.
 func endsTLS(host string) bool { return stsHost.MatchString(host) }

@@ -20,8 +20,10 @@ import (
 
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/codec"
+	"clary/internal/aws/facts"
 	"clary/internal/aws/op"
 	"clary/internal/aws/sigv4"
+	"clary/internal/identity"
 )
 
 // handler answers the requests of one listener.
@@ -36,9 +38,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no connection", http.StatusInternalServerError)
 		return
 	}
-	if r.Header.Get("Upgrade") != "" {
-		// nothing here upgrades; what follows was not looked at
+	p, known := h.f.hosts.place(r.Host, c)
+	if r.Header.Get("Upgrade") != "" && !p.notebook {
+		// nothing else here upgrades; what follows was not looked at
 		w.Header().Set("Connection", "close")
+	}
+	if c.from == fromNetwork && c.scheme != "https" {
+		refuse(w, http.StatusBadRequest, "This address speaks HTTPS alone: use https:// and this same port. Nothing was done, but what was sent could be read on the way.")
+		return
 	}
 	if r.Method == http.MethodConnect {
 		h.connect(w, r, c)
@@ -48,14 +55,19 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "This is not a proxy for plain HTTP: the request must name a path alone.")
 		return
 	}
-	p, ok := h.f.hosts.place(r.Host, c)
-	if !ok {
+	if !known || p.console && h.f.cfg.Console == nil || p.notebook && h.f.cfg.Notebook == nil {
 		refuse(w, http.StatusMisdirectedRequest, "This server does not answer to that name.")
 		return
 	}
-	// A copy: net/http goes on by its own request's length and body, and takes
-	// the rest of a refused body off the connection before it answers.
-	q := &request{f: h.f, w: &answer{ResponseWriter: w}, r: r.WithContext(r.Context()), conn: c, place: p, start: h.f.cfg.Now()}
+	if p.console {
+		h.console(w, r, c)
+		return
+	}
+	if p.notebook {
+		h.notebook(w, r, c)
+		return
+	}
+	q := &request{f: h.f, w: &answer{ResponseWriter: w}, r: r, conn: c, place: p, start: h.f.cfg.Now()}
 	q.serve()
 }
 
@@ -109,11 +121,14 @@ type request struct {
 
 	route route
 	call  op.Call
+	about identity.Request
+	in    any // the decoded input, once there is one
 	body  []byte
 	held  int64 // of the bodies' budget
 }
 
 func (q *request) serve() {
+	q.describe()
 	q.call = op.Call{
 		UserAgent: q.r.UserAgent(), Host: q.conn.scheme + "://" + q.r.Host, FromTask: q.conn.from == fromTask,
 		Received: q.start,
@@ -141,12 +156,18 @@ func (q *request) serve() {
 func (q *request) handle() error {
 	if p, ok := q.f.cfg.Private[q.r.URL.Path]; ok {
 		q.route = route{proto: protoJSON, name: q.r.URL.Path}
-		if err := q.authenticate(); err != nil {
+		if err := q.authenticate(sigv4.Parse(q.r)); err != nil {
 			return err
 		}
 		q.r.Body = io.NopCloser(bytes.NewReader(q.body))
+		q.about.Region = q.call.Region
 		p(q.w, q.r, q.call)
 		return nil
+	}
+	if q.r.Method == http.MethodOptions {
+		if done, err := q.crossOrigin(); done || err != nil {
+			return err
+		}
 	}
 	auth, autherr := sigv4.Parse(q.r)
 	if err := q.find(auth); err != nil {
@@ -155,7 +176,10 @@ func (q *request) handle() error {
 		}
 		return err
 	}
-	if err := q.authenticate(); err != nil {
+	if _, err := q.crossOrigin(); err != nil {
+		return err
+	}
+	if err := q.authenticate(auth, autherr); err != nil {
 		return err
 	}
 	return q.dispatch()
@@ -175,8 +199,11 @@ func (q *request) dispatch() error {
 	q.pathStyle()
 	h := q.route.svc.handlers[q.route.name]
 	var in any
-	if h.Serve != nil {
+	switch {
+	case h.Serve != nil:
 		in = reflect.New(h.In).Interface()
+	case q.route.proto != protoRESTXML:
+		in = &map[string]any{} // for the policies' eyes
 	}
 	body := q.body
 	if !q.streams() && body == nil {
@@ -185,26 +212,86 @@ func (q *request) dispatch() error {
 	if err := cd.Decode(q.route.op, q.r, body, in); err != nil {
 		return err
 	}
-	resource := "*"
-	if h.Resource != nil {
-		resource = h.Resource(q.call, in)
-	}
-	if action := q.route.action(h); action != op.Free {
-		if err := q.f.cfg.Auth.Allow(q.r.Context(), q.call.Principal, action, resource); err != nil {
+	if q.route.proto == protoRESTXML {
+		if err := q.checkREST(in); err != nil {
 			return err
 		}
 	}
-	if h.Serve == nil {
-		return apierr.Unsupported(q.route.svc.name, q.route.name)
-	}
-	out, err := h.Serve(q.r.Context(), q.call, in)
+	out, err := q.ask(h, in)
 	if err != nil {
 		return err
 	}
-	if err := cd.Encode(q.w, q.r, q.route.op, out, q.call.RequestID); err != nil {
+	if err := q.encode(cd, out); err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
 	return nil
+}
+
+// encode answers with out, whose encoding may be known from another time.
+func (q *request) encode(cd codec.Codec, out any) error {
+	if e, ok := out.(op.Events); ok {
+		return q.events(cd, e)
+	}
+	k, ok := out.(op.Lasting)
+	je, able := cd.(codec.JSONEncoder)
+	if !ok || !able {
+		return cd.Encode(q.w, q.r, q.route.op, op.Plain(out), q.call.RequestID)
+	}
+	body, err := k.JSON(func(out any) ([]byte, error) { return je.JSON(q.route.op, out) })
+	if err == nil {
+		je.Send(q.w, body, q.call.RequestID)
+	}
+	return err
+}
+
+// events answers for as long as the session lasts. A client that left ended it
+// as it may.
+func (q *request) events(cd codec.Codec, e op.Events) error {
+	ee, ok := cd.(codec.EventEncoder)
+	if !ok {
+		return fmt.Errorf("%s has no events in the protocol %s", q.route.name, q.route.proto)
+	}
+	ctx := q.r.Context()
+	if err := ee.Events(q.w, q.route.op, func(send func(event any) error) error { return e.Each(ctx, send) }, q.call.RequestID); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// ask authorises, records and serves what was decoded.
+func (q *request) ask(h op.Handler, in any) (out any, err error) {
+	q.in = in
+	q.about.Region = q.call.Region
+	resources := q.resources(h)
+	q.about.Resource = resources[0]
+	ctx := q.r.Context()
+	if q.f.cfg.Audit != nil {
+		var end func(error) error
+		ctx, end = q.f.cfg.Audit(ctx, q.call, &q.about, in, q.about.Resource)
+		err = errPanicked
+		defer func() {
+			if e := end(err); err == nil {
+				err = e
+			}
+		}()
+	}
+	return q.do(ctx, h, resources)
+}
+
+// errPanicked is how a call ended that did not return.
+var errPanicked = errors.New("the handler panicked")
+
+func (q *request) do(ctx context.Context, h op.Handler, resources []string) (any, error) {
+	if err := q.authorize(h, resources); err != nil {
+		return nil, err
+	}
+	if h.Serve == nil {
+		if err := q.passRoles(); err != nil {
+			return nil, err
+		}
+		return nil, apierr.Unsupported(q.route.svc.name, q.route.name)
+	}
+	return h.Serve(ctx, q.call, q.in)
 }
 
 func (q *request) codec() codec.Codec {
@@ -268,6 +355,9 @@ func (q *request) fail(e *apierr.Error) {
 func (q *request) log(ctx context.Context, err error) {
 	status := q.w.status
 	level := slog.LevelDebug
+	if err == nil && !q.f.log.Enabled(ctx, level) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("service", q.call.Service), slog.String("op", q.call.Operation), slog.Int("status", status),
 		slog.Duration("took", q.f.cfg.Now().Sub(q.start)), slog.String("request", q.call.RequestID),
@@ -296,8 +386,24 @@ func newRequestID() string {
 	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }
 
+// lists says whether an operation's model has the error.
+func lists(o *facts.Operation, code string) bool {
+	return o != nil && slices.ContainsFunc(o.Errors, func(s *facts.Shape) bool { return s.Name == code })
+}
+
 // worded gives an error the code and status that the route's protocol uses.
 func (f *Front) worded(rt route, e *apierr.Error) *apierr.Error {
+	if e.Code == "ValidationException" && lists(rt.op, "InvalidParameterException") && !lists(rt.op, e.Code) {
+		// services that have a code of their own for it, such as Logs
+		c := *e
+		c.Code = "InvalidParameterException"
+		return &c
+	}
+	if e.Code == "AccessDeniedException" && rt.proto == protoRESTJSON {
+		c := *e
+		c.Status = http.StatusForbidden
+		return &c
+	}
 	if e.Code != "AccessDeniedException" || !slices.Contains([]string{protoQuery, protoRESTXML}, rt.proto) {
 		return e
 	}

@@ -128,6 +128,9 @@ func TestRefusals(t *testing.T) {
 		{"not served, not valid", with(describe("a"), func(s *shot) {
 			s.headers["X-Amz-Target"], s.body = "SageMaker.ListModels", `{"MaxResults":101}`
 		}), 400, "ValidationException", "maxResults"},
+		{"logs not valid", with(describe("a"), func(s *shot) {
+			s.service, s.headers["X-Amz-Target"], s.body = "logs", "Logs_20140328.CreateLogGroup", `{"logGroupName":"?"}`
+		}), 400, "InvalidParameterException", "1 validation error detected: Value '?' at 'logGroupName' failed to satisfy constraint"},
 		{"handler's error", describe("missing"), 400, "ValidationException", "Requested resource not found."},
 		{"private unsigned", shot{method: "GET", path: "/_clary/usage"}, 400, "MissingAuthenticationTokenException", ""},
 		{"private for another service", shot{method: "GET", path: "/_clary/usage", service: "s3"}, 400, "InvalidSignatureException", ""},

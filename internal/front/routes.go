@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"clary/internal/aws/action"
 	"clary/internal/aws/codec"
 	"clary/internal/aws/facts"
 	"clary/internal/aws/op"
@@ -29,6 +30,7 @@ type service struct {
 	model    *facts.Model
 	handlers map[string]op.Handler
 	rest     *restTable // of the REST protocols
+	cross    op.CrossOrigin
 }
 
 // routes finds service, protocol and operation.
@@ -61,6 +63,9 @@ func newRoutes(list []op.Service, codecs map[string]codec.Codec) (*routes, error
 		s := rt.services[l.Name()]
 		if s == nil {
 			return nil, fmt.Errorf("service %s has no model", l.Name())
+		}
+		if c, ok := l.(op.CrossOrigin); ok {
+			s.cross = c
 		}
 		for name, h := range l.Operations() {
 			if err := s.add(name, h); err != nil {
@@ -138,11 +143,7 @@ func (r route) action(h op.Handler) string {
 	if h.Action != "" {
 		return h.Action
 	}
-	prefix := r.svc.model.SigningName
-	if prefix == "monitoring" {
-		prefix = "cloudwatch"
-	}
-	return prefix + ":" + r.name
+	return action.Of(r.svc.model, r.name)
 }
 
 // restTable matches method, path and query against a model.
@@ -152,6 +153,7 @@ type restTable struct {
 	// request that carries one never falls through to an operation that does
 	// not know it.
 	selectors map[string]bool
+	checks    map[*facts.Operation]*restCheck
 }
 
 type restEntry struct {
@@ -167,9 +169,10 @@ type restEntry struct {
 }
 
 func newRestTable(s *service) *restTable {
-	t := &restTable{selectors: map[string]bool{}}
+	t := &restTable{selectors: map[string]bool{}, checks: map[*facts.Operation]*restCheck{}}
 	for _, name := range slices.Sorted(maps.Keys(s.model.Operations)) {
 		o := s.model.Operations[name]
+		t.checks[o] = newRestCheck(o)
 		path, rawQuery, _ := strings.Cut(o.HTTP.URI, "?")
 		e := restEntry{
 			op: o, method: o.HTTP.Method, segments: splitPath(path), query: map[string]string{}, knows: map[string]bool{},

@@ -41,6 +41,10 @@ func (p *pipes) dial() net.Conn { a, b := net.Pipe(); p.conns <- b; return a }
 func TestStalledClients(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t}
+	ca, err := LoadCA(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	s3put := func(body string, length int) string {
 		r := w.request(shot{method: "PUT", path: "/bucket/k", service: "s3", payload: sigv4.UnsignedPayload, at: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), host: "clary"})
 		var b strings.Builder
@@ -56,6 +60,7 @@ func TestStalledClients(t *testing.T) {
 		after time.Duration
 	}{
 		{"nothing", "", sniffTime},
+		{"half a handshake", "\x16\x03\x01\x02\x00\x01", headerTime},
 		{"half a head", "GET / HTTP/1.1\r\nHost: cl", headerTime},
 		{"half a body", s3put("hel", 5), stallTime},
 		{"nothing more", s3put("hello", 5), idleTime},
@@ -63,7 +68,7 @@ func TestStalledClients(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, err := New(Config{
-					Services: w.services(), Keys: keys{}, Auth: &policy{}, Log: slog.New(slog.DiscardHandler),
+					Services: w.services(), Keys: keys{}, Auth: &policy{}, Log: slog.New(slog.DiscardHandler), CA: ca,
 					Codecs: map[string]codec.Codec{"json": awsjson.New("1.1"), "rest-xml": restxml.New()},
 				})
 				if err != nil {

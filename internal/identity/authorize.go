@@ -49,18 +49,24 @@ func (i *Identity) Root() RootKey { return i.root }
 var managed = map[string]string{
 	"arn:aws:iam::aws:policy/AdministratorAccess":       `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`,
 	"arn:aws:iam::aws:policy/PowerUserAccess":           `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":["iam:*"],"Resource":"*"},{"Effect":"Allow","Action":["iam:ListRoles","iam:GetRole"],"Resource":"*"}]}`,
-	"arn:aws:iam::aws:policy/AmazonSageMakerFullAccess": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["sagemaker:*","logs:*","cloudwatch:*","s3:ListAllMyBuckets","s3:CreateBucket","s3:GetBucketLocation","s3:ListBucket","s3:HeadBucket","iam:ListRoles","iam:GetRole","sts:GetCallerIdentity"],"Resource":"*"},{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject","s3:DeleteObject","s3:AbortMultipartUpload"],"Resource":["arn:aws:s3:::*SageMaker*","arn:aws:s3:::*Sagemaker*","arn:aws:s3:::*sagemaker*"]},{"Effect":"Allow","Action":"iam:PassRole","Resource":"arn:aws:iam::*:role/*","Condition":{"StringEquals":{"iam:PassedToService":"sagemaker.amazonaws.com"}}}]}`,
+	"arn:aws:iam::aws:policy/AmazonSageMakerFullAccess": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["sagemaker:*","logs:*","cloudwatch:*","secretsmanager:ListSecrets","s3:ListAllMyBuckets","s3:CreateBucket","s3:GetBucketLocation","s3:ListBucket","s3:HeadBucket","iam:ListRoles","iam:GetRole","sts:GetCallerIdentity"],"Resource":"*"},{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject","s3:DeleteObject","s3:AbortMultipartUpload"],"Resource":["arn:aws:s3:::*SageMaker*","arn:aws:s3:::*Sagemaker*","arn:aws:s3:::*sagemaker*"]},{"Effect":"Allow","Action":["secretsmanager:DescribeSecret","secretsmanager:GetSecretValue","secretsmanager:CreateSecret"],"Resource":"arn:aws:secretsmanager:*:*:secret:AmazonSageMaker-*"},{"Effect":"Allow","Action":["secretsmanager:DescribeSecret","secretsmanager:GetSecretValue"],"Resource":"*","Condition":{"StringEquals":{"secretsmanager:ResourceTag/SageMaker":"true"}}},{"Effect":"Allow","Action":"iam:PassRole","Resource":"arn:aws:iam::*:role/*","Condition":{"StringEquals":{"iam:PassedToService":"sagemaker.amazonaws.com"}}}]}`,
 	"arn:aws:iam::aws:policy/AmazonS3FullAccess":        `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`,
 	"arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess":    `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*","s3:List*"],"Resource":"*"}]}`,
 	"arn:aws:iam::aws:policy/CloudWatchFullAccess":      `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudwatch:*","logs:*"],"Resource":"*"}]}`,
+	"arn:aws:iam::aws:policy/SecretsManagerReadWrite":   `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"secretsmanager:*","Resource":"*"}]}`,
 	"arn:aws:iam::aws:policy/CloudWatchLogsFullAccess":  `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"logs:*","Resource":"*"}]}`,
 }
 
 // Managed says whether an AWS managed policy is known here.
 func Managed(arn string) bool { return managed[arn] != "" }
 
-// Evaluate says what a role's policies allow, without asking who calls.
+// Evaluate says what a role's policies allow, without asking who calls. The
+// names of keys are lower-case.
 func (i *Identity) Evaluate(r *Role, action, resourceArn string, keys map[string][]string) (Decision, error) {
+	return i.evaluate(r, action, resourceArn, keyMap(keys))
+}
+
+func (i *Identity) evaluate(r *Role, action, resourceArn string, keys keyring) (Decision, error) {
 	if r.Assumed {
 		return Allowed, nil
 	}
@@ -85,24 +91,16 @@ func (i *Identity) Evaluate(r *Role, action, resourceArn string, keys map[string
 	return evaluate(ps, ask{action: action, resource: resourceArn, keys: keys}), nil
 }
 
-func (i *Identity) keysOf(p resource.Principal) map[string][]string {
-	return map[string][]string{
-		"aws:principalarn":     {p.Arn},
-		"aws:principalaccount": {p.Account},
-		"aws:userid":           {p.UserID},
-		"aws:currenttime":      {time.Now().UTC().Format(time.RFC3339)},
-	}
-}
-
-// Allow decides one action of a principal.
+// Allow decides one action of a principal, for the request that ctx holds.
 func (i *Identity) Allow(ctx context.Context, p resource.Principal, action, resourceArn string) error {
-	return i.allow(ctx, p, action, resourceArn, i.keysOf(p))
+	return i.allow(ctx, p, action, resourceArn, nil)
 }
 
-func (i *Identity) allow(ctx context.Context, p resource.Principal, action, resourceArn string, keys map[string][]string) error {
+func (i *Identity) allow(ctx context.Context, p resource.Principal, action, resourceArn string, extra keyMap) error {
 	if p.Root {
 		return nil
 	}
+	known := i.facts(ctx, p, resourceArn)
 	d := ImplicitDeny
 	if p.RoleArn != "" {
 		role, err := i.Role(ctx, p.RoleArn)
@@ -112,8 +110,8 @@ func (i *Identity) allow(ctx context.Context, p resource.Principal, action, reso
 			}
 		} else if outlived(p, role) {
 			d = ImplicitDeny
-		} else if d, err = i.Evaluate(role, action, resourceArn, keys); err != nil {
-			return err
+		} else if d, err = i.evaluate(role, action, resourceArn, over{extra, known}); err != nil || known.err != nil {
+			return errors.Join(err, known.err)
 		}
 	}
 	switch d {
@@ -144,9 +142,12 @@ func (i *Identity) PassRole(ctx context.Context, p resource.Principal, roleArn, 
 	if a.Account != p.Account {
 		return apierr.Validation("Cross-account pass role is not allowed. The role %s belongs to account %s, and the request was signed by account %s.", roleArn, a.Account, p.Account)
 	}
-	keys := i.keysOf(p)
-	keys["iam:passedtoservice"] = []string{service}
-	if err := i.allow(ctx, p, "iam:PassRole", roleArn, keys); err != nil {
+	extra := keyMap{"iam:passedtoservice": {service}}
+	req := requestOf(ctx)
+	if req != nil {
+		extra["iam:associatedresourcearn"] = some(req.Resource)
+	}
+	if err := i.allow(ctx, p, "iam:PassRole", roleArn, extra); err != nil {
 		return err
 	}
 	role, err := i.Role(ctx, roleArn)
@@ -156,7 +157,12 @@ func (i *Identity) PassRole(ctx context.Context, p resource.Principal, roleArn, 
 	if err != nil {
 		return err
 	}
-	if d, err := i.trusts(role, "Service", service, keys); err != nil || d != Allowed {
+	// the service takes the role on behalf of the resource
+	on := keyMap{"aws:sourceaccount": {p.Account}, "aws:principalservicename": {service}, "aws:principalisawsservice": {"true"}}
+	if req != nil {
+		on["aws:sourcearn"], on["aws:requestedregion"] = some(req.Resource), some(req.Region)
+	}
+	if d, err := i.trusts(role, "Service", service, on); err != nil || d != Allowed {
 		return noTrust(roleArn, service)
 	}
 	return nil
@@ -166,7 +172,7 @@ func noTrust(roleArn, service string) error {
 	return apierr.Validation("Could not assume role %s. Please ensure that the role exists and allows principal '%s' to assume the role.", roleArn, service)
 }
 
-func (i *Identity) trusts(r *Role, typ, who string, keys map[string][]string) (Decision, error) {
+func (i *Identity) trusts(r *Role, typ, who string, keys keyring) (Decision, error) {
 	p, err := ParsePolicy(r.Trust, true)
 	if err != nil {
 		return ImplicitDeny, err
@@ -194,9 +200,10 @@ func (i *Identity) MayAssume(ctx context.Context, p resource.Principal, roleArn 
 	if role.Assumed {
 		return role, nil
 	}
-	d, err := i.trusts(role, "AWS", p.Arn, i.keysOf(p))
-	if err != nil {
-		return nil, err
+	known := i.facts(ctx, p, roleArn)
+	d, err := i.trusts(role, "AWS", p.Arn, known)
+	if err != nil || known.err != nil {
+		return nil, errors.Join(err, known.err)
 	}
 	if d != Allowed {
 		return nil, denied

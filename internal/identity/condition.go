@@ -1,6 +1,8 @@
 package identity
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -38,13 +40,22 @@ func parseOperator(name string) (operator, error) {
 		o.test = strings.EqualFold
 	case "StringNotEqualsIgnoreCase":
 		o.test, o.negated = strings.EqualFold, true
-	case "StringLike", "ArnLike", "ArnEquals":
+	case "StringLike":
 		o.test, o.pattern = like, true
-	case "StringNotLike", "ArnNotLike", "ArnNotEquals":
+	case "StringNotLike":
 		o.test, o.negated, o.pattern = like, true, true
+	case "ArnLike", "ArnEquals":
+		o.test, o.pattern = arnLike, true
+	case "ArnNotLike", "ArnNotEquals":
+		o.test, o.negated, o.pattern = arnLike, true, true
 	case "Bool":
 		o.test = strings.EqualFold
+	case "BinaryEquals":
+		o.test = sameBytes
 	case "Null":
+		if o.set != "" || o.ifExists {
+			return o, fmt.Errorf("invalid condition operator %q", name)
+		}
 		o.null = true
 	case "IpAddress":
 		o.test = inPrefix
@@ -80,7 +91,7 @@ func numeric(op string) func(want, have string) bool {
 	return func(want, have string) bool {
 		w, err1 := strconv.ParseFloat(want, 64)
 		h, err2 := strconv.ParseFloat(have, 64)
-		if err1 != nil || err2 != nil {
+		if err1 != nil || err2 != nil || w-w != 0 || h-h != 0 { // not a number, infinite
 			return false
 		}
 		switch {
@@ -98,8 +109,12 @@ func date(op string) func(want, have string) bool {
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return time.Unix(n, 0), true
 		}
-		t, err := time.Parse(time.RFC3339, s)
-		return t, err == nil
+		for _, form := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02", "2006-01"} {
+			if t, err := time.Parse(form, s); err == nil {
+				return t, true
+			}
+		}
+		return time.Time{}, false
 	}
 	return func(want, have string) bool {
 		w, ok1 := parse(want)
@@ -108,11 +123,48 @@ func date(op string) func(want, have string) bool {
 	}
 }
 
+// arnLike compares the six parts of an ARN one by one: a wildcard in one part
+// does not reach into the next. The last part may hold colons.
+func arnLike(pattern, have string) bool {
+	if pattern == "*" {
+		return true
+	}
+	for range 5 {
+		p, rest, ok1 := cutColon(pattern)
+		h, tail, ok2 := strings.Cut(have, ":")
+		if !ok1 || !ok2 || !like(p, h) {
+			return false
+		}
+		pattern, have = rest, tail
+	}
+	return like(pattern, have)
+}
+
+// cutColon cuts at the first colon that is none of a variable's value.
+func cutColon(p string) (before, after string, ok bool) {
+	for i := 0; i < len(p); i++ {
+		switch p[i] {
+		case literal:
+			i++
+		case ':':
+			return p[:i], p[i+1:], true
+		}
+	}
+	return p, "", false
+}
+
+func sameBytes(want, have string) bool {
+	w, err1 := base64.StdEncoding.DecodeString(want)
+	h, err2 := base64.StdEncoding.DecodeString(have)
+	return err1 == nil && err2 == nil && bytes.Equal(w, h)
+}
+
 func inPrefix(want, have string) bool {
 	ip, err := netip.ParseAddr(have)
 	if err != nil {
 		return false
 	}
+	ip = ip.Unmap().WithZone("")
 	if p, err := netip.ParsePrefix(want); err == nil {
 		return p.Contains(ip)
 	}
@@ -130,7 +182,7 @@ func conditionsHold(cond map[string]map[string]list, a ask) bool {
 			return false
 		}
 		for key, want := range byKey {
-			if !o.holds(a.expand(want, o.pattern), a.keys[strings.ToLower(key)]) {
+			if !o.holds(a.expand(want, o.pattern), a.keys.values(strings.ToLower(key))) {
 				return false
 			}
 		}

@@ -111,8 +111,10 @@ func TestAllowAndPassRole(t *testing.T) {
 	i := open(t, t.TempDir(), false)
 	ctx := t.Context()
 	const trust = `{"Statement":{"Effect":"Allow","Principal":{"Service":"%s"},"Action":"sts:AssumeRole"}}`
-	narrow, err := i.CreateRole(ctx, account, Role{Name: "narrow", Path: "/", Trust: strings.ReplaceAll(trust, "%s", "sagemaker.amazonaws.com"),
-		Policies: map[string]string{"p": `{"Statement":[{"Effect":"Allow","Action":["sagemaker:*","iam:PassRole"],"Resource":"*"},{"Effect":"Deny","Action":"sagemaker:DeleteModel","Resource":"*"}]}`}})
+	narrow, err := i.CreateRole(ctx, account, Role{
+		Name: "narrow", Path: "/", Trust: strings.ReplaceAll(trust, "%s", "sagemaker.amazonaws.com"),
+		Policies: map[string]string{"p": `{"Statement":[{"Effect":"Allow","Action":["sagemaker:*","iam:PassRole"],"Resource":"*"},{"Effect":"Deny","Action":"sagemaker:DeleteModel","Resource":"*"}]}`},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,21 +64,27 @@ func openKeys(dir string) (RootKey, cipher.AEAD, error) {
 	if err != nil {
 		return RootKey{}, nil, err
 	}
-	seal, err := os.ReadFile(filepath.Join(dir, sessionFile))
+	aead, err := KeyFile(dir, sessionFile)
+	return root, aead, err
+}
+
+// KeyFile reads a key of the keys folder, and makes it at the first start. What
+// is sealed by it is lost with the file.
+func KeyFile(dir, name string) (cipher.AEAD, error) {
+	seal, err := os.ReadFile(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		seal = make([]byte, 32)
 		_, _ = rand.Read(seal) // never fails, by its documentation
-		err = writeSecret(dir, sessionFile, seal)
+		err = writeSecret(dir, name, seal)
 	}
 	if err != nil {
-		return RootKey{}, nil, err
+		return nil, err
 	}
 	block, err := aes.NewCipher(seal)
 	if err != nil {
-		return RootKey{}, nil, fmt.Errorf("%s: %w", sessionFile, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	aead, err := cipher.NewGCM(block)
-	return root, aead, err
+	return cipher.NewGCM(block)
 }
 
 // writeSecret makes a file that only its owner reads, whole or not at all.

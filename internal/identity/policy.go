@@ -186,9 +186,14 @@ func (s *Statement) check(trust bool) error {
 	case !trust && (len(s.Resource) == 0) == (len(s.NotResource) == 0):
 		return fmt.Errorf("policy statement must contain resources")
 	}
-	for op := range s.Condition {
+	for op, byKey := range s.Condition {
 		if _, err := parseOperator(op); err != nil {
 			return err
+		}
+		for key := range byKey {
+			if !strings.Contains(key, ":") {
+				return fmt.Errorf("invalid condition key %q", key)
+			}
 		}
 	}
 	return nil
@@ -197,9 +202,9 @@ func (s *Statement) check(trust bool) error {
 // ask is one question put to policies.
 type ask struct {
 	action, resource string
-	typ, who         string              // principal, for trust policies: AWS or Service
-	keys             map[string][]string // condition keys, lower-case
-	variables        bool                // the policy's version has ${variables}
+	typ, who         string // principal, for trust policies: AWS or Service
+	keys             keyring
+	variables        bool // the policy's version has ${variables}
 }
 
 func (s *Statement) applies(a ask) bool {

@@ -12,8 +12,16 @@ func TestLike(t *testing.T) {
 		p, s string
 		want bool
 	}{
-		{"", "", true}, {"*", "", true}, {"?", "", false}, {"a*c", "abc", true}, {"a*c", "abcd", false}, {"a?c", "abc", true},
-		{"*SageMaker*", "arn:aws:s3:::my-SageMaker-b", true}, {"a**b", "ab", true}, {"s3:Get*", "s3:GetObject", true}, {"a*b*c", "a-b-b-c", true},
+		{"", "", true},
+		{"*", "", true},
+		{"?", "", false},
+		{"a*c", "abc", true},
+		{"a*c", "abcd", false},
+		{"a?c", "abc", true},
+		{"*SageMaker*", "arn:aws:s3:::my-SageMaker-b", true},
+		{"a**b", "ab", true},
+		{"s3:Get*", "s3:GetObject", true},
+		{"a*b*c", "a-b-b-c", true},
 		{strings.Repeat("a*", 40) + "b", strings.Repeat("a", 4000), false}, // must not take exponential time
 	} {
 		if got := like(tc.p, tc.s); got != tc.want {
@@ -63,7 +71,7 @@ func TestEvaluate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := evaluate([]*Policy{p}, ask{action: tc.action, resource: tc.resource, keys: tc.keys}); got != tc.want {
+			if got := evaluate([]*Policy{p}, ask{action: tc.action, resource: tc.resource, keys: keyMap(tc.keys)}); got != tc.want {
 				t.Errorf("%s, want %s", got, tc.want)
 			}
 		})
@@ -100,8 +108,34 @@ func FuzzParsePolicy(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, doc string) {
 		for _, trust := range []bool{true, false} {
 			if p, err := ParsePolicy(doc, trust); err == nil {
-				evaluate([]*Policy{p}, ask{action: "a:b", resource: "c", typ: "AWS", who: "d"})
+				evaluate([]*Policy{p}, ask{action: "a:b", resource: "c", typ: "AWS", who: "d", keys: keyMap{"a:b": {"c"}}})
 			}
 		}
 	})
+}
+
+// What AWS's own policies say of secrets: SageMaker's reads those that are named
+// or tagged for it.
+func TestManagedSecrets(t *testing.T) {
+	t.Parallel()
+	const get, secret = "secretsmanager:GetSecretValue", "arn:aws:secretsmanager:us-east-1:123456789012:secret:"
+	tagged := map[string][]string{"secretsmanager:resourcetag/sagemaker": {"true"}}
+	for _, tt := range []struct {
+		policy, action, resource string
+		keys                     map[string][]string
+		want                     Decision
+	}{
+		{"AmazonSageMakerFullAccess", get, secret + "AmazonSageMaker-git-AbCdEf", nil, Allowed},
+		{"AmazonSageMakerFullAccess", get, secret + "other-AbCdEf", nil, ImplicitDeny},
+		{"AmazonSageMakerFullAccess", get, secret + "other-AbCdEf", tagged, Allowed},
+		{"AmazonSageMakerFullAccess", "secretsmanager:PutSecretValue", secret + "AmazonSageMaker-git-AbCdEf", tagged, ImplicitDeny},
+		{"AmazonSageMakerFullAccess", "secretsmanager:ListSecrets", "*", nil, Allowed},
+		{"SecretsManagerReadWrite", "secretsmanager:PutSecretValue", secret + "other-AbCdEf", nil, Allowed},
+		{"AmazonS3FullAccess", get, secret + "other-AbCdEf", nil, ImplicitDeny},
+	} {
+		r := &Role{Managed: []string{"arn:aws:iam::aws:policy/" + tt.policy}}
+		if got, err := (&Identity{}).Evaluate(r, tt.action, tt.resource, tt.keys); err != nil || got != tt.want {
+			t.Errorf("%s, %s on %s: %s, %v, want %s", tt.policy, tt.action, tt.resource, got, err, tt.want)
+		}
+	}
 }

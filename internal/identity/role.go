@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -29,6 +30,7 @@ type Role struct {
 	Trust       string            // policy document
 	Policies    map[string]string `json:",omitzero"` // inline: name → document
 	Managed     []string          `json:",omitzero"` // ARNs of attached policies
+	Tags        map[string]string `json:",omitzero"`
 	MaxSession  int               // seconds
 	Created     time.Time
 
@@ -54,10 +56,16 @@ func ErrNoRole(name string) *apierr.Error {
 // strict.
 func (i *Identity) Role(ctx context.Context, roleArn string) (*Role, error) {
 	a, ok := arn.Parse(roleArn)
-	if !ok || a.Service != "iam" {
+	if !ok || a.Service != "iam" || !strings.HasPrefix(a.Resource, "role/") {
 		return nil, apierr.Validation("Invalid role ARN %q.", roleArn)
 	}
-	return i.role(ctx, a.Account, roleName(roleArn), roleArn)
+	name := roleName(roleArn)
+	role, err := i.role(ctx, a.Account, name, roleArn)
+	if err == nil && role.Arn != roleArn {
+		// of another path: policies about this one say nothing about that role
+		return nil, ErrNoRole(name)
+	}
+	return role, err
 }
 
 // RoleNamed finds a role of an account by its name.
@@ -71,8 +79,10 @@ func (i *Identity) role(ctx context.Context, account, name, roleArn string) (*Ro
 		if i.strict || account != i.account {
 			return nil, ErrNoRole(name)
 		}
-		return &Role{Name: name, Path: "/", Arn: roleArn, ID: assumedID(account, name), Trust: sageMakerTrust,
-			MaxSession: 3600, Created: i.started, Assumed: true}, nil
+		return &Role{
+			Name: name, Path: "/", Arn: roleArn, ID: assumedID(account, name), Trust: sageMakerTrust,
+			MaxSession: 3600, Created: i.started, Assumed: true,
+		}, nil
 	}
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func (a ask) variable(name string) (string, bool) {
 		return name, true
 	}
 	key, fallback, has := strings.Cut(name, ",")
-	if v := a.keys[strings.ToLower(strings.TrimSpace(key))]; len(v) == 1 {
+	if v := a.keys.values(strings.ToLower(strings.TrimSpace(key))); len(v) == 1 {
 		return v[0], true
 	}
 	fallback = strings.TrimSpace(fallback)

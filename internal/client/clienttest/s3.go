@@ -95,7 +95,7 @@ func (s *S3) Requests() []string {
 func Fail(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
-	fmt.Fprintf(w, "<Error><Code>%s</Code><Message>%s</Message></Error>", code, message)
+	_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code><Message>%s</Message></Error>", code, message)
 }
 
 func (s *S3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -126,7 +126,7 @@ func (s *S3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost && q.Has("uploads"):
 		id := "u" + strconv.Itoa(len(s.seen))
 		s.uploads[id] = map[int][]byte{}
-		fmt.Fprintf(w, "<InitiateMultipartUploadResult><UploadId>%s</UploadId></InitiateMultipartUploadResult>", id)
+		_, _ = fmt.Fprintf(w, "<InitiateMultipartUploadResult><UploadId>%s</UploadId></InitiateMultipartUploadResult>", id)
 	case q.Has("uploadId"):
 		s.part(w, r, bucket, key, q, body)
 	case r.Method == http.MethodPut:
@@ -188,7 +188,7 @@ func (s *S3) part(w http.ResponseWriter, r *http.Request, bucket, key string, q 
 		}
 		s.put(bucket, key, all, hex.EncodeToString(sums.Sum(nil))+"-"+strconv.Itoa(len(parts)))
 		delete(s.uploads, id)
-		fmt.Fprint(w, "<CompleteMultipartUploadResult/>")
+		_, _ = fmt.Fprint(w, "<CompleteMultipartUploadResult/>")
 	}
 }
 
