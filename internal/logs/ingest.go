@@ -7,10 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"clary/internal/metrics"
+	"clary/internal/metrics/pattern"
 )
 
 // Spool opens a task's output at a byte offset and follows it until the task
@@ -58,10 +61,18 @@ const (
 	patience = 250 * time.Millisecond
 )
 
-// Ensure follows a task's output into a stream if nobody does yet. Metrics that
-// defs find are put into namespace with these dimensions; definitions that are
-// no regular expression or have no group find nothing.
-func (in *Ingester) Ensure(task string, s Stream, namespace string, dims map[string]string, defs []MetricDefinition) error {
+// Side is a stream of its own for lines that begin with Mark, which is left out
+// there.
+type Side struct {
+	Mark   string
+	Stream Stream
+}
+
+// Ensure follows a task's output into a stream if nobody does yet, but for what
+// belongs to sides. Metrics that defs find are put into namespace with these
+// dimensions; definitions that are no regular expression or have no group find
+// nothing.
+func (in *Ingester) Ensure(task string, s Stream, namespace string, dims map[string]string, defs []MetricDefinition, sides ...Side) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
@@ -76,9 +87,12 @@ func (in *Ingester) Ensure(task string, s Stream, namespace string, dims map[str
 		cfg: &in.cfg, task: task, stream: s, namespace: namespace, dims: maps.Clone(dims),
 		cancel: cancel, done: make(chan struct{}),
 	}
+	for _, x := range sides {
+		f.sides = append(f.sides, side{Side: x})
+	}
 	for _, d := range defs {
-		if m := newMatcher(d); m != nil {
-			f.matchers = append(f.matchers, m)
+		if p := pattern.New(d.Regex); p != nil {
+			f.matchers = append(f.matchers, matcher{d.Name, p})
 		}
 	}
 	in.followers[task] = f
@@ -177,17 +191,24 @@ type follower struct {
 	stream    Stream
 	namespace string
 	dims      map[string]string
-	matchers  []*matcher
+	matchers  []matcher
+	sides     []side
 	cancel    context.CancelFunc
 	done      chan struct{}
 	end       int64 // all before it is in, once done is closed
 
-	logged int64 // committed offset of lines
+	logged int64 // committed offset of lines: all before it are in, those of sides too
 
 	mu       sync.Mutex // guards what waits for the metrics store
 	pending  []metrics.Datum
 	measured int64 // all lines before it were matched; pending holds what they gave
 	flushing *time.Timer
+}
+
+// side is a Side as far as it is in.
+type side struct {
+	Side
+	logged int64 // committed offset: all of its lines before it are in
 }
 
 func (f *follower) over() bool {
@@ -239,6 +260,11 @@ func (f *follower) once(ctx context.Context) (int64, error) {
 	if f.logged, err = f.cfg.Store.Offset(ctx, f.stream, f.task); err != nil {
 		return 0, fmt.Errorf("log offset: %w", err)
 	}
+	for i, x := range f.sides {
+		if f.sides[i].logged, err = f.cfg.Store.Offset(ctx, x.Stream, f.task); err != nil {
+			return 0, fmt.Errorf("log offset: %w", err)
+		}
+	}
 	from := f.logged
 	if len(f.matchers) > 0 {
 		at, err := f.cfg.Metrics.Offset(ctx, f.task)
@@ -279,12 +305,15 @@ func (f *follower) take(ctx context.Context, batch []line) error {
 		fresh = fresh[1:]
 	}
 	if len(fresh) > 0 {
-		events := make([]Event, len(fresh))
-		for i, l := range fresh {
-			events[i] = Event{Timestamp: l.ms, Message: l.text}
+		// The sides first: what is before the offset of the stream itself is
+		// never read again. A side that was ahead when a server died knows by
+		// its own offset what it has, however the lines come together anew.
+		rest, err := f.takeSides(ctx, fresh)
+		if err != nil {
+			return err
 		}
 		next := fresh[len(fresh)-1].end
-		if err := f.cfg.Store.Ingest(ctx, f.stream, f.task, f.logged, next, events); err != nil {
+		if err := f.cfg.Store.Ingest(ctx, f.stream, f.task, f.logged, next, rest); err != nil {
 			return fmt.Errorf("ingest: %w", err)
 		}
 		f.logged = next
@@ -293,6 +322,32 @@ func (f *follower) take(ctx context.Context, batch []line) error {
 		return nil
 	}
 	return f.measure(ctx, batch)
+}
+
+// takeSides commits those lines that belong to sides, and gives the others.
+func (f *follower) takeSides(ctx context.Context, batch []line) ([]Event, error) {
+	rest := make([]Event, 0, len(batch))
+	events, ends := make([][]Event, len(f.sides)), make([]int64, len(f.sides))
+	for _, l := range batch {
+		i := slices.IndexFunc(f.sides, func(x side) bool { return strings.HasPrefix(l.text, x.Mark) })
+		switch {
+		case i < 0:
+			rest = append(rest, Event{Timestamp: l.ms, Message: l.text})
+		case l.start >= f.sides[i].logged:
+			events[i] = append(events[i], Event{Timestamp: l.ms, Message: l.text[len(f.sides[i].Mark):]})
+			ends[i] = l.end
+		}
+	}
+	for i, x := range f.sides {
+		if len(events[i]) == 0 {
+			continue
+		}
+		if err := f.cfg.Store.Ingest(ctx, x.Stream, f.task, x.logged, ends[i], events[i]); err != nil {
+			return nil, fmt.Errorf("ingest: %w", err)
+		}
+		f.sides[i].logged = ends[i]
+	}
+	return rest, nil
 }
 
 const (
@@ -312,7 +367,7 @@ func (f *follower) measure(ctx context.Context, batch []line) error {
 			continue
 		}
 		for _, m := range f.matchers {
-			for _, v := range m.values(l.text) {
+			for _, v := range m.Values(l.text) {
 				found = append(found, metrics.Datum{
 					Account: f.stream.Account, Region: f.stream.Region, Namespace: f.namespace, Name: m.name,
 					Dimensions: f.dims, Time: time.UnixMilli(l.ms), Sum: v, Unit: "None",

@@ -121,10 +121,15 @@ var stream = logs.Stream{Account: "123456789012", Region: "us-west-2", Group: na
 
 func dims() map[string]string { return map[string]string{"TrainingJobName": "job"} }
 
-func (r rooms) lines(t *testing.T) (out []string) {
+func (r rooms) lines(t *testing.T) []string { t.Helper(); return r.linesOf(t, stream) }
+
+func (r rooms) linesOf(t *testing.T, s logs.Stream) (out []string) {
 	t.Helper()
 	for from := int64(0); ; {
-		ev, err := r.logs.Events(t.Context(), stream, logs.Read{From: from})
+		ev, err := r.logs.Events(t.Context(), s, logs.Read{From: from})
+		if errors.Is(err, logs.ErrNoStream) {
+			return out
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,6 +298,13 @@ func TestOnce(t *testing.T) {
 	}
 }
 
+// aside is a stream of its own for lines that begin with a mark.
+func aside(name string) logs.Side {
+	s := stream
+	s.Name = "job/" + name
+	return logs.Side{Mark: "\x1f" + name + "\x1f", Stream: s}
+}
+
 func once(t *testing.T, seed uint64) {
 	t.Helper()
 	r, sp := newRooms(t), newSpool()
@@ -312,6 +324,8 @@ func once(t *testing.T, seed uint64) {
 	in := start()
 	defer func() { _ = in.Close() }()
 	var want []string
+	sides := []logs.Side{aside("one"), aside("two"), aside("never")}
+	apart := map[string][]string{}
 	var sum float64
 	n := 0
 	for i := range 150 {
@@ -322,10 +336,20 @@ func once(t *testing.T, seed uint64) {
 			sum += float64(v)
 			n++
 		}
-		want = append(want, text)
+		switch rnd.IntN(5) {
+		case 0:
+			name := []string{"one", "two"}[rnd.IntN(2)]
+			apart[name] = append(apart[name], text)
+			text = fmt.Sprintf("%d %s%s", 1000+i, aside(name).Mark, text[len("1000 "):])
+		case 1:
+			text = fmt.Sprintf("%d \x1fother\x1f%s", 1000+i, text[len("1000 "):])
+			fallthrough
+		default:
+			want = append(want, text)
+		}
 		sp.write(text + "\n")
 		if rnd.IntN(4) == 0 {
-			if err := in.Ensure("t", stream, namespace, dims(), defs); err != nil {
+			if err := in.Ensure("t", stream, namespace, dims(), defs, sides...); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -338,12 +362,21 @@ func once(t *testing.T, seed uint64) {
 	}
 	size := sp.end()
 	eventually(t, in, size, func() {
-		if err := in.Ensure("t", stream, namespace, dims(), defs); err != nil {
+		if err := in.Ensure("t", stream, namespace, dims(), defs, sides...); err != nil {
 			t.Fatal(err)
 		}
 	})
 	if got := r.lines(t); !slices.Equal(got, want) {
 		t.Errorf("%d lines, want %d", len(got), len(want))
+	}
+	for _, s := range sides {
+		name := strings.TrimPrefix(s.Stream.Name, "job/")
+		if got := r.linesOf(t, s.Stream); !slices.Equal(got, apart[name]) {
+			t.Errorf("%s has %d lines, want %d", name, len(got), len(apart[name]))
+		}
+	}
+	if _, err := r.logs.Stream(t.Context(), sides[2].Stream); !errors.Is(err, logs.ErrNoStream) {
+		t.Errorf("a stream without a line: %v", err)
 	}
 	if s, c := r.sum(t, "loss"); s != sum || c != float64(n) {
 		t.Errorf("sum %v of %v, want %v of %d", s, c, sum, n)

@@ -89,21 +89,3 @@ func TestLongLine(t *testing.T) {
 		t.Errorf("%d lines", len(got))
 	}
 }
-
-func TestSlowPattern(t *testing.T) {
-	t.Parallel()
-	m := newMatcher(MetricDefinition{Name: "m", Regex: `^(?=(a+)+$)(a+)+$`})
-	if m == nil || m.slow == nil {
-		t.Fatal("expected the matcher that backtracks")
-	}
-	evil := strings.Repeat("a", 40) + "!"
-	begin := time.Now()
-	for range 3 * matchStrikes {
-		if got := m.values(evil); got != nil {
-			t.Fatal(got)
-		}
-	}
-	if m.strikes != matchStrikes {
-		t.Errorf("%d strikes in %v", m.strikes, time.Since(begin))
-	}
-}

@@ -14,6 +14,7 @@ import (
 	"time"
 )
 
+// What a store says of groups and streams.
 var (
 	ErrNoGroup      = errors.New("no such log group")
 	ErrNoStream     = errors.New("no such log stream")
@@ -47,6 +48,7 @@ type GroupInfo struct {
 	Bytes   int64
 }
 
+// StreamInfo describes a stream.
 type StreamInfo struct {
 	Name                                 string
 	Created                              time.Time
@@ -103,5 +105,8 @@ type Store interface {
 	// Follow returns a channel that is signalled when the stream grows, until
 	// ctx ends. The stream need not exist yet. Signals may be joined.
 	Follow(ctx context.Context, s Stream) <-chan struct{}
+	// FollowGroup tells g the names of the group's streams that grow, until ctx
+	// ends. The group need not exist yet.
+	FollowGroup(ctx context.Context, account, region, group string, g *Growth)
 	Close() error
 }

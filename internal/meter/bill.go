@@ -2,7 +2,9 @@ package meter
 
 import (
 	"cmp"
+	"math"
 	"math/big"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -159,7 +161,7 @@ func (b Book) charged(u resource.Usage, end, t time.Time) int64 {
 		return 0
 	}
 	g := max(b.Rounding.Granularity, time.Second)
-	n := (d + g - 1) / g * g
+	n := (d + g - 1).Truncate(g)
 	return int64(max(n, b.Rounding.Minimum) / time.Second)
 }
 
@@ -192,6 +194,25 @@ func (b Book) statement(lines map[lineKey]*counts) Statement {
 
 // micro is the price of units in micro-dollars, rounded half to even.
 func (p Price) micro(units int64) int64 {
+	if units < 0 || p.Pico < 0 || p.Per <= 0 || p.Per > maxPer {
+		return p.exact(units)
+	}
+	hi, lo := bits.Mul64(uint64(units), uint64(p.Pico))
+	d := uint64(p.Per) * 1_000_000
+	if hi >= d {
+		return p.exact(units)
+	}
+	q, r := bits.Div64(hi, lo, d)
+	if r > d-r || r == d-r && q&1 == 1 {
+		q++
+	}
+	return int64(q)
+}
+
+// maxPer keeps Per × 1,000,000 within 64 bits.
+const maxPer = math.MaxInt64 / 1_000_000
+
+func (p Price) exact(units int64) int64 {
 	n := new(big.Int).Mul(big.NewInt(units), big.NewInt(p.Pico))
 	d := new(big.Int).Mul(big.NewInt(p.Per), big.NewInt(1_000_000))
 	q, r := new(big.Int).QuoRem(n, d, new(big.Int))

@@ -77,6 +77,41 @@ func Instance(instanceType string) (Size, bool) {
 	return s, true
 }
 
+// Accelerators is how many an instance type has; at least one where only its
+// family's letter says that it has some.
+func Accelerators(instanceType string) int {
+	if size, ok := Instance(instanceType); ok {
+		return size.Accelerators
+	}
+	family := strings.TrimPrefix(instanceType, "ml.")
+	for _, p := range []string{"p", "g", "trn", "inf", "dl"} {
+		if rest, ok := strings.CutPrefix(family, p); ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
+			return 1
+		}
+	}
+	return 0
+}
+
+// Larger is the listed type of the same family with the next more memory, ""
+// if there is none.
+func Larger(instanceType string) string {
+	size, ok := Instance(instanceType)
+	dot := strings.LastIndexByte(instanceType, '.')
+	if !ok || dot < 0 {
+		return ""
+	}
+	best, least := "", 0
+	for name, s := range sizes() {
+		if !strings.HasPrefix(name, instanceType[:dot+1]) || s.MemoryGiB <= size.MemoryGiB {
+			continue
+		}
+		if best == "" || s.MemoryGiB < least || s.MemoryGiB == least && name < best {
+			best, least = name, s.MemoryGiB
+		}
+	}
+	return best
+}
+
 // inHalves measures a size in halves of an xlarge; 0 if it is none of AWS's.
 func inHalves(size string) int {
 	switch size {

@@ -235,8 +235,14 @@ func TestBillGrows(t *testing.T) {
 func TestHalfEven(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ units, pico, per, want int64 }{
-		{1, 500_000, 1, 0}, {1, 500_001, 1, 1}, {1, 1_500_000, 1, 2}, {1, 2_500_000, 1, 2}, {1, 499_999, 1, 0},
-		{3600, 115_000_000_000, 3600, 115_000}, {1, 115_000_000_000, 3600, 32}, {1 << 40, 1 << 40, 3600, 0},
+		{1, 500_000, 1, 0},
+		{1, 500_001, 1, 1},
+		{1, 1_500_000, 1, 2},
+		{1, 2_500_000, 1, 2},
+		{1, 499_999, 1, 0},
+		{3600, 115_000_000_000, 3600, 115_000},
+		{1, 115_000_000_000, 3600, 32},
+		{1 << 40, 1 << 40, 3600, 0},
 	} {
 		want := c.want
 		if c.units == 1<<40 {
@@ -321,6 +327,15 @@ func TestInstance(t *testing.T) {
 		s, ok := Instance(c.typ)
 		if ok != c.ok || s.VCPU != c.vcpu || s.MemoryGiB != c.mem || s.Accelerators != c.accs || (s.Note != "") != c.note {
 			t.Errorf("%s: %+v, %t", c.typ, s, ok)
+		}
+	}
+}
+
+func TestLarger(t *testing.T) {
+	t.Parallel()
+	for of, want := range map[string]string{"ml.m5.large": "ml.m5.xlarge", "ml.m5.xlarge": "ml.m5.2xlarge", "ml.m5.24xlarge": "", "nonsense": "", "ml.none.large": ""} {
+		if got := Larger(of); got != want {
+			t.Errorf("larger than %s is %q, want %q", of, got, want)
 		}
 	}
 }

@@ -33,6 +33,7 @@ func Run(t *testing.T, open Open) {
 		{"IngestUnits", testIngestUnits},
 		{"Random", testRandom},
 		{"Follow", testFollow},
+		{"FollowGroup", testFollowGroup},
 		{"Concurrent", testConcurrent},
 		{"Delete", testDelete},
 		{"Isolation", testIsolation},
@@ -424,6 +425,43 @@ func testFollow(t *testing.T, open Open) {
 	}
 }
 
+func testFollowGroup(t *testing.T, open Open) {
+	s := open(t, t.TempDir())
+	defer s.Close() //nolint:errcheck // test
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	one := []logs.Event{{Timestamp: 1, Message: "m"}}
+	g := logs.NewGrowth()
+	a, b := Stream("/g", "a"), Stream("/g", "b")
+	s.FollowGroup(ctx, a.Account, a.Region, a.Group, g)
+	Must(t, s.Ingest(ctx, Stream("/another", "a"), "t", 0, 1, one))
+	if got := g.Take(); len(got) != 0 {
+		t.Errorf("another group's streams are told: %v", got)
+	}
+	Must(t, s.Ingest(ctx, a, "t", 0, 1, one))
+	Must(t, s.Ingest(ctx, b, "t", 0, 1, one))
+	Must(t, s.Append(ctx, a, one))
+	select {
+	case <-g.C:
+	case <-time.After(10 * time.Second):
+		t.Fatal("not signalled")
+	}
+	got := g.Take()
+	slices.SortFunc(got, func(x, y logs.Stream) int { return strings.Compare(x.Name, y.Name) })
+	if !slices.Equal(got, []logs.Stream{a, b}) || len(g.Take()) != 0 {
+		t.Errorf("%v grew", got)
+	}
+	Must(t, s.Append(ctx, b, one))
+	select {
+	case <-g.C:
+	case <-time.After(10 * time.Second):
+		t.Fatal("not signalled again")
+	}
+	if got := g.Take(); !slices.Equal(got, []logs.Stream{b}) {
+		t.Errorf("%v grew again", got)
+	}
+}
+
 func testConcurrent(t *testing.T, open Open) {
 	ctx, dir := t.Context(), t.TempDir()
 	s := open(t, dir)
@@ -514,8 +552,10 @@ func testIsolation(t *testing.T, open Open) {
 	s := open(t, t.TempDir())
 	defer s.Close() //nolint:errcheck // test
 	for _, k := range []logs.Stream{
-		{Account: "1", Region: "r", Group: "g", Name: "s"}, {Account: "2", Region: "r", Group: "g", Name: "s"},
-		{Account: "1", Region: "q", Group: "g", Name: "s"}, {Account: "1", Region: "r", Group: "h", Name: "s"},
+		{Account: "1", Region: "r", Group: "g", Name: "s"},
+		{Account: "2", Region: "r", Group: "g", Name: "s"},
+		{Account: "1", Region: "q", Group: "g", Name: "s"},
+		{Account: "1", Region: "r", Group: "h", Name: "s"},
 	} {
 		Must(t, s.Ingest(ctx, k, "t", 0, 20, []logs.Event{{Timestamp: 1, Message: fmt.Sprint(k)}}))
 		got, err := s.Events(ctx, k, logs.Read{From: -1})

@@ -80,7 +80,7 @@ func TestTorn(t *testing.T) {
 	logstest.Must(t, err)
 	catalogue, err := os.ReadFile(filepath.Join(crashed, "catalog"))
 	logstest.Must(t, err)
-	for cut := range len(whole) {
+	for cut := range whole {
 		for _, tail := range [][]byte{nil, make([]byte, 50), bytes.Repeat([]byte{0xa5}, 50)} {
 			emptied(t, crashed)
 			logstest.Must(t, os.WriteFile(filepath.Join(crashed, "catalog"), catalogue, 0o600))

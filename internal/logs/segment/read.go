@@ -57,7 +57,7 @@ func (s *Store) Events(ctx context.Context, k logs.Stream, r logs.Read) ([]logs.
 }
 
 func (s *Store) read(ctx context.Context, st *stream, t *tail, r logs.Read) ([]logs.Event, error) {
-	parts := append(t.old, part{n: t.n, first: t.first, index: t.index, size: t.size})
+	parts := append(slices.Clip(t.old), part{n: t.n, first: t.first, index: t.index, size: t.size})
 	parts[len(parts)-1].bounds()
 	if r.From < 0 {
 		r.From, r.Backward = t.seq, true

@@ -193,26 +193,25 @@ func readBatch(payload []byte) (b batch, rest []byte, ok bool) {
 
 // each calls fn with every event of a batch until it returns false; text is the
 // same bytes as rest, so that the messages of a block share one string.
-func (b batch) each(rest []byte, text string, fn func(logs.Event) bool) bool {
+func (b batch) each(rest []byte, text string, fn func(logs.Event) bool) {
 	last, at := b.min, 0
 	for i := range b.count {
 		d, n := binary.Varint(rest[at:])
 		if n <= 0 {
-			return true
+			return
 		}
 		at += n
 		size, n := binary.Uvarint(rest[at:])
 		if n <= 0 || size > uint64(len(rest)-at-n) {
-			return true
+			return
 		}
 		at += n
 		last += d
 		if !fn(logs.Event{Timestamp: last, Ingestion: b.ingestion, Message: text[at : at+int(size)], Seq: b.seq + i}) {
-			return false
+			return
 		}
 		at += int(size)
 	}
-	return true
 }
 
 // summary is what a listing shows of a stream.

@@ -26,6 +26,8 @@ type Config struct {
 	OpenFiles   int   // 256
 	Loaded      int   // streams whose tail is in memory: 1024
 	SegmentSize int64 // 8 MiB
+
+	watchSync func() (forced func()) // the syncer's, for tests
 }
 
 // Store implements logs.Store.
@@ -94,6 +96,7 @@ func (s *Store) open() error {
 		return errors.Join(err, s.cat.close(), s.lock.Close())
 	}
 	s.sync = newSyncer(s)
+	s.sync.watch = s.cfg.watchSync
 	s.pack = newPacker(s)
 	for id, last := range gone {
 		s.cat.purge(id, last)
@@ -188,13 +191,13 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.pack.close()
-	err := s.sync.close()
+	s.sync.close()
 	s.files.close()
 	s.follow.close()
 	if d, derr := s.decode(); derr == nil {
 		d.Close()
 	}
-	return errors.Join(err, s.cat.close(), s.lock.Close())
+	return errors.Join(s.cat.close(), s.lock.Close())
 }
 
 // compact writes the catalogue anew.

@@ -22,6 +22,9 @@ type syncer struct {
 	wake chan struct{}
 	stop chan struct{}
 	done chan struct{}
+	// watch, if set, is told when a round begins; what it gives is called when
+	// all that was appended before is on disk.
+	watch func() (forced func())
 
 	mu     sync.Mutex // guards what follows
 	files  map[fileKey]struct{}
@@ -109,6 +112,10 @@ func (y *syncer) run() {
 
 // round forces out what was written and says whether to come again.
 func (y *syncer) round(last bool) (more bool) {
+	forced := func() {}
+	if y.watch != nil {
+		forced = y.watch()
+	}
 	y.mu.Lock()
 	files, dirs, fresh := y.files, y.dirs, y.fresh
 	y.files, y.dirs, y.fresh = make(map[fileKey]struct{}), make(map[string]struct{}), make(map[*stream]struct{})
@@ -123,6 +130,7 @@ func (y *syncer) round(last bool) (more bool) {
 		y.mu.Unlock()
 		return true
 	}
+	forced()
 	y.mu.Lock()
 	var quiet []*stream
 	for st := range y.marked {
@@ -199,11 +207,10 @@ func (s *Store) check(st *stream) error {
 	return nil
 }
 
-func (y *syncer) close() error {
+func (y *syncer) close() {
 	close(y.stop)
 	<-y.done
 	if y.round(true) {
 		y.round(true) // what the first wrote into the catalogue
 	}
-	return nil
 }

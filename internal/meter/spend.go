@@ -1,0 +1,370 @@
+package meter
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"clary/internal/resource"
+)
+
+// Amount is what something costs by one book.
+type Amount struct {
+	MicroUSD int64
+	Seconds  int64 // charged
+	Unpriced bool  // a part has no price: MicroUSD says nothing of it
+}
+
+func (a *Amount) add(b Amount) {
+	a.MicroUSD += b.MicroUSD
+	a.Seconds += b.Seconds
+	a.Unpriced = a.Unpriced || b.Unpriced
+}
+
+// Amounts are by book, in the order of the books.
+type Amounts []Amount
+
+func (a Amounts) add(b Amounts) {
+	for i := range b {
+		a[i].add(b[i])
+	}
+}
+
+// DaySpend is what a UTC day costs.
+type DaySpend struct {
+	Day string // YYYY-MM-DD
+	By  Amounts
+}
+
+// ResourceSpend is what a resource's component costs.
+type ResourceSpend struct {
+	Region                             string
+	Kind                               resource.Kind
+	Name, UID, Component, InstanceType string
+	By                                 Amounts
+}
+
+// Spend is what a span of days costs: sums of the lines that Bill makes of it.
+type Spend struct {
+	Total     Amounts
+	Days      []DaySpend      // those with a line, in order
+	Top       []ResourceSpend // the dearest by the first book
+	Resources int             // with a line, a component each
+	Kinds     []resource.Kind // those asked for; nil: all
+}
+
+// SpendQuery selects whole UTC days.
+type SpendQuery struct {
+	Account, Region string          // Region "" is all
+	Kinds           []resource.Kind // nil: all
+	From, To        time.Time
+	Now             time.Time // open intervals last until now
+	Top             int       // so many resources at most
+}
+
+// Changes is what Sums reads: see store.Store.
+type Changes interface {
+	UsageSince(ctx context.Context, account string, from, to time.Time, since int64, f func(resource.Usage)) (int64, error)
+}
+
+// Sums answers what days cost without folding the ledger each time. It keeps
+// the fold of the closed intervals of months that were asked for, reads what
+// changed since the last look, and adds what is open. An amount is the same as
+// Bill's, since a line is complete before it is rounded. All of it comes from
+// the ledger, so nothing is lost with the process. Nows must not go back.
+type Sums struct {
+	ledger Changes
+	books  []Book
+
+	mu     sync.Mutex // guards what follows
+	months map[monthKey]*month
+	looks  int
+}
+
+type monthKey struct {
+	account string
+	from    time.Time
+}
+
+// maxKept bounds the lines that are kept of months that were not asked for
+// last: some 30 MB.
+const maxKept = 200_000
+
+// NewSums makes one; it reads nothing yet.
+func NewSums(ledger Changes, books []Book) *Sums {
+	return &Sums{ledger: ledger, books: books, months: make(map[monthKey]*month)}
+}
+
+// Spend sums up. From and To are the beginnings of UTC days.
+func (s *Sums) Spend(ctx context.Context, q SpendQuery) (Spend, error) {
+	from, to := q.From.UTC(), q.To.UTC()
+	if !from.Equal(from.Truncate(day)) || !to.Equal(to.Truncate(day)) || !from.Before(to) {
+		return Spend{}, fmt.Errorf("spend from %s to %s: no whole days", q.From, q.To)
+	}
+	total := gather{q: q, books: len(s.books), days: make(map[int32]Amounts)}
+	first := time.Date(from.Year(), from.Month(), 1, 0, 0, 0, 0, time.UTC)
+	many := to.After(first.AddDate(0, 1, 0))
+	if many {
+		total.merged = make(map[resourceKey]*ResourceSpend)
+	}
+	for m := first; m.Before(to); m = m.AddDate(0, 1, 0) {
+		if err := s.month(q.Account, m).spend(ctx, s.ledger, &total); err != nil {
+			return Spend{}, fmt.Errorf("usage of %s: %w", m.Format("2006-01"), err)
+		}
+	}
+	s.forget()
+	return total.spend(), nil
+}
+
+func (s *Sums) month(account string, from time.Time) *month {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := monthKey{account, from}
+	m := s.months[k]
+	if m == nil {
+		m = &month{books: s.books, account: account, from: from, to: from.AddDate(0, 1, 0)}
+		s.months[k] = m
+	}
+	s.looks++
+	m.looked = s.looks
+	return m
+}
+
+// forget lets the months go that were not asked for the longest, while there
+// is too much of them.
+func (s *Sums) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := slices.SortedFunc(maps.Keys(s.months), func(a, b monthKey) int { return s.months[b].looked - s.months[a].looked })
+	lines := 0
+	for i, k := range old {
+		if lines += s.months[k].size(); lines > maxKept && i > 0 {
+			delete(s.months, k)
+		}
+	}
+}
+
+// month is the fold of an account's month.
+type month struct {
+	books    []Book
+	account  string
+	from, to time.Time
+	looked   int // guarded by Sums.mu
+
+	mu    sync.Mutex // guards what follows
+	table *table     // of the intervals that are final
+	place int64      // in the ledger's history, up to which was read
+	open  map[string]resource.Usage
+}
+
+func (m *month) size() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.table == nil {
+		return 0
+	}
+	return len(m.table.lines)
+}
+
+// spend adds the month to a sum.
+func (m *month) spend(ctx context.Context, ledger Changes, to *gather) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := to.q.Now
+	if err := m.look(ctx, ledger, now); err != nil {
+		m.table = nil // what was read in part is read anew
+		return err
+	}
+	for _, u := range m.open {
+		m.table.add(&u, now, 1)
+	}
+	to.take(m.table)
+	for _, u := range m.open {
+		m.table.add(&u, now, -1)
+	}
+	return nil
+}
+
+// look reads what changed. An interval is open until it is seen closed, and is
+// then folded once: the ledger tells of a closed one only once more after its
+// opening, and changes it no more.
+func (m *month) look(ctx context.Context, ledger Changes, now time.Time) error {
+	if m.table == nil {
+		m.table, m.place, m.open = newTable(m.books, m.from, m.to), 0, make(map[string]resource.Usage)
+	}
+	seen := func(u resource.Usage) {
+		if end, ok := final(u, now); ok {
+			delete(m.open, u.ID)
+			m.table.add(&u, end, 1)
+		} else if u.Start.Before(m.to) {
+			m.open[u.ID] = u
+		}
+	}
+	place, err := ledger.UsageSince(ctx, m.account, m.from, m.to, m.place, seen)
+	if err != nil {
+		return err
+	}
+	m.place = place
+	for _, u := range m.open { // requests whose time has come
+		if u.Unit == Request {
+			seen(u)
+		}
+	}
+	return nil
+}
+
+// final says when u ended, if it did for good.
+func final(u resource.Usage, now time.Time) (end time.Time, ok bool) {
+	if u.Unit == Request {
+		return u.Start.Add(1), !u.Start.After(now)
+	}
+	return u.End, !u.End.IsZero()
+}
+
+// gather is a sum in the making.
+type gather struct {
+	q      SpendQuery
+	books  int
+	days   map[int32]Amounts
+	top    []ResourceSpend
+	count  int
+	merged map[resourceKey]*ResourceSpend // of several months
+}
+
+type resourceKey struct{ region, uid, name, component, instanceType string }
+
+// take adds the days asked for of a table.
+func (g *gather) take(t *table) {
+	wanted := make([]bool, len(t.rate))
+	days := make([]Amounts, len(t.rate)) // by rate; rates of one day share theirs
+	ofDay := make(map[int32]Amounts)
+	from, to := dayOf(g.q.From), dayOf(g.q.To)
+	for i, r := range t.rate {
+		c := &t.class[r.class]
+		wanted[i] = r.day >= from && r.day < to && (g.q.Region == "" || g.q.Region == c.region) && (g.q.Kinds == nil || slices.Contains(g.q.Kinds, c.kind))
+		if !wanted[i] {
+			continue
+		}
+		if ofDay[r.day] == nil {
+			ofDay[r.day] = make(Amounts, g.books)
+		}
+		days[i] = ofDay[r.day]
+	}
+	top := ranking{t: t, max: g.q.Top}
+	sum := make(Amounts, g.books)
+	for id := range t.things {
+		clear(sum)
+		any := false
+		for i := t.things[id].line; i >= 0; i = t.lines[i].next {
+			r := t.lines[i].rate
+			if !wanted[r] {
+				continue
+			}
+			for b := range sum {
+				a := t.amounts[b][i]
+				if a.units == 0 {
+					continue
+				}
+				any = true
+				part := Amount{a.micro, a.seconds, !t.rate[r].known[b]}
+				sum[b].add(part)
+				days[r][b].add(part)
+				g.days[t.rate[r].day] = days[r]
+			}
+		}
+		switch {
+		case !any:
+		case g.merged != nil:
+			g.merge(t, int32(id), sum)
+		default:
+			g.count++
+			top.offer(int32(id), sum)
+		}
+	}
+	if g.merged == nil {
+		for _, p := range top.list {
+			g.top = append(g.top, t.resource(p.id, p.sum))
+		}
+	}
+}
+
+func (t *table) resource(id int32, sum Amounts) ResourceSpend {
+	x := &t.things[id]
+	c := t.class[x.class]
+	return ResourceSpend{
+		Region: c.region, Kind: c.kind, Name: string(t.name(x)), UID: string(t.uid(x)),
+		Component: c.component, InstanceType: c.instanceType, By: sum,
+	}
+}
+
+func (g *gather) merge(t *table, id int32, sum Amounts) {
+	r := t.resource(id, nil)
+	k := resourceKey{r.Region, r.UID, r.Name, r.Component, r.InstanceType}
+	m := g.merged[k]
+	if m == nil {
+		r.By = make(Amounts, g.books)
+		m = &r
+		g.merged[k] = m
+	}
+	m.By.add(sum)
+}
+
+func (g *gather) spend() Spend {
+	s := Spend{Total: make(Amounts, g.books), Top: g.top, Resources: g.count, Kinds: g.q.Kinds}
+	for _, d := range slices.Sorted(maps.Keys(g.days)) {
+		s.Days = append(s.Days, DaySpend{dayText(d), g.days[d]})
+		s.Total.add(g.days[d])
+	}
+	if g.merged != nil {
+		s.Resources = len(g.merged)
+		for _, r := range g.merged {
+			s.Top = append(s.Top, *r)
+		}
+		slices.SortFunc(s.Top, func(a, b ResourceSpend) int {
+			return cmp.Or(cmp.Compare(b.By[0].MicroUSD, a.By[0].MicroUSD), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID),
+				cmp.Compare(a.Component, b.Component), cmp.Compare(a.InstanceType, b.InstanceType), cmp.Compare(a.Region, b.Region))
+		})
+		s.Top = s.Top[:min(len(s.Top), g.q.Top)]
+	}
+	return s
+}
+
+// ranking is the dearest things of a table.
+type ranking struct {
+	t    *table
+	max  int
+	list []ranked
+}
+
+type ranked struct {
+	id  int32
+	sum Amounts
+}
+
+func (r *ranking) compare(a, b ranked) int {
+	if c := cmp.Compare(b.sum[0].MicroUSD, a.sum[0].MicroUSD); c != 0 {
+		return c
+	}
+	x, y := &r.t.things[a.id], &r.t.things[b.id]
+	cx, cy := r.t.class[x.class], r.t.class[y.class]
+	return cmp.Or(bytes.Compare(r.t.name(x), r.t.name(y)), bytes.Compare(r.t.uid(x), r.t.uid(y)),
+		cmp.Compare(cx.component, cy.component), cmp.Compare(cx.instanceType, cy.instanceType), cmp.Compare(cx.region, cy.region))
+}
+
+func (r *ranking) offer(id int32, sum Amounts) {
+	p := ranked{id, sum}
+	if len(r.list) == r.max {
+		if r.max == 0 || r.compare(p, r.list[r.max-1]) >= 0 {
+			return
+		}
+		r.list = r.list[:r.max-1]
+	}
+	p.sum = slices.Clone(sum)
+	at, _ := slices.BinarySearchFunc(r.list, p, r.compare)
+	r.list = slices.Insert(r.list, at, p)
+}
