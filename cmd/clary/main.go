@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"clary/examples"
 	"clary/internal/cli"
 	"clary/internal/server"
 )
@@ -18,7 +19,9 @@ func main() {
 		Serve: func(ctx context.Context, o cli.ServeOptions, ready func(addr string)) error {
 			return server.Run(ctx, server.Config(o), ready)
 		},
-		Probe: server.Probe,
+		Probe:    server.Probe,
+		Runtimes: server.Runtimes,
+		Examples: examples.Notebooks,
 	}, os.Args[1:])
 	stop()
 	os.Exit(code)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"clary/internal/compute"
+	"clary/internal/runtimes"
 )
 
 // IO is what a command speaks through.
@@ -20,12 +22,17 @@ type IO struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Env      []string // of the process
+	// Parent names the program that started this one; nil: the system is asked.
+	Parent func() string
 	// Exec replaces the process by a program.
 	Exec func(path string, argv, env []string) error
 	// Serve runs a server until ctx is done; Probe says what its compute
-	// driver finds on this machine.
-	Serve func(ctx context.Context, o ServeOptions, ready func(addr string)) error
-	Probe func(ctx context.Context) (driver string, c compute.Capacity, err error)
+	// driver finds on this machine; Runtimes, what a data folder keeps of them.
+	Serve    func(ctx context.Context, o ServeOptions, ready func(addr string)) error
+	Probe    func(ctx context.Context) (driver string, c compute.Capacity, err error)
+	Runtimes func(data string) (runtimes.Survey, error)
+	// Examples are the files that a first notebook instance is given.
+	Examples fs.FS
 }
 
 // app is what the verbs share.
@@ -52,7 +59,7 @@ func Main(ctx context.Context, io IO, args []string) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	_, _ = fmt.Fprintln(io.Err, "clary:", err) // there is no other place to say it
+	_, _ = fmt.Fprintln(io.Err, "clary:", unknown(err)) // there is no other place to say it
 	return 1
 }
 
@@ -70,7 +77,8 @@ func New(io IO) *cobra.Command {
 	root.SetOut(io.Out)
 	root.SetErr(io.Err)
 	root.PersistentFlags().StringVar(&a.data, "data", defaultData(a.env), "folder of everything durable")
-	root.AddCommand(a.serve(), a.run(), a.envCmd(), a.doctor(), a.ps(), a.logs(), a.cost(), a.version())
+	root.AddCommand(a.up(), a.down(), a.open(), a.serve(), a.run(), a.envCmd(), a.doctor(), a.ps(), a.notebook(), a.logs(), a.cost(), a.audit(), a.version())
+	helpful(root)
 	return root
 }
 

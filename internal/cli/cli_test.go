@@ -28,14 +28,16 @@ type bench struct {
 	data    string
 	mu      sync.Mutex
 	answers map[string]func(in map[string]any) (int, any)
+	scoped  map[string]func(region string, in map[string]any) (int, any)
 	asked   []string
 	env     []string
 	execed  [][]string
+	parent  string // the shell that asks
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, data: t.TempDir(), answers: map[string]func(map[string]any) (int, any){}, env: []string{"HOME=" + t.TempDir(), "PATH=/usr/bin:/bin"}}
+	b := &bench{t: t, data: t.TempDir(), answers: map[string]func(map[string]any) (int, any){}, scoped: map[string]func(string, map[string]any) (int, any){}, env: []string{"HOME=" + t.TempDir(), "PATH=/usr/bin:/bin"}}
 	srv := httptest.NewServer(http.HandlerFunc(b.serve))
 	t.Cleanup(srv.Close)
 	b.write("run/server.json", fmt.Sprintf(`{"Addr":%q,"Region":"eu-west-1","Account":"123456789012"}`, strings.TrimPrefix(srv.URL, "http://")))
@@ -69,6 +71,13 @@ func (b *bench) on(target string, f func(map[string]any) (int, any)) {
 	b.answers[target] = f
 }
 
+// onScope answers by the region that a request is signed for.
+func (b *bench) onScope(target string, f func(region string, in map[string]any) (int, any)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.scoped[target] = f
+}
+
 func (b *bench) serve(w http.ResponseWriter, r *http.Request) {
 	target := r.Header.Get("X-Amz-Target")
 	if target == "" {
@@ -78,6 +87,13 @@ func (b *bench) serve(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewDecoder(r.Body).Decode(&in)
 	b.mu.Lock()
 	f := b.answers[target]
+	if g := b.scoped[target]; g != nil {
+		region := ""
+		if scope := strings.Split(r.Header.Get("Authorization"), "/"); len(scope) > 2 {
+			region = scope[2]
+		}
+		f = func(in map[string]any) (int, any) { return g(region, in) }
+	}
 	b.asked = append(b.asked, target+" "+r.URL.RawQuery)
 	b.mu.Unlock()
 	if f == nil || !strings.Contains(r.Header.Get("Authorization"), "Credential=AKIDROOT/") {
@@ -93,7 +109,7 @@ func (b *bench) serve(w http.ResponseWriter, r *http.Request) {
 func (b *bench) run(args ...string) (code int, out, errOut string) {
 	b.t.Helper()
 	var o, e bytes.Buffer
-	stdio := IO{In: strings.NewReader(""), Out: &o, Err: &e, Env: b.env, Exec: func(path string, argv, env []string) error {
+	stdio := IO{In: strings.NewReader(""), Out: &o, Err: &e, Env: b.env, Parent: func() string { return b.parent }, Exec: func(path string, argv, env []string) error {
 		b.execed = append(b.execed, append([]string{path}, argv...))
 		b.env = env
 		return nil
@@ -103,7 +119,7 @@ func (b *bench) run(args ...string) (code int, out, errOut string) {
 }
 
 // shell runs a script in a real sh and gives the environment that it ends with.
-func shell(t *testing.T, env []string, script string) map[string]string {
+func inSh(t *testing.T, env []string, script string) map[string]string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", script+"\nenv -0")
 	cmd.Env = env
@@ -134,10 +150,10 @@ func TestEnvAndBack(t *testing.T) {
 	b.env = append(b.env,
 		"AWS_PROFILE=mine", "AWS_SESSION_TOKEN=it's old", "AWS_ENDPOINT_URL_S3=http://elsewhere", "AWS_ENDPOINT_URL=http://before",
 		"NO_PROXY=corp.test, 10.0.0.0/8,localhost", "https_proxy=http://corp:3128", "OTHER=a\nb'c")
-	original := shell(t, b.env, "")
+	original := inSh(t, b.env, "")
 
 	_, script, errText := b.run("env")
-	got := shell(t, b.env, script)
+	got := inSh(t, b.env, script)
 	if errText != "" {
 		t.Error(errText)
 	}
@@ -165,14 +181,14 @@ func TestEnvAndBack(t *testing.T) {
 	// a second time, from inside: the user's own values are not lost
 	b.env = list(got)
 	_, script, _ = b.run("env", "--no-proxy")
-	again := shell(t, b.env, script)
+	again := inSh(t, b.env, script)
 	if again["https_proxy"] != "http://corp:3128" || again["HTTPS_PROXY"] != "" || again["NO_PROXY"] != got["NO_PROXY"] {
 		t.Errorf("second time: %q %q %q", again["https_proxy"], again["HTTPS_PROXY"], again["NO_PROXY"])
 	}
 
 	b.env = list(again)
 	_, script, _ = b.run("env", "--unset")
-	back := shell(t, b.env, script)
+	back := inSh(t, b.env, script)
 	for k := range back {
 		if back[k] != original[k] {
 			t.Errorf("after --unset %s = %q, was %q", k, back[k], original[k])
@@ -209,7 +225,7 @@ func TestBundleHoldsWhatTheUserTrusts(t *testing.T) {
 	}
 	b.env = append(b.env, "AWS_CA_BUNDLE="+filepath.Join(other, "ca.pem"), "SSL_CERT_FILE=/does/not/exist")
 	_, script, _ := b.run("env")
-	got := shell(t, b.env, script)
+	got := inSh(t, b.env, script)
 	bundle, err := os.ReadFile(got["AWS_CA_BUNDLE"])
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +239,7 @@ func TestBundleHoldsWhatTheUserTrusts(t *testing.T) {
 	// and does not grow
 	b.env = list(got)
 	_, script, _ = b.run("env")
-	if again := shell(t, b.env, script); again["AWS_CA_BUNDLE"] != got["AWS_CA_BUNDLE"] {
+	if again := inSh(t, b.env, script); again["AWS_CA_BUNDLE"] != got["AWS_CA_BUNDLE"] {
 		t.Errorf("another bundle: %s", again["AWS_CA_BUNDLE"])
 	}
 }
@@ -244,7 +260,7 @@ func TestShells(t *testing.T) {
 			}
 		}
 	}
-	if code, _, e := b.run("env", "--shell", "cmd"); code != 1 || !strings.Contains(e, "want sh, fish or powershell") {
+	if code, _, e := b.run("env", "--shell", "cmd"); code != 1 || !strings.Contains(e, "--shell cmd: want sh ") {
 		t.Errorf("%d %s", code, e)
 	}
 	b.env = []string{"SHELL=/usr/bin/fish"}
@@ -312,6 +328,7 @@ func (b *bench) usage() {
 		},
 	})
 	at := float64(start.Unix())
+	b.answer("SageMaker.ListNotebookInstances", map[string]any{})
 	b.answer("SageMaker.ListTrainingJobs", map[string]any{"TrainingJobSummaries": []any{
 		map[string]any{"TrainingJobName": "job-b", "TrainingJobStatus": "InProgress", "SecondaryStatus": "Training", "CreationTime": at + 60},
 		map[string]any{"TrainingJobName": "job-a", "TrainingJobStatus": "Completed", "SecondaryStatus": "Completed", "CreationTime": at, "TrainingEndTime": at + 90.5},
@@ -322,6 +339,7 @@ func TestPs(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.answer("/_clary/usage", usage{})
+	b.answer("SageMaker.ListNotebookInstances", map[string]any{})
 	if code, out, _ := b.run("ps"); code != 0 || !strings.HasPrefix(out, "No training jobs yet.") {
 		t.Errorf("%d %s", code, out)
 	}
@@ -339,6 +357,45 @@ func TestPs(t *testing.T) {
 	var rows []psRow
 	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 2 || rows[1].MicroUSD != 3834 || rows[1].Ended == nil || !rows[0].Unpriced {
 		t.Errorf("%v %s", err, out)
+	}
+}
+
+// TestPsNotebooks sees notebook instances beside jobs, for those who may.
+func TestPsNotebooks(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.usage()
+	start := time.Date(2026, 3, 4, 5, 0, 0, 0, time.UTC)
+	b.answer("/_clary/usage", usage{
+		Now:       start.Add(time.Hour),
+		Usage:     []resource.Usage{{Kind: "NotebookInstance", Name: "nb", Unit: meter.InstanceSecond, Quantity: 1, Start: start.Add(10 * time.Minute)}},
+		Idle:      map[string]time.Time{"nb": start.Add(40 * time.Minute)},
+		IdleNotes: map[string]idleNote{"nb": {Evidence: "nothing has run", StopAt: start.Add(65 * time.Minute)}},
+		Bills:     map[string]meter.Statement{"minute": {Lines: []meter.Line{{Kind: "NotebookInstance", Name: "nb", Unit: meter.InstanceSecond, Seconds: 3000, MicroUSD: 41667}}}},
+	})
+	b.answer("SageMaker.ListNotebookInstances", map[string]any{"NotebookInstances": []any{
+		map[string]any{"NotebookInstanceName": "nb", "NotebookInstanceStatus": "InService", "InstanceType": "ml.t3.medium", "CreationTime": float64(start.Unix())},
+	}})
+	_, out, e := b.run("ps")
+	for _, want := range []string{"job-a", "NOTEBOOK", "nb", "InService", "ml.t3.medium", "1h00m ago", "50m", "20m00s, stops in 5m00s", "$0.041667"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s%s", want, out, e)
+		}
+	}
+	_, out, _ = b.run("ps", "--json")
+	var rows []struct {
+		Kind, Name, IdleEvidence string
+		MicroUSD                 int64
+		StopAt                   time.Time
+	}
+	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 3 || rows[2].IdleEvidence != "nothing has run" || rows[2].StopAt.IsZero() || rows[0].Kind != "TrainingJob" || rows[2].Kind != "NotebookInstance" || rows[2].MicroUSD != 41667 {
+		t.Errorf("%v %s", err, out)
+	}
+	b.on("SageMaker.ListNotebookInstances", func(map[string]any) (int, any) {
+		return 400, map[string]any{"__type": "AccessDeniedException", "message": "no"}
+	})
+	if code, out, e := b.run("ps"); code != 0 || !strings.Contains(out, "job-a") || strings.Contains(out, "NOTEBOOK") {
+		t.Errorf("who may see jobs alone gets %d %s%s", code, out, e)
 	}
 }
 
@@ -450,6 +507,7 @@ func TestServeRefusesBadFlags(t *testing.T) {
 	for want, args := range map[string][]string{
 		"want 12 digits":   {"--account", "12"},
 		"want more than 0": {"--instance-scale", "0"},
+		"want five":        {"--notebook-idle-stop", "1m"},
 		"want debug":       {"--log-level", "loud"},
 		"want a range":     {"--task-egress-allow", "10.0.0.1"},
 		"unknown flag":     {"--nonsense"},
@@ -479,5 +537,16 @@ func TestDollars(t *testing.T) {
 		if got := dollars(micro); got != want {
 			t.Errorf("%d: %s", micro, got)
 		}
+	}
+}
+
+func TestStoppedUnused(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	rows, cells := notebookRows([]notebook{{NotebookInstanceName: "nb", NotebookInstanceStatus: "Stopped"}}, usage{
+		Now: now, IdleNotes: map[string]idleNote{"nb": {Evidence: "nothing has run", Stopped: now}},
+	})
+	if len(rows) != 1 || rows[0].StoppedUnused == nil || rows[0].IdleEvidence != "nothing has run" || rows[0].StopAt != nil || cells[0][5] != "stopped unused" {
+		t.Errorf("%+v, %v", rows, cells)
 	}
 }

@@ -58,8 +58,10 @@ func (a *app) doctor() *cobra.Command {
 func (a *app) examine(ctx context.Context) []finding {
 	list := []finding{{"ok", "version", buildVersion()}}
 	list = append(list, a.examineData()...)
+	list = append(list, a.examineRuntimes()...)
 	list = append(list, a.examineServer(ctx)...)
 	list = append(list, a.examinePython(ctx)...)
+	list = append(list, a.examineCLI(ctx)...)
 	return append(list, examineSandbox(ctx, a.Probe)...)
 }
 
@@ -84,13 +86,30 @@ func (a *app) examineData() []finding {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return []finding{{"bad", "data", fmt.Sprintf("%s: %v", dir, err)}}
 	}
-	free, all := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	//nolint:unconvert // no int64 on other systems
+	size := int64(st.Bsize)
+	free, all := int64(st.Bavail)*size, int64(st.Blocks)*size
 	need := max(minFree, all/minPart)
 	text := fmt.Sprintf("%s, %.1f GiB free", a.data, float64(free)/(1<<30))
 	if free < need {
 		return []finding{{"bad", "data", fmt.Sprintf("%s; below %.1f GiB new jobs and uploads are refused", text, float64(need)/(1<<30))}}
 	}
 	return []finding{{"ok", "data", text}}
+}
+
+func (a *app) examineRuntimes() []finding {
+	if a.Runtimes == nil {
+		return nil
+	}
+	s, err := a.Runtimes(a.data)
+	if err != nil {
+		return []finding{{"note", "runtimes", err.Error()}}
+	}
+	if s.Runtimes == 0 {
+		return []finding{{"ok", "runtimes", "none yet: the first job of an image builds one"}}
+	}
+	return []finding{{"ok", "runtimes", fmt.Sprintf("%d, %.1f GiB, and %.1f GiB of downloads; one that no job asks for goes after %d days",
+		s.Runtimes, float64(s.Bytes)/(1<<30), float64(s.Spare)/(1<<30), int(s.UnusedAfter.Hours()/24))}}
 }
 
 func (a *app) examineServer(ctx context.Context) []finding {
@@ -124,6 +143,31 @@ func (a *app) examinePython(ctx context.Context) []finding {
 		return []finding{{"bad", "python", path + ": " + detail}}
 	}
 	return []finding{{"ok", "python", path + ", " + strings.TrimSpace(string(out))}}
+}
+
+// examineCLI looks for an AWS CLI of before it knew AWS_ENDPOINT_URL, which
+// would call AWS with our keys. Debian 12 has one.
+func (a *app) examineCLI(ctx context.Context) []finding {
+	path, err := findProgram("aws", a.Env)
+	if err != nil {
+		return nil // not everyone wants one
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.Env = a.Env
+	out, err := cmd.Output()
+	var major, minor int
+	if err == nil {
+		_, err = fmt.Sscanf(string(out), "aws-cli/%d.%d", &major, &minor)
+	}
+	switch {
+	case err != nil:
+		return []finding{{"note", "aws cli", fmt.Sprintf("%s: its version cannot be told: %v", path, err)}}
+	case major == 1 && minor < 29, major == 2 && minor < 13:
+		return []finding{{"note", "aws cli", fmt.Sprintf("%s is %d.%d, older than AWS_ENDPOINT_URL: call it as `aws --endpoint-url \"$AWS_ENDPOINT_URL\" ...`, or get 2.13 or newer", path, major, minor)}}
+	}
+	return []finding{{"ok", "aws cli", fmt.Sprintf("%s, %d.%d", path, major, minor)}}
 }
 
 func lastLine(s string) string {

@@ -15,30 +15,34 @@ import (
 
 func (a *app) envCmd() *cobra.Command {
 	var (
-		unset, noProxy bool
-		shell          string
+		unset bool
+		name  string
+		o     envOptions
 	)
 	cmd := &cobra.Command{
 		Use: "env", Short: "Print the environment that points AWS clients here", Args: cobra.NoArgs,
 		Long: "Print the environment that points unmodified AWS clients to this server:\n\n" +
 			"  eval \"$(clary env)\"            sh, bash, zsh\n  clary env | source             fish\n  clary env | Out-String | iex   PowerShell\n\n" +
-			"`clary env --unset` prints what puts the shell back as it was.",
+			"`clary env --unset` prints what puts the shell back as it was.\n\n" +
+			"No file of yours is changed, ~/.aws least of all. A script that names a profile (boto3.Session(profile_name=\"dev\"),\n" +
+			"aws --profile dev) would find the real one there; `clary env --profile dev` lets that name mean Clary in this shell.",
 		RunE: func(*cobra.Command, []string) error {
-			if shell == "" {
-				shell = guessShell(a.env)
+			if name == "" {
+				name = guessShell(a.parent(), a.env)
 			}
-			if !slices.Contains([]string{"sh", "fish", "powershell"}, shell) {
-				return fmt.Errorf("--shell %s: want sh, fish or powershell", shell)
+			sh, ok := shellOf(name)
+			if !ok {
+				return fmt.Errorf("--shell %s: want %s", name, shellNames)
 			}
 			user, was := before(a.Env)
 			if unset {
-				return printChanges(a.Out, shell, restore(was))
+				return a.print(sh.script(restore(was)))
 			}
 			t, err := a.target()
 			if err != nil {
 				return err
 			}
-			list, err := t.changes(user, !noProxy)
+			list, err := t.changes(user, o)
 			if err != nil {
 				return err
 			}
@@ -48,24 +52,38 @@ func (a *app) envCmd() *cobra.Command {
 			}
 			// what an earlier call set and this one does not goes back first
 			list = append(leftover(was, list), append(list, change{savedName, &undo})...)
-			return printChanges(a.Out, shell, list)
+			return a.print(sh.script(list))
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&unset, "unset", false, "print what puts the shell back as it was")
-	f.StringVar(&shell, "shell", "", "sh, fish or powershell (default: from $SHELL)")
-	f.BoolVar(&noProxy, "no-proxy", false, "leave HTTPS_PROXY alone; the SageMaker SDK's own calls to STS then go to AWS")
+	f.StringVar(&name, "shell", "", shellNames+" (default: the shell that asks, then $SHELL)")
+	o.flags(cmd)
 	return cmd
 }
 
-func guessShell(get func(string) string) string {
-	switch s := filepath.Base(get("SHELL")); {
-	case s == "fish":
-		return "fish"
-	case s == "pwsh" || s == "powershell", get("SHELL") == "" && get("PSModulePath") != "":
-		return "powershell"
+// envOptions are what `clary env` and `clary run` let the user choose.
+type envOptions struct {
+	noProxy bool
+	profile string
+}
+
+func (o *envOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&o.noProxy, "no-proxy", false, "leave HTTPS_PROXY alone; the SageMaker SDK's own calls to STS then go to AWS")
+	f.StringVar(&o.profile, "profile", "", profileHelp)
+}
+
+func (a *app) parent() string {
+	if a.Parent != nil {
+		return a.Parent()
 	}
-	return "sh"
+	return parentName()
+}
+
+func (a *app) print(text string) error {
+	_, err := io.WriteString(a.Out, text)
+	return err
 }
 
 // restore undoes what was saved.
@@ -87,30 +105,8 @@ func leftover(was map[string]*string, list []change) []change {
 	return out
 }
 
-func printChanges(w io.Writer, shell string, list []change) error {
-	var b strings.Builder
-	for _, c := range list {
-		switch {
-		case shell == "sh" && c.value == nil:
-			fmt.Fprintf(&b, "unset %s\n", c.name)
-		case shell == "sh":
-			fmt.Fprintf(&b, "export %s='%s'\n", c.name, strings.ReplaceAll(*c.value, "'", `'\''`))
-		case shell == "fish" && c.value == nil:
-			fmt.Fprintf(&b, "set -e %s;\n", c.name)
-		case shell == "fish":
-			fmt.Fprintf(&b, "set -gx %s '%s';\n", c.name, strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(*c.value))
-		case c.value == nil:
-			fmt.Fprintf(&b, "Remove-Item -ErrorAction SilentlyContinue Env:%s\n", c.name)
-		default:
-			fmt.Fprintf(&b, "$Env:%s = '%s'\n", c.name, strings.ReplaceAll(*c.value, "'", "''"))
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
 func (a *app) run() *cobra.Command {
-	var noProxy bool
+	var o envOptions
 	cmd := &cobra.Command{
 		Use: "run [flags] -- COMMAND [ARG...]", Short: "Run a command in the environment that `clary env` prints",
 		Args: cobra.MinimumNArgs(1), Example: "  clary run -- python train.py",
@@ -123,7 +119,7 @@ func (a *app) run() *cobra.Command {
 				return err
 			}
 			user, _ := before(a.Env)
-			list, err := t.changes(user, !noProxy)
+			list, err := t.changes(user, o)
 			if err != nil {
 				return err
 			}
@@ -141,7 +137,7 @@ func (a *app) run() *cobra.Command {
 		},
 	}
 	cmd.Flags().SetInterspersed(false)
-	cmd.Flags().BoolVar(&noProxy, "no-proxy", false, "leave HTTPS_PROXY alone; the SageMaker SDK's own calls to STS then go to AWS")
+	o.flags(cmd)
 	return cmd
 }
 

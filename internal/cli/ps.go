@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 func (a *app) ps() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use: "ps", Short: "List training jobs, the newest first, with what they cost", Args: cobra.NoArgs,
+		Use: "ps", Short: "List training jobs and notebook instances, the newest first, with what they cost", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 {
 				return fmt.Errorf("--limit %d: want at least 1", limit)
@@ -23,20 +24,33 @@ func (a *app) ps() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c := t.client()
-			defer c.Close()
-			jobs, err := listJobs(cmd.Context(), c, limit)
+			n := &notebooks{app: a, t: t, c: t.client()}
+			defer n.c.Close()
+			jobs, err := listJobs(cmd.Context(), n.c, limit)
 			if err != nil {
-				return worded(err, t.Addr)
+				return worded(err, n.t.Addr)
 			}
-			u, err := readUsage(cmd.Context(), c, t.Region, time.Time{}, time.Time{})
+			books, err := n.all(cmd.Context())
+			if e, ok := errors.AsType[*client.Error](err); err != nil && (!ok || e.Code != "AccessDeniedException") {
+				return err // whoever may see jobs alone sees jobs
+			}
+			books = books[:min(limit, len(books))]
+			ofBooks, err := n.usage(cmd.Context(), books)
 			if err != nil {
 				return err
 			}
-			return a.printJobs(jobs, u)
+			var names []string
+			for _, j := range jobs {
+				names = append(names, j.TrainingJobName)
+			}
+			ofJobs, err := readUsageOf(cmd.Context(), n.c, n.t.Region, "TrainingJob", names)
+			if err != nil {
+				return err
+			}
+			return n.printAll(jobs, books, ofJobs, ofBooks)
 		},
 	}
-	cmd.Flags().IntVarP(&limit, "limit", "n", 20, "how many")
+	cmd.Flags().IntVarP(&limit, "limit", "n", 20, "how many of each")
 	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
 	return cmd
 }
@@ -63,6 +77,7 @@ func listJobs(ctx context.Context, c *client.Client, limit int) ([]job, error) {
 
 // psRow is one job as --json prints it.
 type psRow struct {
+	Kind                          string
 	Name, Status, SecondaryStatus string
 	Instances                     string `json:",omitempty"`
 	Created                       time.Time
@@ -72,7 +87,34 @@ type psRow struct {
 	Unpriced                      bool `json:",omitempty"`
 }
 
-func (a *app) printJobs(jobs []job, u usage) error {
+// printAll prints jobs and, below them, notebook instances.
+func (n *notebooks) printAll(jobs []job, books []notebook, ofJobs, ofBooks usage) error {
+	jobList, jobTable := jobRows(jobs, ofJobs)
+	bookList, bookTable := notebookRows(books, ofBooks)
+	if n.json {
+		all := []any{}
+		for _, j := range jobList {
+			all = append(all, j)
+		}
+		for _, b := range bookList {
+			all = append(all, b)
+		}
+		return n.printJSON(all)
+	}
+	if len(jobTable) == 0 && len(bookTable) == 0 {
+		_, err := fmt.Fprintln(n.Out, "No training jobs yet. Run a SageMaker script: clary run -- python train.py")
+		return err
+	}
+	if len(jobTable) > 0 {
+		printTable(n.Out, []string{"job", "status", "instances", "created", "took", "cost"}, jobTable, nil, 6)
+	}
+	if len(bookTable) > 0 {
+		printTable(n.Out, notebookHeads(), bookTable, nil, 7)
+	}
+	return nil
+}
+
+func jobRows(jobs []job, u usage) (out []psRow, rows [][]string) {
 	instances := map[string]string{}
 	for _, x := range u.Usage {
 		if x.Kind == "TrainingJob" {
@@ -89,10 +131,8 @@ func (a *app) printJobs(jobs []job, u usage) error {
 		}
 		costs[l.Name].add(l)
 	}
-	out := []psRow{}
-	var rows [][]string
 	for _, j := range jobs {
-		r := psRow{Name: j.TrainingJobName, Status: j.TrainingJobStatus, SecondaryStatus: j.SecondaryStatus, Instances: instances[j.TrainingJobName], Created: j.CreationTime.time()}
+		r := psRow{Kind: "TrainingJob", Name: j.TrainingJobName, Status: j.TrainingJobStatus, SecondaryStatus: j.SecondaryStatus, Instances: instances[j.TrainingJobName], Created: j.CreationTime.time()}
 		end := u.Now
 		if t := j.TrainingEndTime.time(); !t.IsZero() {
 			r.Ended, end = &t, t
@@ -109,15 +149,7 @@ func (a *app) printJobs(jobs []job, u usage) error {
 		}
 		rows = append(rows, []string{r.Name, status, r.Instances, span(u.Now.Sub(r.Created)) + " ago", span(end.Sub(r.Created)), cost.String()})
 	}
-	if a.json {
-		return a.printJSON(out)
-	}
-	if len(rows) == 0 {
-		_, err := fmt.Fprintln(a.Out, "No training jobs yet. Run a SageMaker script: clary run -- python train.py")
-		return err
-	}
-	printTable(a.Out, []string{"job", "status", "instances", "created", "took", "cost"}, rows, nil, 6)
-	return nil
+	return out, rows
 }
 
 func instanceText(u resource.Usage) string {

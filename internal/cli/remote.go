@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,6 +84,17 @@ type usage struct {
 	From, To, Now   time.Time
 	Usage           []resource.Usage
 	Bills           map[string]meter.Statement
+	// Idle says since when nobody has used a notebook instance, by name.
+	Idle map[string]time.Time
+	// IdleNotes say by what that is known, and what follows or followed of it.
+	IdleNotes map[string]idleNote
+}
+
+// idleNote is of a notebook instance that nobody uses, or that was stopped for
+// that.
+type idleNote struct {
+	Evidence        string
+	StopAt, Stopped time.Time
 }
 
 // readUsage asks for what was used in a region; "*" is all.
@@ -95,6 +108,30 @@ func readUsage(ctx context.Context, c *client.Client, region string, from, to ti
 	}
 	var u usage
 	return u, c.Document(ctx, sagemaker, "/_clary/usage", q, &u)
+}
+
+// namesAtOnce is how many names one question holds: they go into its address.
+const namesAtOnce = 200
+
+// readUsageOf asks for what resources of one kind used in a region.
+func readUsageOf(ctx context.Context, c *client.Client, region, kind string, names []string) (usage, error) {
+	all := usage{Now: time.Now(), Bills: map[string]meter.Statement{}, Idle: map[string]time.Time{}, IdleNotes: map[string]idleNote{}}
+	for some := range slices.Chunk(names, namesAtOnce) {
+		var u usage
+		q := url.Values{"region": {region}, "kind": {kind}, "name": some}
+		if err := c.Document(ctx, sagemaker, "/_clary/usage", q, &u); err != nil {
+			return all, err
+		}
+		all.Account, all.Region, all.Now, all.Usage = u.Account, u.Region, u.Now, append(all.Usage, u.Usage...)
+		for book, s := range u.Bills {
+			sum := all.Bills[book]
+			sum.Lines, sum.MicroUSD, sum.Unpriced = append(sum.Lines, s.Lines...), sum.MicroUSD+s.MicroUSD, sum.Unpriced || s.Unpriced
+			all.Bills[book] = sum
+		}
+		maps.Copy(all.Idle, u.Idle)
+		maps.Copy(all.IdleNotes, u.IdleNotes)
+	}
+	return all, nil
 }
 
 // dollars writes micro-dollars exactly.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -28,6 +29,11 @@ type ServeOptions struct {
 	TaskEgressAllow []netip.Prefix
 	InstanceScale   float64
 	Prices          string
+	TLSCert, TLSKey string
+	Hosts           []string
+	BucketSuffixes  []string
+	NotebookSuffix  string
+	NotebookIdle    time.Duration
 }
 
 func (a *app) serve() *cobra.Command {
@@ -56,7 +62,13 @@ func (a *app) serve() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:2527", "loopback address to listen on")
+	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:2527", "address to listen on; one that other machines reach needs --tls-cert and --tls-key")
+	f.StringVar(&cfg.TLSCert, "tls-cert", "", "certificate chain, PEM; read again when the file changes")
+	f.StringVar(&cfg.TLSKey, "tls-key", "", "its private key, PEM")
+	f.StringSliceVar(&cfg.Hosts, "host", nil, "a name or address by which clients reach this server, beside those in the certificate")
+	f.StringSliceVar(&cfg.BucketSuffixes, "bucket-suffix", nil, "a domain below which a host name is a bucket, as bucket.s3.example.com is below s3.example.com")
+	f.StringVar(&cfg.NotebookSuffix, "notebook-suffix", "", "a domain of its own below which browsers of other machines find notebook instances, as nb-….notebooks.example.org is below notebooks.example.org; the certificate needs *.DOMAIN")
+	f.DurationVar(&cfg.NotebookIdle, "notebook-idle-stop", 0, "stop notebook instances that nobody has used for so long, five minutes at least (90m); the tag clary:idle-stop-minutes of an instance says something else for it, as minutes or off")
 	f.StringVar(&cfg.Account, "account", "123456789012", "the account's number, 12 digits")
 	f.StringVar(&cfg.Region, "region", "us-east-1", "the region that `clary env` points clients to; every region is served")
 	f.BoolVar(&cfg.StrictRoles, "strict-roles", false, "refuse roles that were not created; without it an unknown role of the account acts with full access")
@@ -84,13 +96,23 @@ func (a *app) serveUntil(ctx context.Context, cfg ServeOptions) error {
 	if cfg.InstanceScale <= 0 {
 		return fmt.Errorf("--instance-scale %v: want more than 0", cfg.InstanceScale)
 	}
+	if d := cfg.NotebookIdle; d != 0 && d < 5*time.Minute {
+		return fmt.Errorf("--notebook-idle-stop %s: want five minutes or more, or 0 for never", d)
+	}
+	asker := a.asker()
 	start := time.Now()
 	err := a.Serve(ctx, cfg, func(addr string) {
 		text := fmt.Sprintf("Clary answers on http://%s (data in %s, ready after %s).\n"+
 			"Run a script:  clary run -- python train.py\nSet a shell:   eval \"$(clary env)\"\n",
 			addr, cfg.Data, time.Since(start).Round(time.Millisecond))
+		if host, _, err := net.SplitHostPort(cfg.Listen); err == nil && cfg.TLSCert != "" && !net.ParseIP(host).IsLoopback() {
+			text += "Other machines: HTTPS on " + cfg.Listen + ", by the names of the certificate and of --host\n"
+		}
 		if err := a.tell(running{Addr: addr, Region: cfg.Region, Account: cfg.Account, PID: os.Getpid()}); err != nil {
 			text += "Other commands will not find this server: " + err.Error() + "\n"
+		}
+		if err := tellReady(asker, addr); err != nil {
+			text += "clary up was not told: " + err.Error() + "\n"
 		}
 		_, _ = io.WriteString(a.Err, text) // a server that nobody watches serves on
 	})

@@ -32,14 +32,22 @@ const savedName = "CLARY_ENV_SAVED"
 // before is the environment without what we did to it: a second `clary env`
 // must build on the user's own values, not on ours.
 func before(env []string) ([]string, map[string]*string) {
-	saved := map[string]*string{}
+	old := map[string][]byte{}
 	raw, ok := lookup(env, savedName)
 	if !ok {
 		return env, nil
 	}
 	b, err := base64.StdEncoding.DecodeString(raw)
-	if err != nil || json.Unmarshal(b, &saved) != nil {
+	if err != nil || json.Unmarshal(b, &old) != nil {
 		return env, nil
+	}
+	saved := map[string]*string{}
+	for k, v := range old {
+		saved[k] = nil
+		if v != nil {
+			text := string(v)
+			saved[k] = &text
+		}
 	}
 	out := slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		k, _, _ := strings.Cut(kv, "=")
@@ -103,7 +111,7 @@ func (a *app) target() (target, error) {
 
 // changes gives the environment in which unmodified clients talk to t. user is
 // the user's own environment; files are written below the data folder.
-func (t target) changes(user []string, proxy bool) ([]change, error) {
+func (t target) changes(user []string, o envOptions) ([]change, error) {
 	bundle, err := t.bundle(user)
 	if err != nil {
 		return nil, err
@@ -111,11 +119,24 @@ func (t target) changes(user []string, proxy bool) ([]change, error) {
 	set := func(name, value string) change { return change{name, &value} }
 	out := []change{
 		set("AWS_ENDPOINT_URL", "http://"+t.Addr),
-		set("AWS_ACCESS_KEY_ID", t.key.AccessKeyID),
-		set("AWS_SECRET_ACCESS_KEY", t.key.SecretAccessKey),
 		set("AWS_REGION", t.Region),
 		set("AWS_DEFAULT_REGION", t.Region),
 		set("AWS_CA_BUNDLE", bundle),
+		// what the user's config file may say to the contrary
+		set("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "false"),
+		set("AWS_USE_FIPS_ENDPOINT", "false"),
+		set("AWS_USE_DUALSTACK_ENDPOINT", "false"),
+		// stream-127.0.0.1, where a live tail would be looked for, is no address
+		set("AWS_DISABLE_HOST_PREFIX_INJECTION", "true"),
+	}
+	if o.profile == "" {
+		out = append(out, set("AWS_ACCESS_KEY_ID", t.key.AccessKeyID), set("AWS_SECRET_ACCESS_KEY", t.key.SecretAccessKey))
+	} else {
+		profile, err := t.profile(o.profile)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, profile...)
 	}
 	telemetry, err := t.telemetry(user)
 	if err != nil {
@@ -126,13 +147,15 @@ func (t target) changes(user []string, proxy bool) ([]change, error) {
 	for _, name := range []string{"NO_PROXY", "no_proxy"} {
 		out = append(out, set(name, no))
 	}
-	if proxy {
+	if !o.noProxy {
 		url := "http://clary:" + t.token + "@" + t.Addr
 		// Python prefers the lower-case name, others the upper-case one
 		out = append(out, set("HTTPS_PROXY", url), set("https_proxy", url))
 	}
 	for _, name := range defeating(user) {
-		out = append(out, change{name, nil})
+		if !slices.ContainsFunc(out, func(c change) bool { return c.name == name }) {
+			out = append(out, change{name, nil})
+		}
 	}
 	return out, nil
 }
@@ -141,10 +164,10 @@ func (t target) changes(user []string, proxy bool) ([]change, error) {
 // them sign as somebody else.
 func defeating(user []string) []string {
 	names := []string{
-		"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION",
-		"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION",
+		"AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE",
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-		"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_ACCOUNT_ID", "S3_ENDPOINT_URL",
+		"AWS_ACCOUNT_ID", "S3_ENDPOINT_URL",
 	}
 	var out []string
 	for _, kv := range user {
@@ -265,11 +288,11 @@ func (t target) telemetry(user []string) ([]change, error) {
 
 // saved is the value of savedName that undoes list.
 func saved(user []string, list []change) (string, error) {
-	old := map[string]*string{}
+	old := map[string][]byte{} // bytes: a value need not be UTF-8
 	for _, c := range list {
 		old[c.name] = nil
 		if v, ok := lookup(user, c.name); ok {
-			old[c.name] = &v
+			old[c.name] = []byte(v)
 		}
 	}
 	b, err := json.Marshal(old)

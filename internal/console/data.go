@@ -1,0 +1,95 @@
+package console
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"clary/internal/api/s3"
+	sm "clary/internal/api/sagemaker"
+)
+
+// object is one in S3, with the page that shows it.
+type object struct {
+	Name, Path string
+	Size       int64
+	At         time.Time
+}
+
+// objects are the first of a prefix.
+type objects struct {
+	Title, URI string
+	List       []object
+	More       bool
+	Wrong      string
+}
+
+const (
+	shownChannels = 6
+	shownObjects  = 6
+)
+
+// dataOf lists what went into a job and what came out.
+func (v *view) dataOf(job *sm.DescribeTrainingJobResponse, body *jobBody) error {
+	for i, ch := range job.InputDataConfig {
+		if i == shownChannels {
+			body.MoreInputs = len(job.InputDataConfig) - i
+			break
+		}
+		if ch.DataSource == nil || ch.DataSource.S3DataSource == nil {
+			continue
+		}
+		o, err := v.list("Channel "+ch.ChannelName, ch.DataSource.S3DataSource.S3Uri)
+		if err != nil {
+			return err
+		}
+		body.Inputs = append(body.Inputs, *o)
+	}
+	if job.OutputDataConfig != nil && !running(job.TrainingJobStatus) {
+		uri := strings.TrimRight(job.OutputDataConfig.S3OutputPath, "/") + "/" + job.TrainingJobName + "/"
+		o, err := v.list("Output", uri)
+		if err != nil {
+			return err
+		}
+		body.Output = o
+	}
+	return nil
+}
+
+// list shows the first objects of a prefix; what the API refuses is said in
+// place of them.
+func (v *view) list(title, uri string) (*objects, error) {
+	o := &objects{Title: title, URI: uri}
+	bucket, key, ok := splitURI(uri)
+	if !ok {
+		o.Wrong = "This is no S3 address."
+		return o, nil
+	}
+	out, err := ask[s3.ListObjectsV2Output](v, "s3", "ListObjectsV2", &s3.ListObjectsV2Request{Bucket: bucket, Prefix: key, MaxKeys: ptr(shownObjects)})
+	if e, refusedIt := refused(err); refusedIt {
+		o.Wrong = e.Message
+		return o, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range out.Contents {
+		row := object{Name: strings.TrimPrefix(strings.TrimPrefix(c.Key, key), "/"), At: c.LastModified.Time}
+		if row.Name == "" {
+			row.Name = c.Key[strings.LastIndexByte(c.Key, '/')+1:]
+		}
+		if c.Size != nil {
+			row.Size = *c.Size
+		}
+		row.Path = "/object?" + url.Values{"uri": {"s3://" + bucket + "/" + c.Key}}.Encode()
+		o.List = append(o.List, row)
+	}
+	o.More = out.IsTruncated != nil && *out.IsTruncated
+	return o, nil
+}
+
+func splitURI(uri string) (bucket, key string, ok bool) {
+	rest, ok := strings.CutPrefix(uri, "s3://")
+	bucket, key, _ = strings.Cut(rest, "/")
+	return bucket, key, ok && bucket != ""
+}

@@ -1,0 +1,119 @@
+package console
+
+import (
+	"strconv"
+	"time"
+
+	"clary/internal/api"
+	"clary/internal/api/cloudwatch"
+	"clary/internal/api/logs"
+	sm "clary/internal/api/sagemaker"
+	"clary/internal/metrics/pattern"
+)
+
+// shortJob bounds the jobs whose metrics are drawn from their log, each value
+// that was printed; of longer ones CloudWatch's one-minute means are drawn.
+const shortJob = 15 * time.Minute
+
+const (
+	maxCharts  = 12
+	maxMatched = 10000 // log lines, as many as one GetLogEvents gives
+)
+
+// metrics draws what the job's metric definitions found in its output.
+func (v *view) metrics(job *sm.DescribeTrainingJobResponse, body *jobBody) error {
+	for _, m := range job.FinalMetricDataList {
+		if m.Value != nil {
+			body.Final = append(body.Final, fact{Name: m.MetricName, Value: number(*m.Value)})
+		}
+	}
+	if job.AlgorithmSpecification == nil || len(job.AlgorithmSpecification.MetricDefinitions) == 0 {
+		return nil
+	}
+	defs := job.AlgorithmSpecification.MetricDefinitions
+	end := v.c.cfg.Now()
+	if !job.TrainingEndTime.IsZero() {
+		end = job.TrainingEndTime.Time
+	}
+	var lines []line
+	var err error
+	if end.Sub(job.CreationTime.Time) <= shortJob && body.Log.Stream != "" {
+		lines, err = v.printed(defs, body.Log.Stream)
+		body.MetricsNote = "Every value that the job printed, in the order of its output."
+	} else {
+		lines, err = v.rollups(defs, job.TrainingJobName, job.CreationTime.Time, end)
+		body.MetricsNote = "Means over one minute, as CloudWatch keeps them."
+	}
+	if err != nil {
+		return err
+	}
+	for _, l := range lines[:min(len(lines), maxCharts)] {
+		if len(l.Values) == 0 {
+			continue
+		}
+		ch, err := l.draw()
+		if err != nil {
+			return err
+		}
+		body.Metrics = append(body.Metrics, ch)
+	}
+	return nil
+}
+
+// printed reads the values from the log's lines.
+func (v *view) printed(defs []sm.MetricDefinition, stream string) ([]line, error) {
+	head := true
+	out, err := v.events(logs.GetLogEventsRequest{LogStreamName: stream, StartFromHead: &head, Limit: ptr(maxMatched)})
+	if err != nil {
+		return nil, err
+	}
+	var lines []line
+	for _, d := range defs {
+		find := pattern.New(d.Regex)
+		if find == nil {
+			continue // nothing can be found by it
+		}
+		l := line{Title: d.Name, Unit: d.Name, X: "value number"}
+		for _, e := range out.Events {
+			for _, f := range find.Values(e.Message) {
+				l.Values = append(l.Values, f)
+				l.Labels = append(l.Labels, strconv.Itoa(len(l.Values)))
+			}
+		}
+		lines = append(lines, l)
+	}
+	return lines, nil
+}
+
+// rollups asks CloudWatch for every metric at once.
+func (v *view) rollups(defs []sm.MetricDefinition, job string, from, to time.Time) ([]line, error) {
+	in := &cloudwatch.GetMetricDataInput{
+		StartTime: api.At(from.Truncate(time.Minute)), EndTime: api.At(to.Add(time.Minute)), ScanBy: "TimestampAscending",
+	}
+	name, period := "TrainingJobName", int64(60)
+	for to.Sub(from)/(time.Duration(period)*time.Second) > 1000 {
+		period *= 5
+	}
+	for i, d := range defs {
+		in.MetricDataQueries = append(in.MetricDataQueries, cloudwatch.MetricDataQuery{
+			Id: "m" + strconv.Itoa(i), Label: d.Name,
+			MetricStat: &cloudwatch.MetricStat{
+				Metric: &cloudwatch.Metric{Namespace: trainingGroup, MetricName: d.Name, Dimensions: []cloudwatch.Dimension{{Name: name, Value: job}}},
+				Period: period, Stat: "Average",
+			},
+		})
+	}
+	out, err := ask[cloudwatch.GetMetricDataOutput](v, "cloudwatch", "GetMetricData", in)
+	if err != nil {
+		return nil, err
+	}
+	var lines []line
+	for _, r := range out.MetricDataResults {
+		l := line{Title: r.Label, Unit: r.Label, X: "minutes since the job was created", Values: r.Values}
+		for _, t := range r.Timestamps {
+			l.Labels = append(l.Labels, strconv.Itoa(int(max(0, t.Sub(from)).Minutes())))
+		}
+		lines = append(lines, l)
+	}
+	return lines, nil
+}

@@ -1,0 +1,385 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"clary/internal/api"
+	"clary/internal/api/cloudtrail"
+	"clary/internal/api/cloudwatch"
+	"clary/internal/api/logs"
+	"clary/internal/api/s3"
+	sm "clary/internal/api/sagemaker"
+	"clary/internal/aws/apierr"
+	"clary/internal/aws/op"
+	"clary/internal/aws/sigv4"
+	"clary/internal/meter"
+	"clary/internal/resource"
+	"clary/internal/store/sqlite"
+)
+
+// world answers operations from memory and counts them.
+type world struct {
+	mu    sync.Mutex // guards count
+	count map[string]int
+	job   sm.DescribeTrainingJobResponse
+	deny  bool // what things cost
+}
+
+func (w *world) Serves(string, string) bool { return true }
+
+func (w *world) Call(_ context.Context, c op.Call, _ any) (any, error) {
+	w.mu.Lock()
+	w.count[c.Operation]++
+	w.mu.Unlock()
+	switch c.Operation {
+	case "ListTrainingJobs":
+		out := &sm.ListTrainingJobsResponse{}
+		for range 50 {
+			out.TrainingJobSummaries = append(out.TrainingJobSummaries, sm.TrainingJobSummary{TrainingJobName: w.job.TrainingJobName, TrainingJobStatus: "Completed", CreationTime: w.job.CreationTime})
+		}
+		return out, nil
+	case "ListNotebookInstances":
+		out := &sm.ListNotebookInstancesOutput{}
+		for range 50 {
+			out.NotebookInstances = append(out.NotebookInstances, sm.NotebookInstanceSummary{
+				NotebookInstanceName: "n", NotebookInstanceStatus: "InService", CreationTime: w.job.CreationTime,
+				DefaultCodeRepository: "code", AdditionalCodeRepositories: []string{"https://elsewhere/x"}, NotebookInstanceLifecycleConfigName: "setup",
+			})
+		}
+		return out, nil
+	case "DescribeNotebookInstance":
+		return &sm.DescribeNotebookInstanceOutput{
+			NotebookInstanceName: "n", NotebookInstanceStatus: "InService", Url: "nb-a.localhost:2527", CreationTime: w.job.CreationTime,
+			DefaultCodeRepository: "code", AdditionalCodeRepositories: []string{"https://elsewhere/x"}, NotebookInstanceLifecycleConfigName: "setup",
+		}, nil
+	case "ListCodeRepositories":
+		out := &sm.ListCodeRepositoriesOutput{NextToken: "more"}
+		for _, name := range []string{"code", "data"} {
+			out.CodeRepositorySummaryList = append(out.CodeRepositorySummaryList, sm.CodeRepositorySummary{CodeRepositoryName: name, CreationTime: w.job.CreationTime, LastModifiedTime: w.job.CreationTime, GitConfig: gitConfig()})
+		}
+		return out, nil
+	case "DescribeCodeRepository":
+		return &sm.DescribeCodeRepositoryOutput{CodeRepositoryName: "code", CodeRepositoryArn: "arn:of:code", GitConfig: gitConfig()}, nil
+	case "ListNotebookInstanceLifecycleConfigs":
+		out := &sm.ListNotebookInstanceLifecycleConfigsOutput{}
+		for range configsPage {
+			out.NotebookInstanceLifecycleConfigs = append(out.NotebookInstanceLifecycleConfigs, sm.NotebookInstanceLifecycleConfigSummary{NotebookInstanceLifecycleConfigName: "setup"})
+		}
+		return out, nil
+	case "DescribeNotebookInstanceLifecycleConfig":
+		return &sm.DescribeNotebookInstanceLifecycleConfigOutput{
+			NotebookInstanceLifecycleConfigName: "setup",
+			OnStart:                             []sm.NotebookInstanceLifecycleHook{{Content: base64.StdEncoding.EncodeToString([]byte("echo '<b>&' >> log\n"))}},
+		}, nil
+	case "DescribeTrainingJob":
+		j := w.job
+		return &j, nil
+	case "DescribeLogStreams":
+		return &logs.DescribeLogStreamsResponse{LogStreams: []logs.LogStream{{LogStreamName: "j/algo-1-1"}}}, nil
+	case "GetLogEvents":
+		at := int64(1)
+		return &logs.GetLogEventsResponse{Events: []logs.OutputLogEvent{{Timestamp: &at, Message: "loss=1 <b>&"}}}, nil
+	case "GetMetricData":
+		return &cloudwatch.GetMetricDataOutput{}, nil
+	case "ListObjectsV2":
+		return &s3.ListObjectsV2Output{Contents: []s3.Object{{Key: "k"}}}, nil
+	case "LookupEvents":
+		return &cloudtrail.LookupEventsResponse{Events: []cloudtrail.Event{{EventName: "CreateModel", CloudTrailEvent: "{}"}}}, nil
+	}
+	return nil, errNoPage
+}
+
+func gitConfig() *sm.GitConfig {
+	return &sm.GitConfig{RepositoryUrl: "https://git.example.com/code.git", Branch: "main", SecretArn: "arn:aws:secretsmanager:us-east-1:123456789012:secret:git/me-AbCdEf"}
+}
+
+func (w *world) Price(resource.Usage) map[string]meter.Statement { return nil }
+
+func (w *world) Costs(context.Context, op.Call, resource.UsageQuery) (Bills, error) {
+	w.mu.Lock()
+	w.count["costs"]++
+	w.mu.Unlock()
+	if w.deny {
+		return Bills{}, apierr.AccessDenied("not authorized")
+	}
+	return Bills{Now: time.Now()}, nil
+}
+
+func (w *world) Spend(context.Context, op.Call, meter.SpendQuery) (meter.Spend, error) {
+	w.mu.Lock()
+	w.count["spend"]++
+	w.mu.Unlock()
+	if w.deny {
+		return meter.Spend{}, apierr.AccessDenied("not authorized")
+	}
+	return meter.Spend{}, nil
+}
+
+type oneKey struct{}
+
+func (oneKey) Secret(context.Context, string, string) (string, resource.Principal, error) {
+	return "secret", resource.Principal{Account: "123456789012", Arn: "arn:aws:iam::123456789012:root", Root: true}, nil
+}
+
+func open(t *testing.T, w *world) (*Console, *http.Cookie) {
+	t.Helper()
+	st, err := sqlite.Open(filepath.Join(t.TempDir(), "db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	never := func(context.Context) <-chan struct{} { return nil }
+	c, err := New(Config{
+		Calls: w, Costs: w, Keys: oneKey{}, Store: st, Region: "us-east-1", Changes: never,
+		Grown: func(context.Context, string, string, string, string) <-chan struct{} { return nil },
+		Log:   slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := c.sessions().begin(t.Context(), session{AccessKeyID: "k", Region: "us-east-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, &http.Cookie{Name: cookieName, Value: token}
+}
+
+func newWorld() *world {
+	yes := api.At(time.Now().Add(-time.Hour))
+	w := &world{count: map[string]int{}, job: sm.DescribeTrainingJobResponse{
+		TrainingJobName: "j", TrainingJobStatus: "Completed", CreationTime: yes, TrainingEndTime: api.At(time.Now()),
+		AlgorithmSpecification: &sm.AlgorithmSpecification{MetricDefinitions: []sm.MetricDefinition{{Name: "loss", Regex: "loss=([0-9.]+)"}}},
+		OutputDataConfig:       &sm.OutputDataConfig{S3OutputPath: "s3://b/o"},
+	}}
+	for i := range 20 {
+		w.job.InputDataConfig = append(w.job.InputDataConfig, sm.Channel{
+			ChannelName: "c" + string(rune('a'+i)), DataSource: &sm.DataSource{S3DataSource: &sm.S3DataSource{S3Uri: "s3://b/in"}},
+		})
+	}
+	return w
+}
+
+// A page asks a bounded number of operations, however much there is.
+func TestOperationsPerPage(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]map[string]int{
+		"/":                             {"ListTrainingJobs": 3, "ListNotebookInstances": 2, "costs": 2, "spend": 1},
+		"/training-jobs":                {"ListTrainingJobs": 1, "costs": 1},
+		"/training-jobs/j":              {"DescribeTrainingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": shownChannels + 1},
+		"/training-jobs/j/code":         {"DescribeTrainingJob": 1},
+		"/training-jobs/j/log":          {"DescribeTrainingJob": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
+		"/training-jobs/j/stop":         {"DescribeTrainingJob": 1, "costs": 1},
+		"/billing":                      {"spend": 1},
+		"/billing?from=2026-01-01&to=x": {},
+		"/activity":                     {"LookupEvents": 1},
+		"/activity?from=soon":           {},
+		"/activity?from=2026-11-01&to=2026-11-02&by=Username&find=me": {"LookupEvents": 1},
+		"/processing-jobs":              {},
+		"/notebook-instances":           {"ListNotebookInstances": 1, "costs": 1, "ListObjectsV2": 1},
+		"/notebook-instances/n":         {"DescribeNotebookInstance": 1, "costs": 1, "GetLogEvents": 1},
+		"/notebook-instances/n/start":   {"DescribeNotebookInstance": 1, "costs": 1},
+		"/notebook-instances/n/stop":    {"DescribeNotebookInstance": 1, "costs": 1},
+		"/training-jobs?from=yesterday": {},
+
+		"/git-repositories":               {"ListCodeRepositories": 1, "ListNotebookInstances": 1},
+		"/git-repositories/code":          {"DescribeCodeRepository": 1, "ListNotebookInstances": 1},
+		"/lifecycle-configurations":       {"ListNotebookInstanceLifecycleConfigs": 1, "DescribeNotebookInstanceLifecycleConfig": configsPage, "ListNotebookInstances": 1},
+		"/lifecycle-configurations/setup": {"DescribeNotebookInstanceLifecycleConfig": 1, "ListNotebookInstances": 1},
+	} {
+		w := newWorld()
+		c, cookie := open(t, w)
+		r := httptest.NewRequest(http.MethodGet, "http://console.localhost"+path, nil)
+		r.AddCookie(cookie)
+		rec := httptest.NewRecorder()
+		c.ServeHTTP(rec, r)
+		if rec.Code != http.StatusOK {
+			t.Errorf("%s: %d %.300s", path, rec.Code, rec.Body)
+		}
+		if path == "/training-jobs/j" && !strings.Contains(rec.Body.String(), "14 more input channels") {
+			t.Error("the page does not say that it lists a part of the channels")
+		}
+		if !maps.Equal(w.count, want) {
+			t.Errorf("%s asks %v, want %v", path, w.count, want)
+		}
+		if body := rec.Body.String(); strings.Contains(body, "<b>&") || strings.Contains(body, " style=") || strings.Contains(body, "onclick") {
+			t.Errorf("%s: something is not escaped or would be refused", path)
+		}
+	}
+}
+
+// Who may not see what something costs sees the rest of its page.
+func TestCostsDenied(t *testing.T) {
+	t.Parallel()
+	for path, status := range map[string]int{
+		"/": http.StatusOK, "/training-jobs": http.StatusOK, "/training-jobs/j": http.StatusOK, "/notebook-instances": http.StatusOK, "/notebook-instances/n": http.StatusOK,
+		"/training-jobs/j/stop": http.StatusOK, "/notebook-instances/n/stop": http.StatusOK, "/notebook-instances/n/start": http.StatusOK, "/billing": http.StatusForbidden,
+	} {
+		w := newWorld()
+		w.deny = true
+		c, cookie := open(t, w)
+		r := httptest.NewRequest(http.MethodGet, "http://console.localhost"+path, nil)
+		r.AddCookie(cookie)
+		rec := httptest.NewRecorder()
+		c.ServeHTTP(rec, r)
+		body := rec.Body.String()
+		asks := strings.HasSuffix(path, "/stop") || strings.HasSuffix(path, "/start")
+		if rec.Code != status || status == http.StatusOK && strings.Contains(body, "not allowed") == asks || strings.Contains(body, "$0<") || strings.Contains(body, "has cost") {
+			t.Errorf("%s: %d %s", path, rec.Code, body)
+		}
+	}
+}
+
+// Each page of the console has its template and each template its page.
+func TestTemplates(t *testing.T) {
+	t.Parallel()
+	c, _ := open(t, newWorld())
+	names := slices.Sorted(maps.Keys(c.pages))
+	want := []string{"activity", "billing", "code", "error", "git-repositories", "git-repository", "home", "lifecycle-configuration", "lifecycle-configurations", "log", "notebook-instance", "notebook-instances", "notebook-start", "notebook-stop", "object", "section", "signin", "stop", "training-job", "training-jobs"}
+	if !slices.Equal(names, want) {
+		t.Errorf("%v", names)
+	}
+	for _, s := range sections {
+		r := httptest.NewRequest(http.MethodGet, "http://console.localhost/"+s.Path, nil)
+		if _, pattern := c.mux.Handler(r); pattern == "/" {
+			t.Errorf("%s has no page", s.Path)
+		}
+	}
+}
+
+// A link opens once, and is remembered until it would have ended.
+func TestLinkOnce(t *testing.T) {
+	t.Parallel()
+	c, _ := open(t, newWorld())
+	for i, want := range []bool{true, false} {
+		if first, err := c.sessions().use(t.Context(), "signature", time.Now().Add(time.Minute)); err != nil || first != want {
+			t.Errorf("look %d: first %t, %v", i, first, err)
+		}
+	}
+}
+
+// A signature is the same in capitals, and so is its link. Who fetches it ahead
+// does not use it up.
+func TestLinkBySignature(t *testing.T) {
+	t.Parallel()
+	c, _ := open(t, newWorld())
+	r := httptest.NewRequest(http.MethodGet, "http://console.localhost"+LinkPath+"?next=%2Fbilling", nil)
+	sigv4.Presign(r, sigv4.Credentials{AccessKeyID: "k", SecretAccessKey: "secret"}, "us-east-1", LinkService, LinkLife, time.Now())
+	for _, ahead := range []func(*http.Request){
+		func(r *http.Request) { r.Method = http.MethodHead },
+		func(r *http.Request) { r.Header.Set("Sec-Purpose", "prefetch") },
+	} {
+		early := r.Clone(t.Context())
+		ahead(early)
+		rec := httptest.NewRecorder()
+		c.ServeHTTP(rec, early)
+		if rec.Code != http.StatusServiceUnavailable || len(rec.Result().Cookies()) > 0 {
+			t.Errorf("fetched ahead: %d", rec.Code)
+		}
+	}
+	q, signature, _ := strings.Cut(r.URL.RawQuery, "X-Amz-Signature=")
+	for i, s := range []string{signature, signature, strings.ToUpper(signature)} {
+		again := r.Clone(t.Context())
+		again.URL.RawQuery = q + "X-Amz-Signature=" + s
+		rec := httptest.NewRecorder()
+		c.ServeHTTP(rec, again)
+		want := http.StatusForbidden
+		if i == 0 {
+			want = http.StatusSeeOther
+		}
+		if rec.Code != want {
+			t.Errorf("look %d: %d", i, rec.Code)
+		}
+	}
+}
+
+// nothing answers as operations do for unknown names.
+type nothing struct{ *world }
+
+func (nothing) Call(_ context.Context, c op.Call, _ any) (any, error) {
+	switch c.Operation {
+	case "DescribeNotebookInstance":
+		return nil, apierr.Validation("RecordNotFound")
+	case "DescribeCodeRepository":
+		return nil, apierr.Validation("Cannot find CodeRepository: arn")
+	case "DescribeNotebookInstanceLifecycleConfig":
+		return nil, apierr.Validation("Unable to describe Notebook Instance Lifecycle Config 'arn'. (Details: Notebook Instance Lifecycle Config does not exist.)")
+	}
+	return nil, apierr.Validation("Requested resource not found.")
+}
+
+func TestUnknownName(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	c, cookie := open(t, w)
+	c.cfg.Calls = nothing{w}
+	for _, path := range []string{"/training-jobs/x", "/notebook-instances/x", "/notebook-instances/x/stop", "/git-repositories/x", "/lifecycle-configurations/x"} {
+		r := httptest.NewRequest(http.MethodGet, "http://console.localhost"+path, nil)
+		r.AddCookie(cookie)
+		rec := httptest.NewRecorder()
+		c.ServeHTTP(rec, r)
+		if rec.Code != http.StatusNotFound || !strings.Contains(rec.Body.String(), "nothing of that name") {
+			t.Errorf("%s: %d %.300s", path, rec.Code, rec.Body)
+		}
+	}
+}
+
+type broken struct{ *world }
+
+func (broken) Call(context.Context, op.Call, any) (any, error) { panic("out of order") }
+
+// A page that panics is an error that the log tells of.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	c, cookie := open(t, w)
+	var said bytes.Buffer
+	c.cfg.Calls, c.log = broken{w}, slog.New(slog.NewTextHandler(&said, nil))
+	r := httptest.NewRequest(http.MethodGet, "http://console.localhost/training-jobs", nil)
+	r.AddCookie(cookie)
+	rec := httptest.NewRecorder()
+	c.ServeHTTP(rec, r)
+	if rec.Code != http.StatusInternalServerError || strings.Contains(rec.Body.String(), "out of order") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	if !strings.Contains(said.String(), "out of order") || !strings.Contains(said.String(), "level=ERROR") {
+		t.Errorf("the log says %q", said.String())
+	}
+}
+
+// An expired session opens nothing, and is swept.
+func TestSessionEnds(t *testing.T) {
+	t.Parallel()
+	c, cookie := open(t, newWorld())
+	if _, err := c.sessions().get(t.Context(), cookie.Value); err != nil {
+		t.Fatal(err)
+	}
+	c.cfg.Now = func() time.Time { return time.Now().Add(sessionLife + time.Second) }
+	if _, err := c.sessions().get(t.Context(), cookie.Value); err == nil {
+		t.Error("it outlives its time")
+	}
+	for _, r := range Reconcilers(c.cfg.Store) {
+		res, err := r.Reconcile(t.Context(), sessionKey(cookie.Value))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Kind() == sessionKind && res.After < sessionLife-time.Minute {
+			t.Errorf("looked at again after %s", res.After)
+		}
+	}
+}
