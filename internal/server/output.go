@@ -45,6 +45,8 @@ func (o output) Done(ctx context.Context, task compute.TaskID, s logs.Stream, si
 	return o.in.Done(ctx, string(task), s, size)
 }
 
+func (o output) Forget(task compute.TaskID) { o.in.Forget(string(task)) }
+
 func opener(d compute.Driver) func(ctx context.Context, id string, from int64) (io.ReadCloser, error) {
 	return func(ctx context.Context, id string, from int64) (io.ReadCloser, error) {
 		return d.Spool(ctx, compute.TaskID(id), from)

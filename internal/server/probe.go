@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"clary/internal/compute"
+	"clary/internal/runtimes"
+	"clary/internal/runtimes/catalog"
 )
 
 // Probe says what the compute driver finds on this machine, without a server
@@ -27,4 +29,9 @@ func Probe(ctx context.Context) (name string, c compute.Capacity, err error) {
 	}
 	c, err = d.Probe(ctx)
 	return d.Name(), c, errors.Join(err, d.Close())
+}
+
+// Runtimes says which runtimes a data folder keeps, without a server.
+func Runtimes(data string) (runtimes.Survey, error) {
+	return catalog.Survey(filepath.Join(data, "runtimes"))
 }

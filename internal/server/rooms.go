@@ -8,10 +8,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"clary/internal/blob/folder"
 	"clary/internal/compute"
+	"clary/internal/console"
+	"clary/internal/dataplane"
+	"clary/internal/feature/notebook"
 	"clary/internal/feature/training"
 	"clary/internal/front"
 	"clary/internal/identity"
@@ -22,35 +26,42 @@ import (
 	"clary/internal/reconcile"
 	"clary/internal/resource"
 	"clary/internal/runtimes/catalog"
+	"clary/internal/service/secretsmanager"
 	"clary/internal/store/diskfree"
 	"clary/internal/store/sqlite"
 )
 
 // rooms are the parts of one server.
 type rooms struct {
-	cfg     Config
-	log     *slog.Logger
-	store   *sqlite.Store
-	blobs   *folder.Store
-	logs    *segment.Store
-	metrics metrics.Store
-	ids     *identity.Identity
-	driver  driver
-	catalog *catalog.Catalog
-	ingest  *logs.Ingester
-	jobs    *training.Training
-	loop    *reconcile.Loop
-	ca      *front.CA
-	front   *front.Front
-	tasks   net.Listener
-	closers []func() error // in the order of opening
+	cfg       Config
+	log       *slog.Logger
+	store     *sqlite.Store
+	blobs     *folder.Store
+	logs      *segment.Store
+	metrics   metrics.Store
+	samples   *metrics.Samples
+	ids       *identity.Identity
+	driver    driver
+	catalog   *catalog.Catalog
+	ingest    *logs.Ingester
+	jobs      *training.Training
+	notebooks *notebook.Notebooks
+	secrets   *secretsmanager.Service
+	loop      *reconcile.Loop
+	ca        *front.CA
+	front     *front.Front
+	console   *console.Console
+	plane     *dataplane.Plane   // traffic of notebook instances
+	cert      *front.Certificate // the operator's own, or nil
+	tasks     net.Listener
+	closers   []func() error // in the order of opening
 }
 
 func (r *rooms) onClose(f func() error) { r.closers = append(r.closers, f) }
 
 func (r *rooms) close() {
-	for i := len(r.closers) - 1; i >= 0; i-- {
-		if err := r.closers[i](); err != nil && !errors.Is(err, net.ErrClosed) {
+	for _, v := range slices.Backward(r.closers) {
+		if err := v(); err != nil && !errors.Is(err, net.ErrClosed) {
 			r.log.Warn("close", "error", err)
 		}
 	}
@@ -77,6 +88,9 @@ func open(ctx context.Context, cfg Config, addr string) (_ *rooms, err error) {
 	for _, n := range capacity.Notes {
 		r.log.Info("compute", "driver", r.driver.Name(), "note", n)
 	}
+	if err := r.openPlane(addr); err != nil {
+		return nil, err
+	}
 	r.openTraining(capacity)
 	return r, r.openFront(addr)
 }
@@ -101,8 +115,16 @@ func (r *rooms) openData() error {
 	}
 	r.onClose(r.logs.Close)
 	r.metrics = metrics.New(st.Metrics())
-	r.ids, err = identity.Open(identity.Config{Store: st, Dir: r.path("keys"), Account: r.cfg.Account, StrictRoles: r.cfg.StrictRoles})
-	return err
+	r.samples = metrics.NewSamples(st.Samples())
+	if r.ids, err = identity.Open(identity.Config{Store: st, Dir: r.path("keys"), Account: r.cfg.Account, StrictRoles: r.cfg.StrictRoles}); err != nil {
+		return err
+	}
+	seal, err := identity.KeyFile(r.path("keys"), "secrets.key")
+	if err != nil {
+		return err
+	}
+	r.secrets = secretsmanager.New(st, seal)
+	return nil
 }
 
 // room says whether the disk takes new work.
@@ -128,7 +150,7 @@ func (r *rooms) openCompute(addr string) error {
 		return err
 	}
 	r.onClose(r.driver.Close)
-	if r.catalog, err = catalog.New(catalog.Config{Dir: r.path("runtimes"), Driver: r.driver, Environ: os.Getenv}); err != nil {
+	if r.catalog, err = catalog.New(catalog.Config{Dir: r.path("runtimes"), Driver: r.driver, Environ: os.Getenv, Envs: r.driver.Envs}); err != nil {
 		return err
 	}
 	r.onClose(func() error { r.catalog.Close(); return nil })
@@ -139,7 +161,7 @@ func (r *rooms) openTraining(capacity compute.Capacity) {
 	wake := func(k resource.Key) { r.loop.Wake(k) }
 	r.ingest = logs.NewIngester(logs.IngesterConfig{
 		Store: r.logs, Metrics: r.metrics, Spool: opener(r.driver), Log: r.log,
-		Ended: func(task string) { r.jobs.Changed(compute.TaskID(task)) },
+		Ended: func(task string) { r.taskChanged(compute.TaskID(task)) },
 	})
 	r.onClose(r.ingest.Close)
 	r.jobs = training.New(training.Config{
@@ -147,6 +169,7 @@ func (r *rooms) openTraining(capacity compute.Capacity) {
 		Auth: r.ids, Sessions: r.ids, Metrics: finals{r.metrics}, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
 		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room,
 	})
+	r.openNotebooks(capacity)
 	r.loop = reconcile.New(reconcile.Config{
 		Store: r.store, Reconcilers: r.features(), Owner: resource.NewUID(), Log: r.log,
 	})
@@ -157,12 +180,20 @@ func (r *rooms) openFront(addr string) error {
 	if err != nil {
 		return err
 	}
+	if err := r.openConsole(books); err != nil {
+		return err
+	}
 	cfg, err := r.frontConfig(addr)
 	if err != nil {
 		return err
 	}
+	cfg.Console, cfg.Audit, cfg.Notebook = r.console, r.recorder().Begin, r.plane
+	if err := r.openNames(&cfg); err != nil {
+		return err
+	}
 	cfg.Private = map[string]front.Private{
-		"/_clary/usage": usagePath{store: r.store, auth: r.ids, books: books}.serve,
+		"/_clary/usage":  usagePath{store: r.store, auth: r.ids, books: books, idle: r.notebooks.Idle}.serve,
+		"/_clary/trails": trailsPath{r.store, r.ids}.serve,
 	}
 	r.front, err = front.New(cfg)
 	return err
@@ -206,24 +237,33 @@ func listenUnix(path string) (net.Listener, error) {
 }
 
 // serve runs until ctx is done, then lets requests in flight end.
-func (r *rooms) serve(ctx context.Context, ln net.Listener, ready func(addr string)) error {
+func (r *rooms) serve(ctx context.Context, lns []net.Listener, ready func(addr string)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failed := make(chan error, 2)
+	failed := make(chan error, len(lns)+1)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 
-	wg.Go(func() { failed <- r.front.Serve(ln) })
+	for _, l := range lns {
+		wg.Go(func() { failed <- r.front.Serve(l) })
+	}
 	wg.Go(func() { failed <- r.front.ServeTask(r.tasks) })
 	wg.Go(func() { r.loop.Run(ctx) })
 	wg.Go(func() { r.hints(ctx) })
+	wg.Go(func() { r.plane.Run(ctx) })
+	wg.Go(func() { r.health(ctx) })
+	if r.cert != nil {
+		hup, stop := hangups()
+		defer stop()
+		wg.Go(func() { r.reload(ctx, hup) })
+	}
 	go r.catalog.Prepare(ctx)
-	if err := r.jobs.WakeAll(ctx); err != nil {
+	if err := r.wakeAll(ctx); err != nil {
 		cancel()
 		return errors.Join(err, r.shutdown())
 	}
 	if ready != nil {
-		ready(ln.Addr().String())
+		ready(local(lns))
 	}
 	var err error
 	select {
@@ -237,6 +277,7 @@ func (r *rooms) serve(ctx context.Context, ln net.Listener, ready func(addr stri
 func (r *rooms) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
+	r.plane.Shutdown()
 	if err := r.front.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -250,10 +291,10 @@ func (r *rooms) hints(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case id := <-r.driver.Changes():
-			r.jobs.Changed(id)
+			r.taskChanged(id)
 		case <-r.catalog.Changes():
-			if err := r.jobs.WakeAll(ctx); err != nil && ctx.Err() == nil {
-				r.log.Warn("wake jobs", "error", err)
+			if err := r.wakeAll(ctx); err != nil && ctx.Err() == nil {
+				r.log.Warn("wake all", "error", err)
 			}
 		}
 	}

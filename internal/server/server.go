@@ -11,6 +11,9 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"clary/internal/dataplane"
+	"clary/internal/front"
 )
 
 // Config is what an operator chooses; the zero value of each member is the
@@ -27,6 +30,11 @@ type Config struct {
 	TaskEgressAllow []netip.Prefix // private ranges that jobs may reach too
 	InstanceScale   float64        // divides the sizes of instance types
 	Prices          string         // a price file of the operator's own; its rows replace the built-in ones
+	TLSCert, TLSKey string         // PEM files; without them nothing is served beyond loopback
+	Hosts           []string       // names and addresses that clients reach the server by, beside the certificate's
+	BucketSuffixes  []string       // domains below which a host name is a bucket
+	NotebookSuffix  string         // the domain below which other machines find notebook instances
+	NotebookIdle    time.Duration  // notebook instances that nobody uses for so long are stopped; 0: never
 }
 
 const (
@@ -55,10 +63,21 @@ func (c *Config) complete() error {
 	}
 	addr, err := net.ResolveTCPAddr("tcp", c.Listen)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", c.Listen, err)
+		return fmt.Errorf("listen on %s: %w; an address is HOST:PORT, such as %s", c.Listen, err, defaultListen)
 	}
-	if !addr.IP.IsLoopback() {
-		return fmt.Errorf("listen on %s: plain HTTP is served on loopback addresses only, such as %s", c.Listen, defaultListen)
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key are given together or not at all")
+	}
+	if !addr.IP.IsLoopback() && c.TLSCert == "" {
+		return fmt.Errorf("listen on %s: other machines can reach this address, so a certificate is needed: give --tls-cert and --tls-key, or listen on a loopback address such as %s", c.Listen, defaultListen)
+	}
+	if c.NotebookSuffix != "" {
+		if c.TLSCert == "" {
+			return errors.New("--notebook-suffix needs --tls-cert and --tls-key: notebook instances are reached from other machines over TLS alone")
+		}
+		if err := dataplane.CheckSuffix(c.NotebookSuffix, front.ConsoleName, c.BucketSuffixes...); err != nil {
+			return fmt.Errorf("--notebook-suffix: %w", err)
+		}
 	}
 	if c.Account == "" {
 		c.Account = defaultAccount
@@ -84,29 +103,31 @@ func Run(ctx context.Context, cfg Config, ready func(addr string)) error {
 
 	// Listening first: a port in use is the most common mistake, and says so
 	// before anything is touched.
-	ln, err := net.Listen("tcp", cfg.Listen)
+	lns, err := listen(cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
+		return err
 	}
-	defer ln.Close()
-
-	r, err := open(ctx, cfg, ln.Addr().String())
+	for _, l := range lns {
+		defer l.Close()
+	}
+	r, err := open(ctx, cfg, local(lns))
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	return r.serve(ctx, ln, ready)
+	defer memory()()
+	return r.serve(ctx, lns, ready)
 }
 
 // lock holds the data folder: two servers on one would each believe to be the
 // only writer.
 func lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+		return nil, fmt.Errorf("data folder: %w; choose another one with --data", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+		return nil, fmt.Errorf("data folder: %w; choose another one with --data", err)
 	}
 	// A server that was killed while it started a program leaves the lock to
 	// that program until its exec: a moment is waited for it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -91,9 +92,7 @@ func TestUnservedOperations(t *testing.T) {
 	served := map[string]op.Handler{}
 	for _, s := range new(rooms).services() {
 		if s.Name() == "sagemaker" {
-			for name, h := range s.Operations() {
-				served[name] = h
-			}
+			maps.Copy(served, s.Operations())
 		}
 	}
 	const file = "../../test/golden/operations.txt"
@@ -118,11 +117,13 @@ func TestConfigRefused(t *testing.T) {
 		c    Config
 		text string
 	}{
-		"no folder":  {Config{}, "no data folder"},
-		"bad listen": {Config{Data: t.TempDir(), Listen: "nowhere"}, "listen on nowhere"},
-		"bad prices": {Config{Data: t.TempDir(), Listen: "127.0.0.1:0", Prices: "/does/not/exist"}, "price file"},
-		"too long":   {Config{Data: "/tmp/" + strings.Repeat("long", 30), Listen: "127.0.0.1:0"}, "too long for a socket"},
-		"public":     {Config{Data: t.TempDir(), Listen: "0.0.0.0:0"}, "loopback"},
+		"no folder":           {Config{}, "no data folder"},
+		"bad listen":          {Config{Data: t.TempDir(), Listen: "nowhere"}, "listen on nowhere"},
+		"bad prices":          {Config{Data: t.TempDir(), Listen: "127.0.0.1:0", Prices: "/does/not/exist"}, "price file"},
+		"too long":            {Config{Data: "/tmp/" + strings.Repeat("long", 30), Listen: "127.0.0.1:0"}, "too long for a socket"},
+		"public":              {Config{Data: t.TempDir(), Listen: "0.0.0.0:0"}, "--tls-cert"},
+		"half a pair":         {Config{Data: t.TempDir(), Listen: "127.0.0.1:0", TLSCert: "c"}, "together"},
+		"no such certificate": {Config{Data: t.TempDir(), Listen: "0.0.0.0:0", TLSCert: "/no/c", TLSKey: "/no/k"}, "/no/c"},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		if err := Run(ctx, tc.c, nil); err == nil || !strings.Contains(err.Error(), tc.text) {

@@ -11,16 +11,22 @@ import (
 
 	"clary/internal/aws/codec"
 	"clary/internal/aws/codec/awsjson"
+	"clary/internal/aws/codec/cbor"
 	"clary/internal/aws/codec/query"
+	"clary/internal/aws/codec/restjson"
 	"clary/internal/aws/codec/restxml"
 	"clary/internal/aws/op"
 	"clary/internal/compute/sandbox/relay"
+	"clary/internal/feature/coderepository"
+	"clary/internal/feature/lifecycle"
 	"clary/internal/feature/tagging"
 	"clary/internal/front"
+	"clary/internal/service/cloudtrail"
 	"clary/internal/service/cloudwatch"
 	"clary/internal/service/iam"
 	"clary/internal/service/logs"
 	"clary/internal/service/s3"
+	"clary/internal/service/sagemakermetrics"
 	"clary/internal/service/sts"
 )
 
@@ -28,12 +34,18 @@ import (
 func (r *rooms) services() []op.Service {
 	return []op.Service{
 		r.jobs,
+		r.notebooks,
+		coderepository.New(r.store),
+		lifecycle.New(r.store),
 		tagging.New(r.store),
 		s3.New(r.blobs, r.ids),
 		sts.New(r.ids),
 		iam.New(r.ids),
 		logs.New(logs.Config{Store: r.logs, OnRead: r.logRead}),
 		cloudwatch.New(r.metrics),
+		cloudtrail.New(r.store),
+		sagemakermetrics.New(r.store, r.metrics, r.samples),
+		r.secrets,
 	}
 }
 
@@ -50,7 +62,8 @@ func (r *rooms) frontConfig(addr string) (front.Config, error) {
 	return front.Config{
 		Services: r.services(),
 		Codecs: map[string]codec.Codec{
-			"json-1.0": awsjson.New("1.0"), "json": awsjson.New("1.1"), "query": query.New(), "rest-xml": restxml.New(),
+			"json-1.0": awsjson.New("1.0"), "json": awsjson.New("1.1"), "query": query.New(), "rest-xml": restxml.New(), "rest-json": restjson.New(),
+			"smithy-rpc-v2-cbor": cbor.New(),
 		},
 		Keys: r.ids, Auth: r.ids, Region: r.cfg.Region, Log: r.log, CA: r.ca, Token: token, Tunnel: out.DialTunnel,
 	}, nil
