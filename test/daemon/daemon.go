@@ -29,8 +29,9 @@ const (
 type Daemon struct {
 	Bin    string // bin/clary
 	Data   string
-	Listen string // 127.0.0.1:port
-	Log    string // file that the server's output is appended to
+	Listen string   // 127.0.0.1:port
+	Log    string   // file that the server's output is appended to
+	Env    []string // of the server, besides this process's
 
 	args []string
 	cmd  *exec.Cmd
@@ -59,8 +60,10 @@ func (d *Daemon) Start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
+	//nolint:noctx // it outlives the call
 	cmd := exec.Command(d.Bin, append([]string{"serve", "--data", d.Data, "--listen", d.Listen}, d.args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), d.Env...)
 	// Of its own process group: an interrupt at the terminal is ours to handle.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

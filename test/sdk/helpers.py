@@ -1,10 +1,13 @@
 """What the flows of v2, v3 and crash share: names, jobs and looking at them."""
 
+import http.client
 import io
+import json
 import os
 import tarfile
 import time
 import uuid
+from urllib.parse import quote, urlsplit
 
 import boto3
 
@@ -105,3 +108,45 @@ def training_csv(folder):
 
 def secondary(d):
     return [t["Status"] for t in d["SecondaryStatusTransitions"]]
+
+
+class Lab:
+    """A browser's session with a notebook instance, opened by a presigned URL.
+    Names below localhost are this machine's."""
+
+    def __init__(self, url):
+        u = urlsplit(url)
+        assert u.scheme == "http" and u.hostname.startswith("nb-") and u.hostname.endswith(".localhost"), url
+        self.host, self.port, self.cookies = u.netloc, u.port, {}
+        to = u.path + "?" + u.query
+        for _ in range(5):
+            status, headers, _ = self.ask("GET", to, site="none")
+            if status not in (302, 303):
+                break
+            at = urlsplit(headers["Location"])
+            to = at.path + ("?" + at.query if at.query else "")
+        assert status == 200 and any(c.startswith("__Host-") for c in self.cookies), (status, list(self.cookies))
+
+    def ask(self, method, path, body=None, site="same-origin"):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {"Host": self.host, "Sec-Fetch-Site": site, "Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
+        if body is not None:
+            headers |= {"Origin": f"http://{self.host}", "X-XSRFToken": self.cookies.get("_xsrf", "")}
+        c.request(method, path, body=body, headers=headers)
+        r = c.getresponse()
+        answer = r.read()
+        for h, v in r.getheaders():
+            if h.lower() == "set-cookie":
+                k, _, v = v.partition(";")[0].partition("=")
+                self.cookies[k] = v
+        c.close()
+        return r.status, r.headers, answer
+
+    def put(self, file, text):
+        status, _, answer = self.ask("PUT", "/api/contents/" + quote(file), json.dumps({"type": "file", "format": "text", "content": text}))
+        assert status in (200, 201), (status, answer)
+
+    def get(self, file):
+        status, _, answer = self.ask("GET", "/api/contents/" + quote(file) + "?content=1")
+        assert status == 200, (status, answer)
+        return json.loads(answer)["content"]

@@ -1,10 +1,12 @@
 // Package sdk drives a whole server with the clients that people use: the
-// SageMaker Python SDK v2 and v3, boto3 and the AWS CLI. The flows are Python,
-// under v2 and v3; what needs the server to die is here.
+// SageMaker Python SDK v2 and v3, boto3, the AWS CLI and the AWS SDKs for Go and
+// JavaScript. The flows are under v2, v3, go and js; what needs the server to
+// die is here.
 package sdk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"clary/test/daemon"
+	"clary/test/guard"
 )
 
 func venv(t *testing.T, name string) string {
@@ -44,12 +47,19 @@ func bin(t *testing.T) string {
 func start(t *testing.T) *daemon.Daemon {
 	t.Helper()
 	// Not t.TempDir: its name is as long as the test's, and sockets live below.
-	dir, err := os.MkdirTemp("", "clary-sdk-")
+	dir, err := os.MkdirTemp("", "clary-sdk-") //nolint:usetesting // as above
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := guard.Guard(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d, err := daemon.New(bin(t), dir)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Borrow(); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Start(t.Context()); err != nil {
@@ -59,14 +69,20 @@ func start(t *testing.T) *daemon.Daemon {
 		if err := d.Stop(); err != nil {
 			t.Errorf("stopping the server: %v", err)
 		}
+		if err := d.Lend(); err != nil {
+			t.Errorf("leaving runtimes for others: %v", err)
+		}
 		if t.Failed() {
 			t.Logf("end of the server's log:\n%s", d.Tail())
 			if os.Getenv("CLARY_TEST_KEEP") != "" {
 				t.Logf("kept: %s", dir)
+				if err := release(); err != nil {
+					t.Error(err)
+				}
 				return
 			}
 		}
-		if err := os.RemoveAll(dir); err != nil {
+		if err := errors.Join(os.RemoveAll(dir), release()); err != nil {
 			t.Errorf("removing the data: %v", err)
 		}
 	})
@@ -79,13 +95,15 @@ func TestClients(t *testing.T) {
 	t.Parallel()
 	v2, v3 := venv(t, "v2"), venv(t, "v3")
 	d := start(t)
-	// In turn: v3's clients want most of a small machine's memory.
+	t.Run("languages", func(t *testing.T) { languages(t, d) })
+	// Side by side: the longest of them wait most of the time.
 	for _, c := range []struct{ name, venv string }{{"v2", v2}, {"v3", v3}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 			defer cancel()
 			cmd := d.Command(ctx, c.venv, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider",
-				"-n", "4", "--dist", "worksteal", "--durations", "5", "--color", "no", c.name)
+				"-n", "3", "--dist", "worksteal", "--durations", "5", "--color", "no", c.name)
 			cmd.Env = append(cmd.Env, "CLARY_BIN="+d.Bin, "CLARY_DATA="+d.Data)
 			if only := os.Getenv("CLARY_SDK_ONLY"); only != "" {
 				cmd.Args = append(cmd.Args, "-k", only)
@@ -180,4 +198,31 @@ func TestFitSurvivesKill(t *testing.T) {
 	flow(t, d, v2, "crash/fit.py", map[string]func(){
 		"kill: training": killAndStart(t, d, func() {}),
 	})
+}
+
+// A notebook instance is back with its file whatever dies around it.
+func TestNotebookSurvivesDeaths(t *testing.T) {
+	t.Parallel()
+	v2 := venv(t, "v2")
+	d := start(t)
+	now := func() {}
+	die := func(what string) func() {
+		return func() {
+			tasks, err := d.Tasks()
+			if err != nil || len(tasks) != 1 {
+				t.Errorf("%d tasks: %v", len(tasks), err)
+				return
+			}
+			if err := tasks[0].Kill(what); err != nil {
+				t.Errorf("kill the %s: %v", what, err)
+			}
+		}
+	}
+	flow(t, d, v2, "crash/notebook.py", map[string]func(){
+		"kill: pending":    killAndStart(t, d, now),
+		"kill: in service": killAndStart(t, d, now),
+		"die: jupyter":     die("program"),
+		"die: supervisor":  die("supervisor"),
+		"kill: stopping":   killAndStart(t, d, now),
+	}, d.Bin, d.Data)
 }

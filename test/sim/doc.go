@@ -1,9 +1,9 @@
-// Package sim runs the server's core, the store, the loop and the training
-// feature, on a real database and in virtual time, with a fake compute driver,
+// Package sim runs the server's core, the store, the loop, the training and the
+// notebook feature, on a real database and in virtual time, with a fake driver,
 // and kills it again and again: before and after transactions and effects.
-// Whatever happens, what was answered is there, every job runs at most once
-// and comes to its end, each second and each log line counts once, and nothing
-// stays behind. It must never look into a feature's own state to judge it: the
+// Whatever happens, what was answered is there, every task runs at most once
+// and comes to its end, each second and each log line counts once, and no task
+// or volume stays behind. It must never look into a feature's own state to judge it: the
 // contracts and the fake world's truth are enough.
 //
 // SIM_N sets the number of seeds (200), SIM_SEED runs a single one. Start at

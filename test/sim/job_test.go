@@ -18,6 +18,7 @@ import (
 	"clary/internal/feature/training"
 	"clary/internal/resource"
 	"clary/internal/stage/plan"
+	"clary/internal/store"
 )
 
 // job is what a client does and how its task goes.
@@ -29,8 +30,7 @@ type job struct {
 	stop       time.Duration // after it was created; 0: never
 	erase      bool          // deleted once it is over
 
-	step  time.Duration // how far the clock was set while the task ran
-	slept time.Duration // of that the machine slept
+	slept time.Duration // by the machine, in the middle of the task's run
 
 	created, deleted atomic.Bool // answered
 	stopped          atomic.Bool // asked for, and not refused
@@ -76,11 +76,6 @@ func newJob(rng *rand.Rand, name string, calm bool) *job {
 	}
 	if !calm && rng.IntN(3) == 0 {
 		j.slept = span(time.Hour)
-		j.step = j.slept
-	}
-	if !calm && rng.IntN(4) == 0 {
-		j.step = span(4*time.Hour) - 2*time.Hour
-		j.slept = 0
 	}
 	return j
 }
@@ -125,6 +120,9 @@ func (s *sim) clients() {
 			}
 		})
 	}
+	for _, b := range s.books {
+		wg.Go(func() { s.client(b) })
+	}
 	wg.Wait()
 }
 
@@ -136,13 +134,21 @@ func (s *sim) insist(do func(l *life) error) {
 		switch {
 		case err == nil:
 			return
-		case errors.Is(err, errDead) || l.dead.Load():
+		case errors.Is(err, errDead) || errors.Is(err, errFlaky) || l.dead.Load():
 			time.Sleep(time.Second)
+		case s.full() && refused(err):
+			time.Sleep(time.Minute)
 		default:
 			s.fail("a call was answered with %v", err)
 			return
 		}
 	}
+}
+
+// refused says whether an error is what a full disk makes.
+func refused(err error) bool {
+	e, ok := errors.AsType[*apierr.Error](err)
+	return errors.Is(err, store.ErrFull) || ok && e.Code == "ResourceLimitExceeded"
 }
 
 func (s *sim) create(j *job) {
@@ -186,9 +192,12 @@ func (s *sim) erase(j *job) {
 
 // named remembers whose task this is.
 func (s *sim) named(t compute.Task) {
+	s.booked(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.names[t.ID] = s.plans[t.Name]
+	if j := s.plans[t.Name]; j != nil {
+		s.names[t.ID] = j
+	}
 }
 
 func (s *sim) jobOf(id compute.TaskID) *job {
@@ -197,17 +206,21 @@ func (s *sim) jobOf(id compute.TaskID) *job {
 	return s.names[id]
 }
 
-// clocks shows a status with the clocks of a machine whose wall clock was set,
-// or that slept, in the middle of the task's run.
+// clocks shows a status with the clocks of a machine that slept in the middle
+// of the task's run.
 func (s *sim) clocks(id compute.TaskID, st *compute.TaskStatus) {
 	j := s.jobOf(id)
-	if j == nil || st.Started.IsZero() {
+	if j == nil {
+		s.bookClocks(id, st)
+		return
+	}
+	if st.Started.IsZero() {
 		return
 	}
 	middle := st.Started.Add(j.script.Run / 2)
 	seen := func(at time.Time) time.Time {
 		if at.After(middle) {
-			return at.Add(j.step)
+			return at.Add(j.slept)
 		}
 		return at
 	}
@@ -234,6 +247,11 @@ func (s *sim) removed(ctx context.Context, d compute.Driver, id compute.TaskID) 
 	}
 	if err != nil {
 		s.fail("status of %s: %v", id, err)
+		return
+	}
+	if b := s.bookOf(id); b != nil {
+		s.bookClocks(id, &st)
+		b.removed(s, id, st)
 		return
 	}
 	if j == nil {

@@ -26,6 +26,14 @@ func (s *sim) acknowledged(l *life) {
 			s.fail("%s was created and answered, then: %v", j.name, err)
 		}
 	}
+	for _, b := range s.books {
+		if !b.created.Load() || b.erasing.Load() {
+			continue
+		}
+		if _, err := l.store.Get(context.Background(), b.key()); err != nil && !b.erasing.Load() { // by now
+			s.fail("%s was created and answered, then: %v", b.name, err)
+		}
+	}
 }
 
 // judge compares the end with the truth.
@@ -41,7 +49,7 @@ func (s *sim) judge(l *life) {
 		bills[u.Name] = append(bills[u.Name], u)
 	}
 	for name := range bills {
-		if s.plans[name] == nil {
+		if s.plans[name] == nil && s.books[name] == nil {
 			s.fail("usage of %s, which nobody created", name)
 		}
 	}
@@ -58,6 +66,7 @@ func (s *sim) judge(l *life) {
 	for _, j := range s.plans {
 		s.judgeJob(ctx, l, j, starts[j.name], bills[j.name])
 	}
+	s.judgeBooks(ctx, l, bills)
 }
 
 func (s *sim) judgeJob(ctx context.Context, l *life, j *job, starts int, bill []resource.Usage) {
@@ -73,13 +82,14 @@ func (s *sim) judgeJob(ctx context.Context, l *life, j *job, starts int, bill []
 	}
 	s.judgeBill(j, final, bill)
 	rec, err := l.store.Get(ctx, j.key())
-	if j.deleted.Load() {
+	switch {
+	case j.deleted.Load():
 		if !errors.Is(err, store.ErrNotFound) {
 			s.fail("%s was deleted, then: %v", j.name, err)
 		}
-	} else if err != nil {
+	case err != nil:
 		s.fail("%s: %v", j.name, err)
-	} else {
+	default:
 		s.judgePhase(j, final, rec)
 		if final != nil {
 			s.judgeOutput(ctx, l, j, rec, final)
@@ -140,7 +150,8 @@ func (s *sim) judgeBill(j *job, final *compute.TaskStatus, bill []resource.Usage
 	if end = end.Add(-final.Suspended); end.Before(start) {
 		end = start
 	}
-	if len(bill) != 1 || !bill[0].Start.Equal(start) || !bill[0].End.Equal(end) || bill[0].Quantity != 1 || bill[0].InstanceType != "ml.m5.large" {
+	// Sleep is kept in seconds, as a fraction.
+	if len(bill) != 1 || !bill[0].Start.Equal(start) || bill[0].End.Sub(end).Abs() > time.Microsecond || bill[0].Quantity != 1 || bill[0].InstanceType != "ml.m5.large" {
 		s.fail("%s: billed %s, want from %s to %s; slept %s", j.name, spans(bill), start, end, final.Suspended)
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"clary/internal/compute"
+	"clary/internal/feature/notebook"
 	"clary/internal/feature/training"
 	"clary/internal/logs"
 	"clary/internal/logs/segment"
@@ -17,6 +19,7 @@ import (
 	"clary/internal/reconcile"
 	"clary/internal/resource"
 	"clary/internal/stage/plan"
+	"clary/internal/store"
 	"clary/internal/store/sqlite"
 )
 
@@ -35,12 +38,47 @@ type life struct {
 	metrics metrics.Store
 	ingest  *logs.Ingester
 	jobs    *training.Training
+	books   *notebook.Notebooks
 	cancel  context.CancelFunc
 	ended   chan struct{}
 }
 
-// begin starts the server on what the last life left behind.
-func (s *sim) begin() (*life, error) {
+// setClock is what a server finds whose machine's clock was set while it was
+// away: whatever was due at a time is due at another.
+func (l *life) setClock(by time.Duration) error {
+	ctx := context.Background()
+	if by == 0 {
+		return nil
+	}
+	var recs []*resource.Record
+	for _, kind := range []resource.Kind{training.Kind, notebook.Kind} {
+		some, _, err := l.store.List(ctx, resource.Query{Kind: kind, Limit: 1000})
+		if err != nil {
+			return err
+		}
+		recs = append(recs, some...)
+	}
+	return l.store.Update(ctx, func(tx store.Tx) error {
+		for _, rec := range recs {
+			r, err := tx.Get(rec.Key)
+			if err != nil {
+				return err
+			}
+			if r.Due.IsZero() {
+				continue
+			}
+			r.Due = r.Due.Add(by)
+			if err := tx.Put(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// begin starts the server on what the last life left behind; the clock was set
+// since.
+func (s *sim) begin(step time.Duration) (*life, error) {
 	l := &life{s: s, killed: make(chan struct{}), ended: make(chan struct{})}
 	st, err := sqlite.Open(filepath.Join(s.dir, "clary.db"), sqlite.Options{Readers: 2})
 	if err != nil {
@@ -51,6 +89,9 @@ func (s *sim) begin() (*life, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	l.store, l.logs = st, lg
+	if err := l.setClock(step); err != nil {
+		return nil, errors.Join(err, lg.Close(), st.Close())
+	}
 	l.metrics = mortalMetrics{metrics.New(st.Metrics()), l}
 	drv := &mortalDriver{Driver: s.world.Driver(), l: l}
 	var loop *reconcile.Loop
@@ -59,16 +100,24 @@ func (s *sim) begin() (*life, error) {
 		Spool: func(ctx context.Context, task string, from int64) (io.ReadCloser, error) {
 			return drv.Spool(ctx, compute.TaskID(task), from)
 		},
-		Ended: func(task string) { l.jobs.Changed(compute.TaskID(task)) },
+		Ended: func(task string) {
+			l.jobs.Changed(compute.TaskID(task))
+			l.books.Changed(compute.TaskID(task))
+		},
 	})
 	db := mortalStore{st, l}
 	l.jobs = training.New(training.Config{
 		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: output{l.ingest}, Logs: mortalLogs{lg, l},
-		Auth: nobody{}, Sessions: nobody{}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: func() error { return nil },
+		Auth: nobody{}, Sessions: nobody{}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
+	})
+	l.books = notebook.New(notebook.Config{
+		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: bookOutput{output{l.ingest}}, Logs: mortalLogs{lg, l},
+		Auth: nobody{}, Sessions: nobody{}, Door: mortalDoor{l}, Keeper: mortalKeeper{l}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
+		IdleStop: idleStop, Record: l.record(db), Clock: s.moment, Site: func(uid string) string { return uid },
 	})
 	loop = reconcile.New(reconcile.Config{
-		Store: db, Reconcilers: []reconcile.Reconciler{l.jobs}, Owner: fmt.Sprint("life", s.lives),
-		Workers: map[resource.Kind]int{training.Kind: 4}, Log: slog.New(s.log),
+		Store: db, Reconcilers: []reconcile.Reconciler{l.jobs, l.books}, Owner: fmt.Sprint("life", s.lives),
+		Workers: map[resource.Kind]int{training.Kind: 4, notebook.Kind: 4}, Log: slog.New(s.log),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
@@ -81,6 +130,7 @@ func (s *sim) begin() (*life, error) {
 				return
 			case id := <-drv.Changes():
 				l.jobs.Changed(id)
+				l.books.Changed(id)
 			}
 		}
 	}()
@@ -89,8 +139,10 @@ func (s *sim) begin() (*life, error) {
 		loop.Run(ctx)
 		<-hints
 	}()
-	if err := l.jobs.WakeAll(ctx); err != nil && !errors.Is(err, errDead) {
-		return nil, errors.Join(err, l.end())
+	for _, wake := range []func(context.Context) error{l.jobs.WakeAll, l.books.WakeAll} {
+		if err := wake(ctx); err != nil && !errors.Is(err, errDead) {
+			return nil, errors.Join(err, l.end())
+		}
 	}
 	return l, nil
 }
@@ -120,6 +172,8 @@ func (o output) Ensure(task compute.TaskID, st logs.Stream, job string, defs []p
 	}
 	return o.in.Ensure(string(task), st, namespace, map[string]string{"TrainingJobName": job}, ds)
 }
+
+func (o output) Forget(task compute.TaskID) { o.in.Forget(string(task)) }
 
 func (o output) Done(ctx context.Context, task compute.TaskID, st logs.Stream, size int64) (bool, error) {
 	return o.in.Done(ctx, string(task), st, size)

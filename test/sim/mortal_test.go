@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"clary/internal/compute"
+	"clary/internal/compute/fake"
+	"clary/internal/feature/notebook"
 	"clary/internal/identity"
 	"clary/internal/logs"
 	"clary/internal/metrics"
@@ -70,36 +72,53 @@ func (m mortalStore) Release(ctx context.Context, k resource.Key, owner string, 
 
 func (m mortalStore) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return m.l.around("transaction", func() error {
-		var broken []string
+		if err := m.l.s.noRoom(); err != nil {
+			return err
+		}
+		var seen notes
 		err := m.Store.Update(ctx, func(tx store.Tx) error {
-			broken = nil
-			return fn(lawfulTx{tx, &broken})
+			seen = notes{policy: ctx.Value(policyKey{}) != nil}
+			return fn(lawfulTx{tx, &seen})
 		})
 		if err == nil {
-			for _, b := range broken {
+			for _, b := range seen.broken {
 				m.l.s.fail("%s", b)
 			}
+			m.l.s.turned(m.l, seen.turns)
 		}
 		return err
 	})
 }
 
-// lawfulTx sees to it that what is over stays over.
+// notes are what a transaction did that is worth to be known once it is done.
+type notes struct {
+	broken []string
+	policy bool   // it is one of the idle policy
+	turns  []turn // of notebooks
+}
+
+// lawfulTx sees to it that what is over stays over, and that a notebook's
+// status goes from one to the next as on AWS.
 type lawfulTx struct {
 	store.Tx
-	broken *[]string
+	seen *notes
 }
 
 func (x lawfulTx) Put(r *resource.Record) error {
-	old, err := x.Tx.Get(r.Key)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-	case err != nil:
+	old, err := x.Get(r.Key)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
+	}
+	if r.Kind == notebook.Kind {
+		x.turn(old, r)
+		return x.Tx.Put(r)
+	}
+	switch {
+	case err != nil:
 	case over(old.Phase) && r.Phase != old.Phase && r.Phase != "Deleting",
 		old.Phase == "Deleting" && r.Phase != old.Phase,
 		old.Phase == "Stopping" && r.Phase == "InProgress":
-		*x.broken = append(*x.broken, fmt.Sprintf("%s went from %s to %s", r.Name, old.Phase, r.Phase))
+		x.seen.broken = append(x.seen.broken, fmt.Sprintf("%s went from %s to %s", r.Name, old.Phase, r.Phase))
 	}
 	return x.Tx.Put(r)
 }
@@ -113,7 +132,12 @@ type mortalLogs struct {
 }
 
 func (m mortalLogs) Ingest(ctx context.Context, st logs.Stream, task string, from, next int64, events []logs.Event) error {
-	return m.l.around("ingest", func() error { return m.Store.Ingest(ctx, st, task, from, next, events) })
+	return m.l.around("ingest", func() error {
+		if err := m.l.s.noRoom(); err != nil {
+			return err
+		}
+		return m.Store.Ingest(ctx, st, task, from, next, events)
+	})
 }
 
 func (m mortalLogs) Offset(ctx context.Context, st logs.Stream, task string) (int64, error) {
@@ -127,7 +151,12 @@ type mortalMetrics struct {
 }
 
 func (m mortalMetrics) PutFrom(ctx context.Context, task string, next int64, data []metrics.Datum) error {
-	return m.l.around("metrics", func() error { return m.Store.PutFrom(ctx, task, next, data) })
+	return m.l.around("metrics", func() error {
+		if err := m.l.s.noRoom(); err != nil {
+			return err
+		}
+		return m.Store.PutFrom(ctx, task, next, data)
+	})
 }
 
 func (m mortalMetrics) Offset(ctx context.Context, task string) (int64, error) {
@@ -137,7 +166,7 @@ func (m mortalMetrics) Offset(ctx context.Context, task string) (int64, error) {
 // mortalDriver is the driver as long as the server lives. Now and then it
 // fails, before or after it did what it was asked.
 type mortalDriver struct {
-	compute.Driver
+	*fake.Driver
 	l *life
 }
 
@@ -164,6 +193,9 @@ func (d *mortalDriver) Start(ctx context.Context, t compute.Task) error {
 		if d.l.s.roll(8) == 0 {
 			return compute.ErrCapacity
 		}
+		if err := d.l.s.noRoom(); err != nil {
+			return err
+		}
 		return d.Driver.Start(ctx, t)
 	})
 }
@@ -181,7 +213,7 @@ func (d *mortalDriver) Remove(ctx context.Context, id compute.TaskID) error {
 
 func (d *mortalDriver) Status(ctx context.Context, id compute.TaskID) (compute.TaskStatus, error) {
 	return asked(d.l, func() (compute.TaskStatus, error) {
-		if d.l.s.roll(60) == 0 {
+		if d.l.s.roll(6) == 0 {
 			return compute.TaskStatus{}, errFlaky
 		}
 		st, err := d.Driver.Status(ctx, id)
@@ -198,6 +230,10 @@ type builds struct{ s *sim }
 
 func (b *builds) Resolve(context.Context, string) (runtimes.Runtime, error) {
 	return runtimes.Runtime{ID: "rt", Recipe: "rt", Title: "a runtime", Train: []string{"train"}}, nil
+}
+
+func (b *builds) Notebook() runtimes.Runtime {
+	return runtimes.Runtime{ID: "nb", Recipe: "nb", Title: "JupyterLab", Serve: []string{"serve"}}
 }
 
 func (b *builds) Ensure(context.Context, runtimes.Runtime) (runtimes.State, error) {

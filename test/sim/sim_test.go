@@ -34,6 +34,10 @@ type sim struct {
 	dir   string
 	world *fake.World
 	plans map[string]*job
+	books map[string]*book
+	downs []span // when no server lived
+	naps  []span // when the machine sleeps; only notebooks' clocks show it
+	fulls []span // when the disk is full
 	log   slog.Handler
 
 	mu      sync.Mutex // guards all below
@@ -45,7 +49,55 @@ type sim struct {
 	current *life
 	up      chan struct{} // closed while a server lives
 	names   map[compute.TaskID]*job
+	boot    int
+	kept    map[string]string // objects by key, of what was rescued
 	failed  bool
+}
+
+// span is a stretch of time.
+type span struct{ from, to time.Time }
+
+// full says whether the disk is full now.
+func (s *sim) full() bool {
+	now := time.Now()
+	for _, f := range s.fulls {
+		if !now.Before(f.from) && now.Before(f.to) {
+			return true
+		}
+	}
+	return false
+}
+
+// room is what the server is told of the disk.
+func (s *sim) room() error {
+	if s.full() {
+		return store.ErrFull
+	}
+	return nil
+}
+
+// noRoom is how a write ends while the disk is full: now and then one still
+// finds a place.
+func (s *sim) noRoom() error {
+	if s.full() && s.roll(3) > 0 {
+		return fmt.Errorf("write: %w", store.ErrFull)
+	}
+	return nil
+}
+
+// disturb does to the machine what no server sees coming: it is restarted, or
+// its clock is set.
+func (s *sim) disturb() (step time.Duration) {
+	switch s.roll(6) {
+	case 0:
+		s.world.Crash()
+		s.mu.Lock()
+		s.boot++
+		s.mu.Unlock()
+	case 1:
+		step = time.Duration(s.roll(int(4*time.Hour))) - 2*time.Hour
+	}
+	return step
 }
 
 // roll gives a number below n.
@@ -100,9 +152,12 @@ func (s *sim) server() *life {
 
 // options of one run.
 type options struct {
-	seed uint64
-	jobs int
-	kill func(rng *rand.Rand) func(point int) bool
+	seed  uint64
+	jobs  int
+	books int
+	kill  func(rng *rand.Rand) func(point int) bool
+	// left are books whose client goes away.
+	left bool
 	// calm leaves out clocks that jump and machines that sleep.
 	calm bool
 }
@@ -113,8 +168,8 @@ func run(t *testing.T, dir string, o options) (points int) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(o.seed, 0xC1A21))
 	s := &sim{
-		t: t, dir: dir, rng: rng, kill: o.kill(rng), plans: make(map[string]*job),
-		names: make(map[compute.TaskID]*job), up: make(chan struct{}), log: slog.DiscardHandler,
+		t: t, dir: dir, rng: rng, kill: o.kill(rng), plans: make(map[string]*job), books: make(map[string]*book),
+		names: make(map[compute.TaskID]*job), kept: make(map[string]string), up: make(chan struct{}), log: slog.DiscardHandler,
 	}
 	if os.Getenv("SIM_SEED") != "" {
 		s.log = slog.NewTextHandler(os.Stderr, nil)
@@ -123,7 +178,29 @@ func run(t *testing.T, dir string, o options) (points int) {
 		j := newJob(rng, fmt.Sprintf("job-%d", i), o.calm)
 		s.plans[j.name] = j
 	}
-	s.world = fake.NewWorld(func(t compute.Task) fake.Script { return s.plans[t.Name].script }, nil)
+	for i := range o.books {
+		b := newBook(rng, fmt.Sprintf("book-%d", i), o.calm)
+		if o.left {
+			b.acts, b.leaves, b.use.spans = []act{{6 * time.Hour, "delete"}}, true, []span{{time.Now().Add(3 * time.Minute), time.Now().Add(5 * time.Minute)}}
+		}
+		s.books[b.name] = b
+	}
+	s.world = fake.NewWorld(func(t compute.Task) fake.Script {
+		if b := s.books[t.Name]; b != nil {
+			return s.bookScript(b, t)
+		}
+		return s.plans[t.Name].script
+	}, nil)
+
+	if !o.calm {
+		if o.books > 0 {
+			s.naps = newNaps(rng)
+		}
+		for range rng.IntN(3) {
+			from := time.Now().Add(time.Duration(rng.Int64N(int64(3 * time.Hour))))
+			s.fulls = append(s.fulls, span{from, from.Add(time.Duration(rng.Int64N(int64(40 * time.Minute))))})
+		}
+	}
 
 	settled := make(chan struct{})
 	go func() {
@@ -131,8 +208,9 @@ func run(t *testing.T, dir string, o options) (points int) {
 		s.clients()
 		s.settle()
 	}()
+	var step time.Duration
 	for done := false; !done; {
-		l, err := s.begin()
+		l, err := s.begin(step)
 		if err != nil {
 			t.Fatalf("start %d: %v", s.lives, err)
 		}
@@ -156,7 +234,13 @@ func run(t *testing.T, dir string, o options) (points int) {
 			s.fail("end of a server: %v", err)
 		}
 		if !done {
+			s.mu.Lock()
+			s.downs = append(s.downs, span{time.Now(), time.Now().Add(down)})
+			s.mu.Unlock()
 			time.Sleep(down)
+			if step = 0; !o.calm {
+				step = s.disturb()
+			}
 		}
 	}
 	return s.points
@@ -170,6 +254,22 @@ func env(name string, otherwise int) int {
 	return n
 }
 
+// folder is where a world's database lies: in memory where that may be, since
+// no world loses the machine's power.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "clary-sim-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // TestSeeds runs worlds that are all different, with kills at random points.
 func TestSeeds(t *testing.T) {
 	t.Parallel()
@@ -180,20 +280,41 @@ func TestSeeds(t *testing.T) {
 	for seed := first; seed < first+n; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
+			dir := folder(t)
 			synctest.Test(t, func(t *testing.T) {
-				run(t, dir, options{seed: uint64(seed), jobs: 1 + seed%6, kill: func(rng *rand.Rand) func(int) bool {
-					left, odds := rng.IntN(15), 2+rng.IntN(40)
-					return func(int) bool {
-						if left > 0 && rng.IntN(odds) == 0 {
-							left--
-							return true
-						}
-						return false
-					}
-				}})
+				run(t, dir, options{seed: uint64(seed), jobs: 1 + seed%6, kill: anywhere})
 			})
 		})
+	}
+}
+
+// TestNotebooks runs worlds of notebooks, and of jobs beside them.
+func TestNotebooks(t *testing.T) {
+	t.Parallel()
+	first, n := 0, env("SIM_N", 200)
+	if one := env("SIM_SEED", -1); one >= 0 {
+		first, n = one, 1
+	}
+	for seed := first; seed < first+n; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			dir := folder(t)
+			synctest.Test(t, func(t *testing.T) {
+				run(t, dir, options{seed: uint64(seed), jobs: seed % 2, books: 1 + seed%3, calm: seed%4 == 3, kill: anywhere})
+			})
+		})
+	}
+}
+
+// anywhere kills at random points.
+func anywhere(rng *rand.Rand) func(int) bool {
+	left, odds := rng.IntN(15), 2+rng.IntN(40)
+	return func(int) bool {
+		if left > 0 && rng.IntN(odds) == 0 {
+			left--
+			return true
+		}
+		return false
 	}
 }
 
@@ -201,29 +322,39 @@ func TestSeeds(t *testing.T) {
 // point of it in turn, and again a few points later.
 func TestEveryPoint(t *testing.T) {
 	t.Parallel()
-	const seed = 11
-	var most int
-	t.Run("none", func(t *testing.T) {
-		dir := t.TempDir()
-		synctest.Test(t, func(t *testing.T) {
-			most = run(t, dir, options{seed: seed, jobs: 1, calm: true, kill: func(*rand.Rand) func(int) bool {
-				return func(int) bool { return false }
-			}})
+	for name, tc := range map[string]struct {
+		world options
+		again []int
+	}{
+		"job":      {options{seed: 11, jobs: 1, calm: true}, []int{0, 1, 5}},
+		"notebook": {options{seed: 11, books: 1, calm: true}, []int{0}},
+		"idle":     {options{seed: 11, books: 1, calm: true, left: true}, []int{0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			everyPoint(t, tc.world, tc.again)
 		})
-	})
+	}
+}
+
+func everyPoint(t *testing.T, world options, then []int) {
+	t.Helper()
+	killed := func(t *testing.T, kill func(int) bool) (points int) {
+		t.Helper()
+		dir, o := folder(t), world
+		o.kill = func(*rand.Rand) func(int) bool { return kill }
+		synctest.Test(t, func(t *testing.T) { points = run(t, dir, o) })
+		return points
+	}
+	most := killed(t, func(int) bool { return false })
 	if most < 20 {
 		t.Fatalf("the world has only %d points: it tests nothing", most)
 	}
 	for at := 1; at <= most; at++ {
-		for _, again := range []int{0, 1, 5} {
+		for _, again := range then {
 			t.Run(fmt.Sprintf("%d+%d", at, again), func(t *testing.T) {
 				t.Parallel()
-				dir := t.TempDir()
-				synctest.Test(t, func(t *testing.T) {
-					run(t, dir, options{seed: seed, jobs: 1, calm: true, kill: func(*rand.Rand) func(int) bool {
-						return func(p int) bool { return p == at || again > 0 && p == at+again }
-					}})
-				})
+				killed(t, func(p int) bool { return p == at || again > 0 && p == at+again })
 			})
 		}
 	}
@@ -255,6 +386,11 @@ func (s *sim) quiet() bool {
 			return false
 		}
 	}
+	for _, b := range s.books {
+		if !b.quiet(l) {
+			return false
+		}
+	}
 	return len(s.world.Running()) == 0
 }
 
@@ -268,6 +404,11 @@ func (s *sim) state() string {
 			continue
 		}
 		out = append(out, fmt.Sprintf("%s: %s due %s attempts %d %q %s", j.name, r.Phase, r.Due, r.Attempts, r.LastError, r.Status))
+	}
+	for _, b := range s.books {
+		if r, err := l.store.Get(context.Background(), b.key()); err == nil {
+			out = append(out, fmt.Sprintf("%s: %s due %s attempts %d %q %s", b.name, r.Phase, r.Due, r.Attempts, r.LastError, r.Status))
+		}
 	}
 	return strings.Join(out, "\n") + fmt.Sprint(" running: ", s.world.Running())
 }

@@ -36,29 +36,34 @@ func documents(t *testing.T) map[string]string {
 }
 
 var (
-	code   = regexp.MustCompile("`([^`\n]+)`")
-	fenced = regexp.MustCompile("(?s)```.*?```")
-	link   = regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
-	symbol = regexp.MustCompile(`^([a-z][a-z0-9]*)\.([A-Z][A-Za-z0-9]*)(?:\.([A-Z][A-Za-z0-9]*))?(?:\(\))?$`)
-	place  = regexp.MustCompile(`^(?:\./)?((?:cmd|internal|tool|test|docs|examples|bench|lint)/[\w./-]+|\.ci/run|Makefile|[A-Z]+\.md)$`)
-	target = regexp.MustCompile(`^make ([a-z-]+)`)
+	code     = regexp.MustCompile("`([^`\n]+)`")
+	fenced   = regexp.MustCompile("(?s)```.*?```")
+	link     = regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
+	symbol   = regexp.MustCompile(`^([a-z][a-z0-9]*)\.([A-Z][A-Za-z0-9]*)(?:\.([A-Z][A-Za-z0-9]*))?(?:\(\))?$`)
+	place    = regexp.MustCompile(`^(?:\./)?((?:cmd|internal|tool|test|docs|examples|bench|lint)/[\w./-]+|\.ci/run|Makefile|[A-Z]+\.md)$`)
+	testName = regexp.MustCompile(`^(Test|Fuzz|Benchmark)[A-Z]`)
+	target   = regexp.MustCompile(`^make ([a-z-]+)`)
 )
 
-// exported maps package name → symbols, methods and fields as Type.Member.
+// exported maps package name → symbols, methods and fields as Type.Member, and
+// tests by their names.
 func exported(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	all := map[string]map[string]bool{}
 	for _, s := range sources(t) {
-		if s.test() || !strings.HasPrefix(s.path, "internal/") {
+		if !strings.HasPrefix(s.path, "internal/") {
 			continue
 		}
-		syms := all[s.file.Name.Name]
+		name := strings.TrimSuffix(s.file.Name.Name, "_test")
+		syms := all[name]
 		if syms == nil {
 			syms = map[string]bool{}
-			all[s.file.Name.Name] = syms
+			all[name] = syms
 		}
 		for _, d := range s.file.Decls {
-			collect(d, syms)
+			if f, ok := d.(*ast.FuncDecl); !s.test() || ok && testName.MatchString(f.Name.Name) {
+				collect(d, syms)
+			}
 		}
 	}
 	return all

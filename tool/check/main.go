@@ -3,9 +3,11 @@
 // its output. The rules that a linter cannot say are tests beside this file.
 //
 //	go run ./tool/check test    everything that gates
-//	go run ./tool/check check   formatting, vet and unit tests only
+//	go run ./tool/check check   linters and unit tests only
 //	go run ./tool/check lint    golangci-lint with the repository's rules
+//	go run ./tool/check fmt     files as the linters want them formatted
 //	go run ./tool/check sdk     real AWS clients against a real server
+//	go run ./tool/check shots   the console's pages in Chromium, with pictures in docs/pages
 package main
 
 import (
@@ -15,19 +17,25 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"clary/test/daemon"
+	"clary/tool/internal/debian"
 	"clary/tool/internal/pyenv"
+	"clary/tool/internal/sdks"
 	"clary/tool/internal/step"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "\ncheck:", err)
 		os.Exit(1)
 	}
@@ -42,25 +50,30 @@ type part struct {
 type runner struct {
 	root    string
 	clients func() (pyenv.Clients, error) // the Python environments, made while other steps run
+	sdks    func() (sdks.SDKs, error)     // and those of other languages
 }
 
 func run(ctx context.Context, args []string) error {
 	if len(args) != 1 {
-		return errors.New("say one of test, check, lint, sdk")
+		return errors.New("say one of test, check, lint, fmt, sdk, shots")
 	}
 	var parts []part
 	clients := false
 	switch args[0] {
 	case "test":
-		parts, clients = []part{build, format, vet, static, unit, generated, sdk}, true
+		parts, clients = []part{build, lint, simulation, unit, generated, pages, sdk}, true
+	case "shots":
+		parts = []part{build, pages}
 	case "check":
-		parts = []part{build, format, vet, unit}
+		parts = []part{build, lint, simulation, unit}
 	case "lint":
-		parts = []part{build, golangci}
+		parts = []part{build, lint}
+	case "fmt":
+		parts = []part{reformat}
 	case "sdk":
 		parts, clients = []part{build, sdk}, true
 	default:
-		return fmt.Errorf("unknown plan %q: say one of test, check, lint, sdk", args[0])
+		return fmt.Errorf("unknown plan %q: say one of test, check, lint, fmt, sdk, shots", args[0])
 	}
 	if _, err := exec.LookPath("go"); err != nil {
 		return errors.New("the go command is not in PATH")
@@ -69,19 +82,28 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	r := &runner{root: root, clients: sync.OnceValues(func() (pyenv.Clients, error) {
-		return pyenv.EnsureClients(ctx, func(f string, a ...any) { fmt.Printf("     ("+f+")\n", a...) })
-	})}
+	if err := need(ctx, args[0]); err != nil {
+		return err
+	}
+	say := func(f string, a ...any) { fmt.Printf("     ("+f+")\n", a...) }
+	r := &runner{
+		root:    root,
+		clients: sync.OnceValues(func() (pyenv.Clients, error) { return pyenv.EnsureClients(ctx, say) }),
+		sdks:    sync.OnceValues(func() (sdks.SDKs, error) { return sdks.Ensure(ctx, say) }),
+	}
 
 	fmt.Printf("Plan of make %s:\n", args[0])
 	if clients {
-		fmt.Println("  -  meanwhile: install the Python AWS clients that the sdk tests drive (cached outside the repository)")
+		fmt.Println("  -  meanwhile: install the AWS clients that the sdk tests drive (cached outside the repository)")
 	}
 	for i, p := range parts {
 		fmt.Printf("  %d  %s\n", i+1, p.title)
 	}
 	if clients {
-		go func() { _, _ = r.clients() }() // whoever needs them gets the error
+		go func() { // whoever needs them gets the error
+			_, _ = r.sdks()
+			_, _ = r.clients()
+		}()
 	}
 	start := time.Now()
 	for i, p := range parts {
@@ -96,6 +118,30 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
+// need sees to all that a plan needs of Debian, in one command: whoever has to
+// type it shall do so once.
+func need(ctx context.Context, plan string) error {
+	var programs []debian.Program
+	switch plan {
+	case "test":
+		programs = slices.Concat(debian.Compiler(), debian.Tools(), debian.Programs(), debian.Browser(), []debian.Program{pyenv.Needs(ctx)})
+	case "shots":
+		programs = slices.Concat(debian.Tools(), debian.Browser(), []debian.Program{pyenv.Needs(ctx)})
+	case "check":
+		programs = append(debian.Compiler(), debian.Tools()...)
+	case "sdk":
+		programs = slices.Concat(debian.Tools(), debian.Programs(), []debian.Program{pyenv.Needs(ctx)})
+	}
+	if len(programs) == 0 {
+		return nil
+	}
+	dir, err := step.CacheDir()
+	if err != nil {
+		return err
+	}
+	return debian.Need(ctx, filepath.Join(dir, "apt.lock"), func(f string, a ...any) { fmt.Printf(f+"\n", a...) }, programs...)
+}
+
 func (r *runner) run(ctx context.Context, env []string, args ...string) error {
 	return step.Run(ctx, step.Cmd{Dir: r.root, Env: env, Args: args, Out: os.Stdout})
 }
@@ -104,31 +150,28 @@ var (
 	build = part{"build bin/clary with clary-task embedded", func(ctx context.Context, r *runner) error {
 		return step.Build(ctx, r.root)
 	}}
-	format = part{"gofmt", func(ctx context.Context, r *runner) error {
-		var out strings.Builder
-		if err := step.Run(ctx, step.Cmd{Dir: r.root, Args: []string{"gofmt", "-l", "cmd", "internal", "tool", "test"}, Out: &out}); err != nil {
-			return fmt.Errorf("%w%s", err, out.String())
+	lint = part{"golangci-lint: formatting, vet, staticcheck and the rest of lint/golangci.yml", func(ctx context.Context, r *runner) error {
+		// Another run on this machine is waited for.
+		return r.run(ctx, nil, append(linter("run"), "--allow-serial-runners")...)
+	}}
+	reformat = part{"golangci-lint fmt", func(ctx context.Context, r *runner) error {
+		return r.run(ctx, nil, linter("fmt")...)
+	}}
+	// The race detector makes simulations twelve times as long, and a few of
+	// them go every way that many do.
+	simulation = part{"simulation: hundreds of lives with kills, reboots and full disks; a few more with the race detector", func(ctx context.Context, r *runner) error {
+		if err := r.run(ctx, nil, "go", "test", "-timeout", "15m", simulated); err != nil {
+			return err
 		}
-		if out.Len() > 0 {
-			return fmt.Errorf("run gofmt -w on:\n%s", out.String())
-		}
-		return nil
+		return r.run(ctx, []string{"SIM_N=20"}, "go", "test", "-race", "-timeout", "15m", "-run", "^(TestSeeds|TestNotebooks)$", simulated)
 	}}
-	vet = part{"go vet", func(ctx context.Context, r *runner) error {
-		return r.run(ctx, nil, "go", "vet", "./...")
-	}}
-	static = part{"staticcheck", func(ctx context.Context, r *runner) error {
-		return r.run(ctx, nil, "go", "tool", "-modfile=lint/go.mod", "staticcheck", "./...")
-	}}
-	golangci = part{"golangci-lint", func(ctx context.Context, r *runner) error {
-		return r.run(ctx, nil, "go", "tool", "-modfile=lint/go.mod", "golangci-lint", "run", "--config", "lint/golangci.yml")
-	}}
-	unit = part{"unit tests, the rules of the repository, generated code, simulation, sandbox; with the race detector", func(ctx context.Context, r *runner) error {
+	unit = part{"unit tests, the rules of the repository, generated code, sandbox; with the race detector", func(ctx context.Context, r *runner) error {
 		pkgs, err := r.unitPackages(ctx)
 		if err != nil {
 			return err
 		}
-		return r.run(ctx, nil, append([]string{"go", "test", "-race", "-timeout", "15m"}, pkgs...)...)
+		// Three at a time: some wait most of the time.
+		return r.run(ctx, nil, append([]string{"go", "test", "-race", "-p", "3", "-timeout", "15m"}, pkgs...)...)
 	}}
 	generated = part{"generated code against the pinned botocore", func(ctx context.Context, r *runner) error {
 		c, err := r.clients()
@@ -137,14 +180,51 @@ var (
 		}
 		return r.compareGenerated(ctx, c)
 	}}
-	sdk = part{"end to end: SageMaker SDK v2 and v3, boto3 and AWS CLI against a real server", func(ctx context.Context, r *runner) error {
+	pages = part{"the console and notebook instances of a real server in Chromium", func(ctx context.Context, r *runner) error {
 		c, err := r.clients()
 		if err != nil {
 			return err
 		}
-		return r.run(ctx, c.Env(), "go", "test", "-count=1", "-v", "-timeout", "20m", "./test/sdk/...")
+		other, err := r.sdks()
+		if err != nil {
+			return err
+		}
+		env, err := shared(c.Env(), other.Env())
+		if err != nil {
+			return err
+		}
+		return r.run(ctx, env, "go", "test", "-count=1", "-timeout", "20m", "./test/console/...")
+	}}
+	sdk = part{"end to end: SageMaker SDK v2 and v3, boto3, AWS CLI, AWS SDKs for Go and JavaScript against a real server", func(ctx context.Context, r *runner) error {
+		c, err := r.clients()
+		if err != nil {
+			return err
+		}
+		other, err := r.sdks()
+		if err != nil {
+			return err
+		}
+		env, err := shared(c.Env(), other.Env())
+		if err != nil {
+			return err
+		}
+		return r.run(ctx, env, "go", "test", "-count=1", "-v", "-parallel", "5", "-timeout", "20m", "./test/sdk/...")
 	}}
 )
+
+// shared is the environment of tests whose servers leave what they build for
+// each other.
+func shared(env ...[]string) ([]string, error) {
+	dir, err := step.CacheDir()
+	return append(slices.Concat(env...), daemon.RuntimesVar+"="+filepath.Join(dir, "runtimes")), err
+}
+
+const simulated = "clary/test/sim"
+
+// linter is a command of golangci-lint, which is a tool of the module in lint.
+func linter(verb string) []string {
+	return []string{"go", "tool", "-modfile=lint/go.mod", "golangci-lint", verb, "--config", "lint/golangci.yml"}
+}
 
 // unitPackages are all packages with tests except those that drive clients.
 func (r *runner) unitPackages(ctx context.Context) ([]string, error) {
@@ -157,7 +237,7 @@ func (r *runner) unitPackages(ctx context.Context) ([]string, error) {
 	}
 	var pkgs []string
 	for p := range strings.FieldsSeq(out.String()) {
-		if p != "clary/test/sdk" && !strings.HasPrefix(p, "clary/test/sdk/") {
+		if p != simulated && p != "clary/test/sdk" && !strings.HasPrefix(p, "clary/test/sdk/") && p != "clary/test/console" {
 			pkgs = append(pkgs, p)
 		}
 	}

@@ -1,5 +1,5 @@
 // Demo shows the main path from nothing: it builds Clary, serves on temporary
-// data, trains with SageMaker's own SDKs, kills the server on the way,
+// data, runs a notebook on a notebook instance, trains with SageMaker's own SDKs, kills the server on the way,
 // predicts with the model and shows the bill. Each thing it does is said
 // before it is done.
 package main
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"clary/test/daemon"
+	"clary/tool/internal/jupyter"
 	"clary/tool/internal/pyenv"
 	"clary/tool/internal/step"
 )
@@ -27,8 +28,9 @@ const epochs = "50"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
 		os.Exit(1)
 	}
@@ -69,7 +71,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	s := &show{ctx: ctx, root: root, dir: dir, d: d, clients: clients}
-	for _, part := range []func() error{s.trainV2, s.predict, s.trainV3, s.bill} {
+	for _, part := range []func() error{s.notebook, s.trainV2, s.predict, s.trainV3, s.bill} {
 		if err = part(); err != nil {
 			break
 		}
@@ -89,6 +91,43 @@ type show struct {
 	d       *daemon.Daemon
 	clients pyenv.Clients
 	model   string
+}
+
+const firstNotebook = "first-steps"
+
+// notebook makes a notebook instance, runs its first notebook there, and stops
+// it: what it costs while it is idle is the user's to end.
+func (s *show) notebook() error {
+	say("A notebook instance: clary notebook create %s", firstNotebook)
+	note("A small machine with JupyterLab, which only orchestrates. Its runtime is built the first time.")
+	if err := s.clary("notebook", "create", firstNotebook); err != nil {
+		return err
+	}
+	link, err := s.d.Clary(s.ctx, "notebook", "open", "--print", firstNotebook).Output()
+	if err != nil {
+		return fmt.Errorf("clary notebook open: %w", err)
+	}
+	lab, err := jupyter.Open(s.ctx, strings.TrimSpace(string(link)), s.d.Listen)
+	if err != nil {
+		return err
+	}
+	say("Running its first-steps.ipynb, cell by cell: it trains on an ml.m5.xlarge of its own and plots what was learned")
+	if err := lab.Run(s.ctx, "first-steps.ipynb", func(line string) { fmt.Println("  | " + line) }); err != nil {
+		return err
+	}
+	say("Stopping it, since idle time costs: clary notebook stop %s; its files stay", firstNotebook)
+	if err := s.clary("notebook", "stop", firstNotebook); err != nil {
+		return err
+	}
+	return s.clary("notebook", "ls")
+}
+
+// clary runs a verb and shows what it says.
+func (s *show) clary(verb string, args ...string) error {
+	if err := daemon.Lines(s.d.Clary(s.ctx, verb, args...), func(line string) { fmt.Println("  | " + line) }); err != nil {
+		return fmt.Errorf("clary %s: %w", verb, err)
+	}
+	return nil
 }
 
 var modelLine = regexp.MustCompile(`^model: (s3://\S+)`)
@@ -183,15 +222,15 @@ func (s *show) bill() error {
 		{"cost", "What it cost, per started minute and as AWS would have charged it: clary cost"},
 	} {
 		say("%s", v.what)
-		if err := daemon.Lines(s.d.Clary(s.ctx, v.verb), func(line string) { fmt.Println("  | " + line) }); err != nil {
-			return fmt.Errorf("clary %s: %w", v.verb, err)
+		if err := s.clary(v.verb); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 func (s *show) close(took time.Duration) {
-	say("Done in %.0f s. Two unchanged SageMaker scripts trained, the server died once, nothing was lost", took.Seconds())
+	say("Done in %.0f s. A notebook and two unchanged SageMaker scripts trained, the server died once, nothing was lost", took.Seconds())
 	note("the scripts     examples/")
 	note("the model       %s", filepath.Join(s.dir, "model.tar.gz"))
 	note("server's log    %s", s.d.Log)

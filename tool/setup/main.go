@@ -1,7 +1,7 @@
 // Setup installs what tests and the demo need and prints where it is. It is
 // safe to run at any time; what is there already is left alone.
 //
-//	go run ./tool/setup          the Python environments with AWS clients
+//	go run ./tool/setup          the AWS clients: Python environments and Node packages
 //	go run ./tool/setup build    bin/clary with clary-task embedded
 //	go run ./tool/setup gen      API structs and facts from the pinned botocore
 //	go run ./tool/setup lock     new lock files from the requirements-*.in
@@ -16,14 +16,17 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"clary/tool/internal/debian"
 	"clary/tool/internal/pyenv"
+	"clary/tool/internal/sdks"
 	"clary/tool/internal/step"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "setup:", err)
 		os.Exit(1)
 	}
@@ -40,11 +43,23 @@ func run(ctx context.Context, args []string) error {
 	}
 	switch verb {
 	case "clients":
+		dir, err := step.CacheDir()
+		if err != nil {
+			return err
+		}
+		needs := append(debian.Programs(), pyenv.Needs(ctx))
+		if err := debian.Need(ctx, filepath.Join(dir, "apt.lock"), say, needs...); err != nil {
+			return err
+		}
 		c, err := pyenv.EnsureClients(ctx, say)
 		if err != nil {
 			return err
 		}
-		for _, line := range c.Env() {
+		other, err := sdks.Ensure(ctx, say)
+		if err != nil {
+			return err
+		}
+		for _, line := range append(c.Env(), other.Env()...) {
 			fmt.Println("export " + line)
 		}
 		return nil

@@ -45,13 +45,16 @@ refused("InvalidArgument", 400, s3.upload_part, PartNumber=10001, Body=b"", **up
 l = s3.list_parts(MaxParts=2, **up)
 equal(([p["PartNumber"] for p in l["Parts"]], l["IsTruncated"], l["NextPartNumberMarker"]), ([1, 2], True, 2))
 equal([p["PartNumber"] for p in s3.list_parts(PartNumberMarker=2, **up)["Parts"]], [7])
-equal([(x["Key"], x["UploadId"]) for x in s3.list_multipart_uploads(Bucket=B)["Uploads"]], [("hand", u["UploadId"])])
+equal([(x["Key"], x["UploadId"], x["ChecksumAlgorithm"], x["ChecksumType"]) for x in s3.list_multipart_uploads(Bucket=B)["Uploads"]],
+      [("hand", u["UploadId"], "SHA256", "COMPOSITE")])
 listed = [{"PartNumber": 1, "ETag": p1["ETag"], "ChecksumSHA256": p1["ChecksumSHA256"]}, {"PartNumber": 2, "ETag": p2["CopyPartResult"]["ETag"]},
           {"PartNumber": 7, "ETag": p3["ETag"]}]
 refused("InvalidPartOrder", 400, s3.complete_multipart_upload, MultipartUpload={"Parts": listed[::-1]}, **up)
-refused("InvalidPart", 400, s3.complete_multipart_upload, MultipartUpload={"Parts": [{"PartNumber": 9, "ETag": '"x"'}]}, **up)
+error = refused("InvalidPart", 400, s3.complete_multipart_upload, MultipartUpload={"Parts": [{"PartNumber": 9, "ETag": '"x"'}]}, **up)["Error"]
+equal((error["UploadId"], error["PartNumber"], error["ETag"]), (up["UploadId"], "9", "x"))
 refused("InvalidPart", 400, s3.complete_multipart_upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": '"x"'}]}, **up)
-refused("EntityTooSmall", 400, s3.complete_multipart_upload, MultipartUpload={"Parts": [listed[2], {"PartNumber": 8, "ETag": s3.upload_part(PartNumber=8, Body=b"x", **up)["ETag"]}]}, **up)
+error = refused("EntityTooSmall", 400, s3.complete_multipart_upload, MultipartUpload={"Parts": [listed[2], {"PartNumber": 8, "ETag": s3.upload_part(PartNumber=8, Body=b"x", **up)["ETag"]}]}, **up)["Error"]
+equal((error["MinSizeAllowed"], error["PartNumber"]), ("5242880", "7"))
 done = s3.complete_multipart_upload(MultipartUpload={"Parts": listed}, **up)
 assert done["ChecksumSHA256"].endswith("-3"), done
 assert done["Location"].startswith("http"), done

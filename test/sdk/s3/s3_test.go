@@ -7,6 +7,7 @@ func TestObjects(t *testing.T)   { python(t, "http", "objects.py") }
 func TestLists(t *testing.T)     { python(t, "http", "lists.py") }
 func TestMultipart(t *testing.T) { python(t, "http", "multipart.py") }
 func TestCopies(t *testing.T)    { python(t, "http", "copies.py") }
+func TestVersions(t *testing.T)  { python(t, "http", "versions.py") }
 func TestPresigned(t *testing.T) { python(t, "http", "presigned.py") }
 
 // Over TLS boto3 sends bodies in chunks with trailing checksums.

@@ -147,7 +147,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 	c.refused(400, "InvalidArgument", "GET", "/bucket?max-keys=many", nil, "")
 	c.refused(400, "InvalidArgument", "GET", "/bucket/k?partNumber=0", nil, "")
 	c.refused(405, "MethodNotAllowed", "POST", "/bucket/k", nil, "")
-	c.refused(501, "NotImplemented", "GET", "/bucket?acl", nil, "")
+	c.refused(501, "NotImplemented", "PUT", "/bucket?policy", map[string]string{"Content-MD5": md5Of("{}")}, "{}")
 	c.refused(400, "InvalidBucketName", "PUT", "/no_name", nil, "")
 	c.refused(403, "AccessDenied", "PUT", "/bucket/secret", nil, "x")
 	c.refused(400, "InvalidRequest", "PUT", "/bucket/k", map[string]string{"X-Amz-Trailer": "x-amz-checksum-crc32"}, "") // told, and not sent

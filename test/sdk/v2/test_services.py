@@ -13,7 +13,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.client import Config
 from botocore.exceptions import ClientError
 
-from helpers import name
+from helpers import name, run
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +206,35 @@ def test_logs():
     assert status(e) == (400, "ResourceNotFoundException")
 
 
+def test_live_tail():
+    logs, groups = boto3.client("logs"), ["/test/" + name("group") for _ in range(2)]
+    for g in groups:
+        logs.create_log_group(logGroupName=g)
+        logs.create_log_stream(logGroupName=g, logStreamName="s")
+    arns = [g["logGroupArn"] for g in logs.describe_log_groups(logGroupNamePrefix="/test/")["logGroups"] if g["logGroupName"] in groups]
+    stream = logs.start_live_tail(logGroupIdentifiers=arns, logEventFilterPattern='"m 7" ?never')["responseStream"]
+    events = iter(stream)
+    assert next(events)["sessionStart"]["logGroupIdentifiers"] == arns
+    now = int(time.time() * 1000)
+    for g in groups:
+        logs.put_log_events(logGroupName=g, logStreamName="s", logEvents=[{"timestamp": now + i, "message": f"m {i}"} for i in range(10)])
+    found = []
+    while len(found) < 2:
+        update = next(events)["sessionUpdate"]
+        assert update["sessionMetadata"] == {"sampled": False}
+        found += [(x["logGroupIdentifier"].split(":", 1)[1], x["logStreamName"], x["message"], x["timestamp"]) for x in update["sessionResults"]]
+    assert sorted(found) == sorted((g, "s", "m 7", now + 7) for g in groups)
+    stream.close()
+    for wrong, code in (
+        ({"logGroupIdentifiers": ["/test/none"]}, "ResourceNotFoundException"),
+        ({"logGroupIdentifiers": arns, "logStreamNames": ["s"]}, "InvalidParameterException"),
+        ({"logGroupIdentifiers": arns * 6}, "InvalidParameterException"),
+    ):
+        with pytest.raises(ClientError) as e:
+            logs.start_live_tail(**wrong)
+        assert status(e) == (400, code)
+
+
 def test_cloudwatch():
     cw, ns = boto3.client("cloudwatch"), name("Space")
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -216,3 +245,63 @@ def test_cloudwatch():
     (p,) = got["Datapoints"]
     assert (p["Average"], p["Sum"], p["Minimum"], p["Maximum"], p["SampleCount"]) == (3.0, 9.0, 1.0, 6.0, 3.0)
     assert p["Timestamp"] == now.replace(second=0, microsecond=0)
+
+
+@pytest.mark.parametrize("protocol", ["json", "smithy-rpc-v2-cbor", "query"])
+def test_cloudwatch_in_each_protocol(protocol, monkeypatch):
+    """botocore chooses one of the three that the model lists; it knows all."""
+    from botocore.model import ServiceModel
+
+    monkeypatch.setattr(ServiceModel, "resolved_protocol", property(lambda self: protocol))
+    cw, ns = boto3.session.Session().client("cloudwatch"), name("Space")
+    at = datetime.datetime.now(datetime.timezone.utc).replace(second=0, microsecond=0) - datetime.timedelta(minutes=5)
+    dims = [{"Name": "Job", "Value": "\u00fc"}]
+    # enough for the request to be compressed
+    data = [{"MetricName": f"m{i:03}", "Dimensions": dims, "Timestamp": at, "Value": i + 0.5, "Unit": "Seconds"} for i in range(600)]
+    cw.put_metric_data(Namespace=ns, MetricData=data)
+    span = {"StartTime": at, "EndTime": at + datetime.timedelta(hours=1)}
+    got = cw.get_metric_statistics(Namespace=ns, MetricName="m007", Dimensions=dims, Period=60, Statistics=["Average", "SampleCount"], **span)
+    assert got["Datapoints"] == [{"Timestamp": at, "Average": 7.5, "SampleCount": 1.0, "Unit": "Seconds"}]
+    stat = {"Metric": {"Namespace": ns, "MetricName": "m599", "Dimensions": dims}, "Period": 60, "Stat": "Maximum"}
+    (r,) = cw.get_metric_data(MetricDataQueries=[{"Id": "q", "MetricStat": stat}], **span)["MetricDataResults"]
+    assert (r["Values"], r["Timestamps"]) == ([599.5], [at])
+    pages = list(cw.get_paginator("list_metrics").paginate(Namespace=ns))
+    assert len(pages) == 2 and len({m["MetricName"] for p in pages for m in p["Metrics"]}) == 600
+    with pytest.raises(cw.exceptions.InvalidParameterValueException) as e:
+        cw.put_metric_data(Namespace="AWS/Mine", MetricData=data[:1])
+    assert status(e) == (400, "InvalidParameterValue")
+    with pytest.raises(cw.exceptions.InvalidParameterCombinationException):
+        cw.put_metric_data(Namespace=ns, MetricData=[{**data[0], "Values": [1.0]}])
+
+
+def test_measurements_of_a_training_job(sm):
+    job = name()
+    run(job, "for i in 4 2; do echo loss=$i; done", AlgorithmSpecification={"MetricDefinitions": [{"Name": "printed", "Regex": "loss=([0-9]+)"}]})
+    arn = sm.describe_training_job(TrainingJobName=job)["TrainingJobArn"]
+    metrics = boto3.client("sagemaker-metrics")
+    at = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
+    component = f"{job}-aws-training-job"
+    for _ in range(2):  # as a client does that lost the answer
+        put = metrics.batch_put_metrics(TrialComponentName=component, MetricData=[
+            {"MetricName": "loss", "Timestamp": at + datetime.timedelta(seconds=i), "Step": i // 2, "Value": float(i)} for i in range(6)])
+        assert put.get("Errors", []) == []
+
+    def query(name, stat, period, axis, **more):
+        return {"MetricName": name, "ResourceArn": arn, "MetricStat": stat, "Period": period, "XAxisType": axis, **more}
+
+    got = metrics.batch_get_metrics(MetricQueries=[
+        query("loss", "Avg", "IterationNumber", "IterationNumber"),
+        query("loss", "Count", "IterationNumber", "IterationNumber", Start=1, End=1),
+        query("loss", "Last", "OneMinute", "Timestamp"),
+        query("printed", "Min", "OneHour", "Timestamp"),
+        query("loss", "Avg", "OneMinute", "IterationNumber"),
+    ])["MetricQueryResults"]
+    assert [r["Status"] for r in got] == ["Complete"] * 4 + ["ValidationError"] and got[4]["Message"]
+    assert [(r["XAxisValues"], r["MetricValues"]) for r in got[:3]] == [
+        ([0, 1, 2], [0.5, 2.5, 4.5]), ([1], [2.0]), ([int(at.timestamp()) // 60 * 60], [5.0])]
+    assert min(got[3]["MetricValues"]) == 2.0
+    put = metrics.batch_put_metrics(TrialComponentName="nobody", MetricData=[{"MetricName": "loss", "Timestamp": at, "Value": 1.0}])
+    assert put["Errors"] == [{"Code": "VALIDATION_ERROR", "MetricIndex": 0}]
+    with pytest.raises(metrics.exceptions.ClientError) as e:
+        metrics.batch_put_metrics(TrialComponentName="Upper", MetricData=[{"MetricName": "loss", "Timestamp": at, "Value": 1.0}])
+    assert status(e) == (400, "ValidationException")

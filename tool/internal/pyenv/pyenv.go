@@ -14,9 +14,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"clary/tool/internal/debian"
 	"clary/tool/internal/step"
 )
 
@@ -92,7 +92,7 @@ func (c Cache) Ensure(ctx context.Context, name, lock string) (string, error) {
 	}
 	sum := sha256.Sum256(append([]byte(py.Path+" "+py.Version+"\n"), text...))
 	dir := filepath.Join(c.Dir, name+"-"+hex.EncodeToString(sum[:6]))
-	unlock, err := hold(dir + ".lock")
+	unlock, err := step.Hold(dir + ".lock")
 	if err != nil {
 		return "", err
 	}
@@ -124,6 +124,14 @@ func (c Cache) Ensure(ctx context.Context, name, lock string) (string, error) {
 	return dir, nil
 }
 
+// Needs is what Debian must have for environments to be made.
+func Needs(ctx context.Context) debian.Program {
+	return debian.Program{Package: "python3-venv", There: func() bool {
+		py, err := Find(ctx)
+		return err == nil && py.Venv
+	}}
+}
+
 // python finds an interpreter that can make environments, installing Debian's
 // packages for it where that is possible.
 func (c Cache) python(ctx context.Context) (Python, error) {
@@ -131,28 +139,10 @@ func (c Cache) python(ctx context.Context) (Python, error) {
 	if err == nil && py.Venv {
 		return py, nil
 	}
-	want := "python3 python3-venv"
-	if _, lookErr := exec.LookPath("apt-get"); lookErr != nil {
-		return Python{}, errors.New("python 3.11 or newer with its venv module is needed: install it and run this again")
+	if err := debian.Need(ctx, filepath.Join(c.Dir, "apt.lock"), c.Say, Needs(ctx)); err != nil {
+		return Python{}, fmt.Errorf("python 3.11 or newer with its venv module is needed: %w", err)
 	}
-	if os.Geteuid() != 0 {
-		return Python{}, fmt.Errorf("python 3.11 or newer with its venv module is needed; run this, then try again:\n\n    sudo apt-get update && sudo apt-get install -y %s", want)
-	}
-	c.Say("installing %s with apt-get", want)
-	env := []string{"DEBIAN_FRONTEND=noninteractive"}
-	for _, args := range [][]string{
-		{"apt-get", "update", "-q"},
-		append([]string{"apt-get", "install", "-y", "-q", "--no-install-recommends"}, strings.Fields(want)...),
-	} {
-		if err := step.Run(ctx, step.Cmd{Env: env, Args: args}); err != nil {
-			return Python{}, err
-		}
-	}
-	py, err = Find(ctx)
-	if err == nil && !py.Venv {
-		err = fmt.Errorf("%s cannot make virtual environments even with python3-venv installed", py.Path)
-	}
-	return py, err
+	return Find(ctx)
 }
 
 // UV returns uv's path, installed now if it is not there.
@@ -174,7 +164,7 @@ func (c Cache) uv(ctx context.Context, py Python) (string, error) {
 	}
 	sum := sha256.Sum256(append([]byte(py.Path+" "+py.Version+"\n"), text...))
 	dir := filepath.Join(c.Dir, "uv-"+hex.EncodeToString(sum[:6]))
-	unlock, err := hold(dir + ".lock")
+	unlock, err := step.Hold(dir + ".lock")
 	if err != nil {
 		return "", err
 	}
@@ -208,17 +198,4 @@ func (c Cache) prune(name, keep string) {
 			}
 		}
 	}
-}
-
-// hold takes a lock between processes.
-func hold(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return func() { f.Close() }, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,20 +26,26 @@ type Cmd struct {
 	Out  io.Writer
 }
 
-// Run runs c to its end. A cancelled context interrupts it, and kills it when
-// it has not ended ten seconds later.
+// Run runs c to its end. A cancelled context interrupts it with all that it
+// started, and kills them when it has not ended ten seconds later.
 func Run(ctx context.Context, c Cmd) error {
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	cmd.Dir = c.Dir
 	cmd.Env = append(os.Environ(), c.Env...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	// A group of its own: `go test` passes no interrupt on to the tests.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = 10 * time.Second
 	var kept strings.Builder
 	cmd.Stdout, cmd.Stderr = c.Out, c.Out
 	if c.Out == nil {
 		cmd.Stdout, cmd.Stderr = &kept, &kept
 	}
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	if ctx.Err() != nil && cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // there may be nobody left
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(c.Args, " "), err, strings.TrimRight(kept.String(), "\n"))
 	}
 	return nil
@@ -60,6 +67,18 @@ func Root() (string, error) {
 	}
 }
 
+// Hold takes a lock between processes.
+func Hold(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // only its lock was used
+}
+
 // CacheDir is where downloaded things are kept between runs, outside the
 // repository.
 func CacheDir() (string, error) {
@@ -74,7 +93,8 @@ func CacheDir() (string, error) {
 // Build makes bin/clary-task and bin/clary with it embedded.
 func Build(ctx context.Context, root string) error {
 	task := filepath.Join(root, "bin", "clary-task")
-	if err := goBuild(ctx, root, task, "./cmd/clary-task"); err != nil {
+	// It speaks HTTP/1.1 alone, over sockets of its own.
+	if err := goBuild(ctx, root, task, "./cmd/clary-task", "-tags=nethttpomithttp2"); err != nil {
 		return err
 	}
 	b, err := os.ReadFile(task)
@@ -99,10 +119,11 @@ func Build(ctx context.Context, root string) error {
 	return goBuild(ctx, root, filepath.Join(root, "bin", "clary"), "./cmd/clary")
 }
 
-func goBuild(ctx context.Context, root, out, pkg string) error {
+func goBuild(ctx context.Context, root, out, pkg string, flags ...string) error {
+	args := append([]string{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out}, flags...)
 	return Run(ctx, Cmd{
 		Dir:  root,
 		Env:  []string{"CGO_ENABLED=0"},
-		Args: []string{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg},
+		Args: append(args, pkg),
 	})
 }

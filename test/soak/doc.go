@@ -1,0 +1,8 @@
+// Soak runs a server for minutes under jobs, S3 traffic and lists, and kills
+// it and its supervisors at random. Every job must come to the end it was made
+// for, be billed once and lose no line; and what the server holds (memory,
+// descriptors, goroutines, disk) must not grow. It knows the server from
+// outside only. Start at main.
+//
+//	go run ./test/soak -for 10m -bin bin/clary
+package main
