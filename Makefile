@@ -3,8 +3,9 @@
 export GOFLAGS += -buildvcs=false
 GO ?= go
 N ?= 10000
+FOR ?= 10m
 
-.PHONY: help demo test check build run sim nightly sdk lint gen setup lock bench clean
+.PHONY: help demo test check build run sim soak nightly sdk shots lint fmt gen setup lock bench clean-machine clean
 
 demo: ## show the main path, from nothing: train with SageMaker's own SDKs, crash, recover, predict
 	@$(GO) run ./tool/demo
@@ -12,7 +13,7 @@ demo: ## show the main path, from nothing: train with SageMaker's own SDKs, cras
 test: ## everything that gates a change; prints its plan and installs what it needs
 	@$(GO) run ./tool/check test
 
-check: ## the quick part of test: formatting, vet, unit tests
+check: ## the quick part of test: linters, unit tests
 	@$(GO) run ./tool/check check
 
 build: ## bin/clary with clary-task embedded
@@ -24,15 +25,26 @@ run: build ## a server on data that is thrown away when it stops
 sim: ## N crash simulations, each from its own seed: make sim N=10000
 	@SIM_N=$(N) $(GO) test -count=1 -timeout 60m ./test/sim
 
-nightly: sim ## 10,000 crash simulations, and the builds for other processors
+soak: build ## ten minutes of jobs, S3 traffic and kills; what the server holds must stay flat: make soak FOR=10m
+	@$(GO) run ./test/soak -for $(FOR)
+
+nightly: sim soak ## 10,000 crash simulations, the soak, and the builds for arm64 and macOS
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary-task
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary
+	@CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/clary
+	@CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary
 
 sdk: ## real AWS clients against a real server
 	@$(GO) run ./tool/check sdk
 
+shots: ## the console's pages in Chromium, as pictures in docs/pages
+	@CLARY_SHOTS=$(CURDIR)/docs/pages $(GO) run ./tool/check shots
+
 lint: ## golangci-lint with lint/golangci.yml
 	@$(GO) run ./tool/check lint
+
+fmt: ## Go files as lint wants them
+	@$(GO) run ./tool/check fmt
 
 gen: ## API structs and facts anew from the pinned botocore
 	@$(GO) run ./tool/setup gen
@@ -43,6 +55,9 @@ setup: ## the Python environments that sdk and demo use
 lock: ## newer versions into test/sdk/requirements-*.txt
 	@$(GO) run ./tool/setup lock
 
+clean-machine: ## both commands of the README on a fresh Debian, as root and as a user (as root; ARGS="-as user -do demo")
+	@$(GO) run ./tool/cleanmachine $(ARGS)
+
 bench: build ## figures beside the floor of the same run, into bench/README.md
 	@$(GO) run ./bench
 
@@ -50,4 +65,4 @@ clean: ## what was built here
 	@rm -rf bin internal/server/taskbin/clary-task*
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22

@@ -33,25 +33,31 @@ func newClient(url string, creds sigv4.Credentials) *client {
 }
 
 // targets of the services that are measured.
-func target(service string) (prefix, version string) {
-	switch service {
-	case "logs":
-		return "Logs_20140328.", "1.1"
-	default:
-		return "SageMaker.", "1.1"
+func target(service string) (prefix string) {
+	if service == "logs" {
+		return "Logs_20140328."
 	}
+	return "SageMaker."
 }
 
 // call makes one signed request and returns its body.
 func (c *client) call(ctx context.Context, service, operation string, body []byte) ([]byte, error) {
+	req, err := c.request(ctx, service, operation, body)
+	if err != nil {
+		return nil, err
+	}
+	return c.send(req, service, body)
+}
+
+// request is a call that is not signed yet.
+func (c *client) request(ctx context.Context, service, operation string, body []byte) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+"/", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	prefix, version := target(service)
-	req.Header.Set("Content-Type", "application/x-amz-json-"+version)
-	req.Header.Set("X-Amz-Target", prefix+operation)
-	return c.send(req, service, body)
+	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	req.Header.Set("X-Amz-Target", target(service)+operation)
+	return req, nil
 }
 
 func (c *client) send(req *http.Request, service string, body []byte) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,7 +27,9 @@ type bench struct {
 	rounds int
 	period time.Duration
 	jobs   int // preloaded for the start at scale
-	busy   string
+	// gateway is a versitygw to compare with; "" fetches one.
+	gateway string
+	busy    string
 
 	table []row
 }
@@ -57,6 +60,20 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == floorVerb {
+		if err := serveFloor(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == proxyVerb {
+		if err := serveProxy(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -66,9 +83,10 @@ func main() {
 func run() error {
 	b := &bench{busy: busy()}
 	out := flag.String("out", "bench/README.md", "where the table goes")
-	only := flag.String("only", "", "names of parts, comma-separated: api, jobs, logs, idle")
+	only := flag.String("only", "", "names of parts, comma-separated: api, list, jobs, burst, sklearn, fit, logs, idle, console, notebook, proxy, s3, s3scale, s3memory")
 	flag.StringVar(&b.clary, "clary", "bin/clary", "the binary to measure")
 	flag.StringVar(&b.moto, "moto", os.Getenv("BENCH_MOTO"), "moto_server to compare with; none if empty")
+	flag.StringVar(&b.gateway, "versitygw", os.Getenv("BENCH_VERSITYGW"), "versitygw to compare with; fetched if empty")
 	flag.IntVar(&b.rounds, "rounds", 5, "of each load, interleaved with its floor")
 	flag.DurationVar(&b.period, "period", 1500*time.Millisecond, "of one round")
 	flag.IntVar(&b.jobs, "jobs", 100_000, "jobs for the start at scale")
@@ -94,7 +112,7 @@ func run() error {
 	for _, p := range []struct {
 		name string
 		fn   func() error
-	}{{"api", b.api}, {"jobs", b.jobRows}, {"logs", b.logRows}, {"idle", b.idleRows}} {
+	}{{"api", b.api}, {"list", b.listRows}, {"jobs", b.jobRows}, {"burst", b.burstRow}, {"sklearn", b.sklearnRow}, {"fit", b.fitRows}, {"logs", b.logRows}, {"idle", b.idleRows}, {"console", b.consoleRows}, {"notebook", b.notebookRows}, {"proxy", b.proxyRows}, {"s3", b.s3Rows}, {"s3scale", b.s3ScaleRows}, {"s3memory", b.s3MemoryRows}} {
 		if *only != "" && !strings.Contains(","+*only+",", ","+p.name+",") {
 			continue
 		}
@@ -128,13 +146,16 @@ over rounds for rates, p50 / p99 for times.
 `)
 	fmt.Fprintf(&s, "Machine: %s. Run of %s, %d rounds of %s; load average before it %s, after it %s\n(its own work included).\n\n",
 		machine(), time.Now().UTC().Format("2006-01-02 15:04 MST"), b.rounds, b.period, b.busy, busy())
-	s.WriteString("| What | Clary | Floor | Peer (moto) | Goal | This run |\n| --- | --- | --- | --- | --- | --- |\n")
-	var notes []string
+	s.WriteString("| What | Clary | Floor | Peer (moto, unless named) | Goal | This run |\n| --- | --- | --- | --- | --- | --- |\n")
+	var notes []string // each once; rows that are alike in their cause share it
 	for _, r := range b.table {
 		mark := ""
 		if r.note != "" {
-			notes = append(notes, r.note)
-			mark = fmt.Sprintf(" [%d]", len(notes))
+			n := slices.Index(notes, r.note)
+			if n < 0 {
+				n, notes = len(notes), append(notes, r.note)
+			}
+			mark = fmt.Sprintf(" [%d]", n+1)
 		}
 		fmt.Fprintf(&s, "| %s%s | %s | %s | %s | %s | %s |\n", r.name, mark, dash(r.ours), dash(r.floor), dash(r.peer), dash(r.goal), dash(string(r.met)))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -85,7 +86,7 @@ func (s *server) stop() error {
 }
 
 // startClary runs the binary under test on a data folder.
-func (b *bench) startClary(data string) (*server, error) {
+func (b *bench) startClary(data string, flags ...string) (*server, error) {
 	addr, err := port()
 	if err != nil {
 		return nil, err
@@ -98,7 +99,8 @@ func (b *bench) startClary(data string) (*server, error) {
 		}
 		return sigv4.Credentials{AccessKeyID: k.AccessKeyId, SecretAccessKey: k.SecretAccessKey}, err
 	}
-	return b.start("clary", addr, creds, listed, b.clary, "serve", "--data", data, "--listen", addr, "--region", region)
+	argv := append([]string{b.clary, "serve", "--data", data, "--listen", addr, "--region", region}, flags...)
+	return b.start("clary", addr, creds, listed, argv...)
 }
 
 func listed(c *client) error {
@@ -150,11 +152,15 @@ func serveCanned(addr string) error {
 	g := &group{f: f}
 	describe := []byte(`{"TrainingJobName":"` + strings.Repeat("x", 1500) + `"}`)
 	create := []byte(`{"TrainingJobArn":"arn:aws:sagemaker:us-west-2:123456789012:training-job/x"}`)
+	page := bytes.Repeat([]byte("x"), 1<<20)
 	srv := &http.Server{Addr: addr, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		body := describe
 		if strings.Contains(r.Header.Get("X-Amz-Target"), "Create") {
 			body = create
+		}
+		if p := pageOf(r, page); p != nil {
+			body = p
 		}
 		if r.Header.Get("X-Bench-Fsync") != "" || strings.HasSuffix(r.Header.Get("X-Amz-Target"), "CreateTrainingJob") {
 			g.commit()
