@@ -3,10 +3,13 @@
 // carry them unread, stage alone acts on them. It is plain data.
 package plan
 
+import "encoding/json"
+
 // Plan is what stage is told. Exactly one member is set; an empty plan runs
 // the program and nothing else.
 type Plan struct {
-	Training *Training `json:",omitempty"`
+	Training   *Training   `json:",omitempty"`
+	Processing *Processing `json:",omitempty"`
 }
 
 // Training is a training job's plan.
@@ -31,7 +34,34 @@ type Training struct {
 	Framework string
 }
 
-// Channel is one input of a training job, as the request named it.
+// Processing is a processing job's plan.
+type Processing struct {
+	JobName, JobArn string
+	Hosts           []string // algo-1 ...
+	CurrentHost     string
+	// Config is the whole of processingjobconfig.json.
+	Config           json.RawMessage
+	Inputs           []Input
+	Outputs          []Output
+	NetworkIsolation bool
+}
+
+// Input is one input of a processing job: what a channel is, in a folder of
+// its own choice.
+type Input struct {
+	Channel
+	LocalPath string
+}
+
+// Output is one output of a processing job.
+type Output struct {
+	Name, S3Uri, LocalPath string
+	// Continuous says that files go to S3 while the program runs, and not only
+	// at its end.
+	Continuous bool
+}
+
+// Channel is one input of a job, as the request named it.
 type Channel struct {
 	Name            string
 	S3DataType      string // S3Prefix, ManifestFile, AugmentedManifestFile
@@ -74,4 +104,7 @@ type Result struct {
 	Class string `json:",omitempty"`
 	// Artifact is the s3 URI of model.tar.gz when it was uploaded.
 	Artifact string `json:",omitempty"`
+	// ExitMessage is what a processing job's program left in
+	// /opt/ml/output/message, at most 1 KiB of UTF-8.
+	ExitMessage string `json:",omitempty"`
 }
