@@ -145,6 +145,7 @@ func (n *Notebooks) keep(ctx context.Context, rec *resource.Record, found *agent
 	if err := n.Keeper.Keep(ctx, rec.Account, rec.Region, folder+manifestName, f, bytes.NewReader(doc)); err != nil {
 		return fmt.Errorf("rescue %s: %w", manifestName, err)
 	}
-	d.st.tell(fmt.Sprintf("What was not elsewhere is kept in s3://%s/%s", n.Keeper.Bucket(rec.Account, rec.Region), folder))
+	d.kept = fmt.Sprintf("s3://%s/%s", n.Keeper.Bucket(rec.Account, rec.Region), folder)
+	d.st.tell("What was not elsewhere is kept in " + d.kept)
 	return nil
 }

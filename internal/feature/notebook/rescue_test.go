@@ -14,6 +14,7 @@ import (
 	"time"
 
 	apism "clary/internal/api/sagemaker"
+	"clary/internal/aws/op"
 	"clary/internal/compute"
 	"clary/internal/compute/fake"
 	"clary/internal/runtimes"
@@ -109,6 +110,11 @@ func TestRescue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, volume := rescued(t, fake.Agent{Search: 20 * time.Second, Found: map[string]string{"work.bundle": "commits", "loose.tar.gz": "files"}, Rescue: agent.Rescue{Notes: []string{"a note"}}})
 		defer b.db.Close()
+		var records []string
+		b.Record = func(ctx context.Context, c op.Call, in any, arn string) (context.Context, func(error) error) {
+			records = append(records, fmt.Sprintf("%s %s %s %+v", c.Operation, c.Principal.Service, arn, in))
+			return ctx, func(err error) error { return err }
+		}
 		began := time.Now().UTC()
 		b.look("nb")
 		b.look("nb")
@@ -126,8 +132,12 @@ func TestRescue(t *testing.T) {
 		if err := json.Unmarshal([]byte(b.shelf.objects[folder+"manifest.json"]), &m); err != nil || m.Instance != "nb" || !strings.HasPrefix(m.Arn, "arn:") || !m.At.Equal(began) || len(m.Files) != 2 || m.Files[0].SHA256 == "" || m.Notes[0] != "a note" {
 			t.Errorf("manifest %+v, %v", m, err)
 		}
-		if !strings.Contains(b.log.last, "s3://sagemaker-us-east-1-123456789012/"+folder) {
+		uri := "s3://sagemaker-us-east-1-123456789012/" + folder
+		if !strings.Contains(b.log.last, uri) {
 			t.Errorf("the log says %q", b.log.last)
+		}
+		if want := fmt.Sprintf("RescueNotebookInstance sagemaker.amazonaws.com %s &{NotebookInstanceName:nb S3Uri:%s}", arnOf(call(), "nb"), uri); !slices.Equal(records, []string{want}) {
+			t.Errorf("recorded %q, want %q", records, want)
 		}
 	})
 }

@@ -8,9 +8,7 @@ import (
 	"sync"
 	"time"
 
-	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
-	"clary/internal/aws/op"
 	"clary/internal/compute"
 	"clary/internal/resource"
 	"clary/internal/runtimes"
@@ -141,25 +139,6 @@ func (n *Notebooks) settle(ctx context.Context, o observed, d decision) decision
 	}
 	d.stops(o, o.limit)
 	return d
-}
-
-// recorded begins the record of a stop that the policy makes, as of a call.
-func (n *Notebooks) recorded(ctx context.Context, rec *resource.Record, d decision) (context.Context, func(error) error) {
-	if !d.stopped || n.Record == nil {
-		return ctx, func(err error) error { return err }
-	}
-	c := op.Call{
-		Account: rec.Account, Region: rec.Region, Service: n.Name(), Operation: "StopNotebookInstance", RequestID: resource.NewUID(),
-		UserAgent: "clary idle policy", Received: d.st.Halted.At,
-		Principal: resource.Principal{Account: rec.Account, Service: "sagemaker.amazonaws.com"},
-	}
-	ctx, end := n.Record(ctx, c, &api.StopNotebookInstanceInput{NotebookInstanceName: rec.Name}, rec.Arn)
-	return ctx, func(err error) error {
-		if err != nil {
-			return err // nothing was done, which is no call that was refused
-		}
-		return end(nil)
-	}
 }
 
 // Idle is how an instance that nobody uses stands.
