@@ -3,16 +3,10 @@ package coderepository
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
-
-	"github.com/go-json-experiment/json"
 
 	apism "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
-	"clary/internal/aws/tags"
-	"clary/internal/resource"
 	"clary/internal/store"
 )
 
@@ -21,31 +15,8 @@ func (r *Repositories) Create(ctx context.Context, c op.Call, in *request) (*api
 	if err := checkURL(in.GitConfig.RepositoryUrl); err != nil {
 		return nil, err
 	}
-	set, err := tags.Map(in.Tags)
-	if err != nil {
-		return nil, err
-	}
-	spec, err := json.Marshal(in)
-	if err != nil {
-		return nil, fmt.Errorf("spec: %w", err)
-	}
-	now := time.Now()
-	arn := arnOf(c, in.CodeRepositoryName)
-	err = r.store.Update(ctx, func(tx store.Tx) error {
-		// Two names that differ in case have one ARN.
-		if _, err := tx.ByArn(arn); !errors.Is(err, store.ErrNotFound) {
-			if err == nil {
-				err = store.ErrExists
-			}
-			return err
-		}
-		if err := tx.Put(&resource.Record{
-			Key: key(c, in.CodeRepositoryName), UID: resource.NewUID(), Arn: arn, Created: now, Modified: now, Spec: spec,
-		}); err != nil {
-			return err
-		}
-		return tx.PutTags(arn, set)
-	})
+	arn := r.set.Arn(c, in.CodeRepositoryName)
+	err := r.set.Create(ctx, c, in.CodeRepositoryName, in, in.Tags)
 	if errors.Is(err, store.ErrExists) {
 		return nil, apierr.Validation("Cannot create a duplicate CodeRepository (%s)", arn)
 	}
@@ -57,26 +28,13 @@ func (r *Repositories) Create(ctx context.Context, c op.Call, in *request) (*api
 
 // Update gives a repository another secret; nothing else of it can change.
 func (r *Repositories) Update(ctx context.Context, c op.Call, in *apism.UpdateCodeRepositoryInput) (*apism.UpdateCodeRepositoryOutput, error) {
-	err := r.store.Update(ctx, func(tx store.Tx) error {
-		rec, err := tx.Get(key(c, in.CodeRepositoryName))
-		if err != nil {
-			return err
-		}
-		spec, err := resource.As[request](rec.Spec)
-		if err != nil {
-			return err
-		}
+	err := r.set.Edit(ctx, c, in.CodeRepositoryName, func(spec *request) {
 		if in.GitConfig != nil && in.GitConfig.SecretArn != "" {
 			spec.GitConfig.SecretArn = in.GitConfig.SecretArn
 		}
-		if rec.Spec, err = json.Marshal(spec); err != nil {
-			return fmt.Errorf("spec: %w", err)
-		}
-		rec.Modified = time.Now()
-		return tx.Put(rec)
 	})
 	if err != nil {
-		return nil, found(c, in.CodeRepositoryName, err)
+		return nil, r.found(c, in.CodeRepositoryName, err)
 	}
-	return &apism.UpdateCodeRepositoryOutput{CodeRepositoryArn: arnOf(c, in.CodeRepositoryName)}, nil
+	return &apism.UpdateCodeRepositoryOutput{CodeRepositoryArn: r.set.Arn(c, in.CodeRepositoryName)}, nil
 }

@@ -16,8 +16,8 @@ import (
 	"clary/internal/api"
 	apism "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
-	"clary/internal/aws/arn"
 	"clary/internal/aws/op"
+	"clary/internal/document"
 	"clary/internal/resource"
 	"clary/internal/store"
 )
@@ -29,10 +29,12 @@ const Kind resource.Kind = "CodeRepository"
 type request = apism.CreateCodeRepositoryInput
 
 // Repositories serves the operations.
-type Repositories struct{ store store.Store }
+type Repositories struct{ set document.Set[request] }
 
 // New makes the feature.
-func New(s store.Store) *Repositories { return &Repositories{s} }
+func New(s store.Store) *Repositories {
+	return &Repositories{document.Set[request]{Store: s, Kind: Kind, Type: "code-repository"}}
+}
 
 // Name is the service whose operations these are.
 func (*Repositories) Name() string { return "sagemaker" }
@@ -40,32 +42,24 @@ func (*Repositories) Name() string { return "sagemaker" }
 // Operations lists what this package serves.
 func (r *Repositories) Operations() map[string]op.Handler {
 	return map[string]op.Handler{
-		"CreateCodeRepository": op.On(op.Op(r.Create), func(c op.Call, in *request) string { return arnOf(c, in.CodeRepositoryName) }),
+		"CreateCodeRepository": op.On(op.Op(r.Create), func(c op.Call, in *request) string { return r.set.Arn(c, in.CodeRepositoryName) }),
 		"DescribeCodeRepository": op.On(op.Op(r.Describe), func(c op.Call, in *apism.DescribeCodeRepositoryInput) string {
-			return arnOf(c, in.CodeRepositoryName)
+			return r.set.Arn(c, in.CodeRepositoryName)
 		}),
 		"UpdateCodeRepository": op.On(op.Op(r.Update), func(c op.Call, in *apism.UpdateCodeRepositoryInput) string {
-			return arnOf(c, in.CodeRepositoryName)
+			return r.set.Arn(c, in.CodeRepositoryName)
 		}),
 		"DeleteCodeRepository": op.On(op.Op(r.Delete), func(c op.Call, in *apism.DeleteCodeRepositoryInput) string {
-			return arnOf(c, in.CodeRepositoryName)
+			return r.set.Arn(c, in.CodeRepositoryName)
 		}),
 		"ListCodeRepositories": op.Op(r.List),
 	}
 }
 
-func arnOf(c op.Call, name string) string {
-	return arn.SageMaker(c.Region, c.Account, "code-repository", name)
-}
-
-func key(c op.Call, name string) resource.Key {
-	return resource.Key{Account: c.Account, Region: c.Region, Kind: Kind, Name: name}
-}
-
 // found words a missing record as AWS does.
-func found(c op.Call, name string, err error) error {
+func (r *Repositories) found(c op.Call, name string, err error) error {
 	if errors.Is(err, store.ErrNotFound) {
-		return apierr.Validation("Cannot find CodeRepository: %s", arnOf(c, name))
+		return apierr.Validation("Cannot find CodeRepository: %s", r.set.Arn(c, name))
 	}
 	return err
 }
@@ -91,13 +85,9 @@ func named(p string) bool {
 
 // Describe shows one repository.
 func (r *Repositories) Describe(ctx context.Context, c op.Call, in *apism.DescribeCodeRepositoryInput) (*apism.DescribeCodeRepositoryOutput, error) {
-	rec, err := r.store.Get(ctx, key(c, in.CodeRepositoryName))
+	rec, spec, err := r.set.Get(ctx, c, in.CodeRepositoryName)
 	if err != nil {
-		return nil, found(c, in.CodeRepositoryName, err)
-	}
-	spec, err := resource.As[request](rec.Spec)
-	if err != nil {
-		return nil, err
+		return nil, r.found(c, in.CodeRepositoryName, err)
 	}
 	return &apism.DescribeCodeRepositoryOutput{
 		CodeRepositoryName: rec.Name, CodeRepositoryArn: rec.Arn, GitConfig: spec.GitConfig,
@@ -107,6 +97,5 @@ func (r *Repositories) Describe(ctx context.Context, c op.Call, in *apism.Descri
 
 // Delete forgets a repository. What was cloned of it stays where it is.
 func (r *Repositories) Delete(ctx context.Context, c op.Call, in *apism.DeleteCodeRepositoryInput) (*struct{}, error) {
-	err := r.store.Update(ctx, func(tx store.Tx) error { return tx.Delete(key(c, in.CodeRepositoryName)) })
-	return nil, found(c, in.CodeRepositoryName, err)
+	return nil, r.found(c, in.CodeRepositoryName, r.set.Delete(ctx, c, in.CodeRepositoryName))
 }

@@ -55,7 +55,7 @@ func TestLife(t *testing.T) {
 		t.Fatalf("%+v, %v", made, err)
 	}
 	var tags map[string]string
-	if err := r.store.View(t.Context(), func(tx store.Tx) error { tags, err = tx.Tags(made.CodeRepositoryArn); return err }); err != nil || tags["team"] != "red" {
+	if err := r.set.Store.View(t.Context(), func(tx store.Tx) error { tags, err = tx.Tags(made.CodeRepositoryArn); return err }); err != nil || tags["team"] != "red" {
 		t.Errorf("tags: %v, %v", tags, err)
 	}
 	for _, again := range []string{"Project", "project"} {

@@ -2,28 +2,20 @@ package coderepository
 
 import (
 	"context"
-	"errors"
 
 	"clary/internal/api"
 	apism "clary/internal/api/sagemaker"
-	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
 	"clary/internal/resource"
-	"clary/internal/store"
 )
-
-const defaultPage = 10 // MaxResults when the caller names none
 
 // List pages through the repositories, by name unless asked otherwise.
 func (r *Repositories) List(ctx context.Context, c op.Call, in *apism.ListCodeRepositoriesInput) (*apism.ListCodeRepositoriesOutput, error) {
 	q := resource.Query{
-		Account: c.Account, Region: c.Region, Kind: Kind, NameContains: in.NameContains,
+		NameContains: in.NameContains,
 		CreatedAfter: in.CreationTimeAfter.Time, CreatedBefore: in.CreationTimeBefore.Time,
 		ModifiedAfter: in.LastModifiedTimeAfter.Time, ModifiedBefore: in.LastModifiedTimeBefore.Time,
-		Sort: resource.SortName, Descending: in.SortOrder == "Descending", Token: in.NextToken, Limit: defaultPage,
-	}
-	if in.MaxResults != nil {
-		q.Limit = int(*in.MaxResults)
+		Sort: resource.SortName, Descending: in.SortOrder == "Descending", Token: in.NextToken,
 	}
 	switch in.SortBy {
 	case "CreationTime":
@@ -31,10 +23,7 @@ func (r *Repositories) List(ctx context.Context, c op.Call, in *apism.ListCodeRe
 	case "LastModifiedTime":
 		q.Sort = resource.SortModified
 	}
-	recs, next, err := r.store.List(ctx, q)
-	if errors.Is(err, store.ErrToken) {
-		return nil, apierr.Validation("Invalid NextToken: it is not from a previous answer to the same request.")
-	}
+	recs, next, err := r.set.List(ctx, c, q, in.MaxResults)
 	if err != nil {
 		return nil, err
 	}

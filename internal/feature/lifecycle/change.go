@@ -4,17 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/go-json-experiment/json"
 
 	apism "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
-	"clary/internal/aws/tags"
 	"clary/internal/resource"
 	"clary/internal/store"
 )
@@ -24,31 +19,8 @@ func (l *Configs) Create(ctx context.Context, c op.Call, in *request) (*apism.Cr
 	if err := checkScripts(in.OnCreate, in.OnStart); err != nil {
 		return nil, err
 	}
-	set, err := tags.Map(in.Tags)
-	if err != nil {
-		return nil, err
-	}
-	spec, err := json.Marshal(in)
-	if err != nil {
-		return nil, fmt.Errorf("spec: %w", err)
-	}
-	now := time.Now()
-	arn := arnOf(c, in.NotebookInstanceLifecycleConfigName)
-	err = l.store.Update(ctx, func(tx store.Tx) error {
-		// Two names that differ in case have one ARN.
-		if _, err := tx.ByArn(arn); !errors.Is(err, store.ErrNotFound) {
-			if err == nil {
-				err = store.ErrExists
-			}
-			return err
-		}
-		if err := tx.Put(&resource.Record{
-			Key: key(c, in.NotebookInstanceLifecycleConfigName), UID: resource.NewUID(), Arn: arn, Created: now, Modified: now, Spec: spec,
-		}); err != nil {
-			return err
-		}
-		return tx.PutTags(arn, set)
-	})
+	arn := l.set.Arn(c, in.NotebookInstanceLifecycleConfigName)
+	err := l.set.Create(ctx, c, in.NotebookInstanceLifecycleConfigName, in, in.Tags)
 	if errors.Is(err, store.ErrExists) {
 		return nil, unable("create", arn, "Notebook Instance Lifecycle Config already exists.")
 	}
@@ -80,15 +52,7 @@ func (l *Configs) Update(ctx context.Context, c op.Call, in *apism.UpdateNoteboo
 		return nil, err
 	}
 	name := in.NotebookInstanceLifecycleConfigName
-	err := l.store.Update(ctx, func(tx store.Tx) error {
-		rec, err := tx.Get(key(c, name))
-		if err != nil {
-			return err
-		}
-		spec, err := resource.As[request](rec.Spec)
-		if err != nil {
-			return err
-		}
+	err := l.set.Edit(ctx, c, name, func(spec *request) {
 		// An empty list takes the script away.
 		if in.OnCreate != nil {
 			spec.OnCreate = in.OnCreate
@@ -96,14 +60,9 @@ func (l *Configs) Update(ctx context.Context, c op.Call, in *apism.UpdateNoteboo
 		if in.OnStart != nil {
 			spec.OnStart = in.OnStart
 		}
-		if rec.Spec, err = json.Marshal(spec); err != nil {
-			return fmt.Errorf("spec: %w", err)
-		}
-		rec.Modified = time.Now()
-		return tx.Put(rec)
 	})
 	if err != nil {
-		return nil, found("update", arnOf(c, name), err)
+		return nil, found("update", l.set.Arn(c, name), err)
 	}
 	return &apism.UpdateNotebookInstanceLifecycleConfigOutput{}, nil
 }
@@ -116,17 +75,16 @@ func (l *Configs) Delete(ctx context.Context, c op.Call, in *apism.DeleteNoteboo
 		return nil, err
 	}
 	if len(users) > 0 {
-		return nil, unable("delete", arnOf(c, name), "Notebook Instance Lifecycle Config is in use by Notebook Instance(s) [%s].", strings.Join(users, ", "))
+		return nil, unable("delete", l.set.Arn(c, name), "Notebook Instance Lifecycle Config is in use by Notebook Instance(s) [%s].", strings.Join(users, ", "))
 	}
-	err = l.store.Update(ctx, func(tx store.Tx) error { return tx.Delete(key(c, name)) })
-	return nil, found("delete", arnOf(c, name), err)
+	return nil, found("delete", l.set.Arn(c, name), l.set.Delete(ctx, c, name))
 }
 
 // users are the names of the notebook instances that would run a configuration.
 func (l *Configs) users(ctx context.Context, c op.Call, name string) ([]string, error) {
 	var out []string
 	for q := (resource.Query{Account: c.Account, Region: c.Region, Kind: instanceKind, Limit: 1000}); ; {
-		recs, next, err := l.store.List(ctx, q)
+		recs, next, err := l.set.Store.List(ctx, q)
 		if err != nil {
 			return nil, err
 		}

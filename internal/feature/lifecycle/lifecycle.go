@@ -13,8 +13,8 @@ import (
 	"clary/internal/api"
 	apism "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
-	"clary/internal/aws/arn"
 	"clary/internal/aws/op"
+	"clary/internal/document"
 	"clary/internal/resource"
 	"clary/internal/store"
 )
@@ -29,10 +29,12 @@ const instanceKind resource.Kind = "NotebookInstance"
 type request = apism.CreateNotebookInstanceLifecycleConfigInput
 
 // Configs serves the operations.
-type Configs struct{ store store.Store }
+type Configs struct{ set document.Set[request] }
 
 // New makes the feature.
-func New(s store.Store) *Configs { return &Configs{s} }
+func New(s store.Store) *Configs {
+	return &Configs{document.Set[request]{Store: s, Kind: Kind, Type: "notebook-instance-lifecycle-config"}}
+}
 
 // Name is the service whose operations these are.
 func (*Configs) Name() string { return "sagemaker" }
@@ -41,27 +43,19 @@ func (*Configs) Name() string { return "sagemaker" }
 func (l *Configs) Operations() map[string]op.Handler {
 	return map[string]op.Handler{
 		"CreateNotebookInstanceLifecycleConfig": op.On(op.Op(l.Create), func(c op.Call, in *request) string {
-			return arnOf(c, in.NotebookInstanceLifecycleConfigName)
+			return l.set.Arn(c, in.NotebookInstanceLifecycleConfigName)
 		}),
 		"DescribeNotebookInstanceLifecycleConfig": op.On(op.Op(l.Describe), func(c op.Call, in *apism.DescribeNotebookInstanceLifecycleConfigInput) string {
-			return arnOf(c, in.NotebookInstanceLifecycleConfigName)
+			return l.set.Arn(c, in.NotebookInstanceLifecycleConfigName)
 		}),
 		"UpdateNotebookInstanceLifecycleConfig": op.On(op.Op(l.Update), func(c op.Call, in *apism.UpdateNotebookInstanceLifecycleConfigInput) string {
-			return arnOf(c, in.NotebookInstanceLifecycleConfigName)
+			return l.set.Arn(c, in.NotebookInstanceLifecycleConfigName)
 		}),
 		"DeleteNotebookInstanceLifecycleConfig": op.On(op.Op(l.Delete), func(c op.Call, in *apism.DeleteNotebookInstanceLifecycleConfigInput) string {
-			return arnOf(c, in.NotebookInstanceLifecycleConfigName)
+			return l.set.Arn(c, in.NotebookInstanceLifecycleConfigName)
 		}),
 		"ListNotebookInstanceLifecycleConfigs": op.Op(l.List),
 	}
-}
-
-func arnOf(c op.Call, name string) string {
-	return arn.SageMaker(c.Region, c.Account, "notebook-instance-lifecycle-config", name)
-}
-
-func key(c op.Call, name string) resource.Key {
-	return resource.Key{Account: c.Account, Region: c.Region, Kind: Kind, Name: name}
 }
 
 // unable is AWS's refusal of an act on a configuration.
@@ -80,13 +74,9 @@ func found(verb, arn string, err error) error {
 // Describe shows one configuration with its scripts.
 func (l *Configs) Describe(ctx context.Context, c op.Call, in *apism.DescribeNotebookInstanceLifecycleConfigInput) (*apism.DescribeNotebookInstanceLifecycleConfigOutput, error) {
 	name := in.NotebookInstanceLifecycleConfigName
-	rec, err := l.store.Get(ctx, key(c, name))
+	rec, spec, err := l.set.Get(ctx, c, name)
 	if err != nil {
-		return nil, found("describe", arnOf(c, name), err)
-	}
-	spec, err := resource.As[request](rec.Spec)
-	if err != nil {
-		return nil, err
+		return nil, found("describe", l.set.Arn(c, name), err)
 	}
 	return &apism.DescribeNotebookInstanceLifecycleConfigOutput{
 		NotebookInstanceLifecycleConfigName: rec.Name, NotebookInstanceLifecycleConfigArn: rec.Arn,

@@ -74,7 +74,7 @@ func TestLife(t *testing.T) {
 		t.Fatalf("%+v, %v", made, err)
 	}
 	var tags map[string]string
-	if err := l.store.View(t.Context(), func(tx store.Tx) error { tags, err = tx.Tags(prefix + "setup"); return err }); err != nil || tags["a"] != "b" {
+	if err := l.set.Store.View(t.Context(), func(tx store.Tx) error { tags, err = tx.Tags(prefix + "setup"); return err }); err != nil || tags["a"] != "b" {
 		t.Errorf("tags: %v, %v", tags, err)
 	}
 	for _, again := range []string{"Setup", "setup"} {
@@ -152,7 +152,7 @@ func TestDeleteInUse(t *testing.T) {
 			Arn: "arn:aws:sagemaker:" + region + ":123456789012:notebook-instance/" + name, Phase: phase, Created: time.Now(), Modified: time.Now(), Spec: spec,
 		}
 	}
-	if err := l.store.Update(t.Context(), func(tx store.Tx) error {
+	if err := l.set.Store.Update(t.Context(), func(tx store.Tx) error {
 		return errors.Join(tx.Put(instance("b", "eu-west-1", "Used", "Stopped")), tx.Put(instance("a", "eu-west-1", "Used", "Pending")), tx.Put(instance("leaving", "eu-west-1", "Used", "Deleting")),
 			tx.Put(instance("other", "eu-west-1", "Another", "InService")), tx.Put(instance("far", "us-east-1", "Used", "InService")))
 	}); err != nil {
@@ -161,7 +161,7 @@ func TestDeleteInUse(t *testing.T) {
 	del := &apism.DeleteNotebookInstanceLifecycleConfigInput{NotebookInstanceLifecycleConfigName: "Used"}
 	_, err := l.Delete(t.Context(), call(), del)
 	refused(t, err, "(Details: Notebook Instance Lifecycle Config is in use by Notebook Instance(s) [a, b].)")
-	if err := l.store.Update(t.Context(), func(tx store.Tx) error {
+	if err := l.set.Store.Update(t.Context(), func(tx store.Tx) error {
 		return errors.Join(tx.Delete(instance("a", "eu-west-1", "", "").Key), tx.Delete(instance("b", "eu-west-1", "", "").Key))
 	}); err != nil {
 		t.Fatal(err)
