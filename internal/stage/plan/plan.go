@@ -37,6 +37,7 @@ type Training struct {
 // Processing is a processing job's plan.
 type Processing struct {
 	JobName, JobArn string
+	Region, RoleArn string
 	Hosts           []string // algo-1 ...
 	CurrentHost     string
 	// Config is the whole of processingjobconfig.json.
