@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"clary/internal/api/cloudtrail"
+	"clary/internal/resource"
 )
 
 // activityRow is one recorded call.
@@ -98,8 +99,8 @@ func activityOf(e cloudtrail.Event) activityRow {
 	r.Same = "/activity?" + url.Values{"by": {"Username"}, "find": {r.User}}.Encode()
 	if len(e.Resources) > 0 {
 		r.Resource = e.Resources[0].ResourceName
-		if e.Resources[0].ResourceType == "AWS::SageMaker::TrainingJob" {
-			r.Path = "/training-jobs/" + url.PathEscape(r.Resource)
+		if kind, ours := strings.CutPrefix(e.Resources[0].ResourceType, "AWS::SageMaker::"); ours {
+			r.Path = pathOf(resource.Kind(kind), r.Resource)
 		}
 	}
 	return r

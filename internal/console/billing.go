@@ -86,7 +86,7 @@ func spanOfDays(first, last time.Time) string {
 	return first.Format("2 January 2006 to ") + last.Format("2 January 2006")
 }
 
-// link is a range that many people want.
+// link leads to a page, which may be the one that is shown.
 type link struct {
 	Title, Path string
 	Here        bool

@@ -3,13 +3,10 @@ package console
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-
-	sm "clary/internal/api/sagemaker"
 )
 
 type codeBody struct {
@@ -17,36 +14,22 @@ type codeBody struct {
 	Snippets   []snippet
 }
 
-// trainingCode is the code that makes the same job again.
-func (c *Console) trainingCode(v *view) error {
-	job, err := v.describeJob()
+// codePage is the code that makes the same job again.
+func (k *jobKind) codePage(v *view) error {
+	j, err := v.job(k)
 	if err != nil {
 		return err
 	}
-	code, err := codeOf(job, v.call.Region)
+	code, err := j.code(v.call.Region)
 	if err != nil {
 		return err
 	}
-	return v.show("code", "Code of "+job.TrainingJobName, "training-jobs", codeBody{job.TrainingJobName, jobPath(job.TrainingJobName), code})
+	return v.show("code", "Code of "+j.Name, k.Section, codeBody{j.Name, j.Path, code})
 }
 
-// codeOf writes the request that made a job, under a new name, for boto3 and
-// for the command line, and the nearest to it with either SDK.
-func codeOf(job *sm.DescribeTrainingJobResponse, region string) ([]snippet, error) {
-	in := sm.CreateTrainingJobRequest{
-		TrainingJobName: again(job.TrainingJobName), HyperParameters: job.HyperParameters,
-		AlgorithmSpecification: job.AlgorithmSpecification, RoleArn: job.RoleArn, InputDataConfig: job.InputDataConfig,
-		OutputDataConfig: job.OutputDataConfig, ResourceConfig: job.ResourceConfig, VpcConfig: job.VpcConfig,
-		StoppingCondition: job.StoppingCondition, CheckpointConfig: job.CheckpointConfig, Environment: job.Environment,
-		RetryStrategy: job.RetryStrategy, ExperimentConfig: job.ExperimentConfig,
-		ProfilerConfig: job.ProfilerConfig, DebugHookConfig: job.DebugHookConfig,
-	}
-	if job.EnableNetworkIsolation != nil && *job.EnableNetworkIsolation {
-		in.EnableNetworkIsolation = job.EnableNetworkIsolation
-	}
-	if job.EnableManagedSpotTraining != nil && *job.EnableManagedSpotTraining {
-		in.EnableManagedSpotTraining = job.EnableManagedSpotTraining
-	}
+// jobCode writes the request that makes a thing, for boto3 and for the command
+// line, beside the code of the SDKs.
+func jobCode(thing string, in any, region, v2, v3 string) ([]snippet, error) {
 	b, err := json.Marshal(in, json.Deterministic(true), jsontext.WithIndent("  "))
 	if err != nil {
 		return nil, fmt.Errorf("code: %w", err)
@@ -55,9 +38,9 @@ func codeOf(job *sm.DescribeTrainingJobResponse, region string) ([]snippet, erro
 	if err != nil {
 		return nil, fmt.Errorf("code: %w", err)
 	}
-	boto := fmt.Sprintf("import boto3\n\nsm = boto3.client(\"sagemaker\", region_name=%q)\nsm.create_training_job(**%s)\n", region, python)
-	cli := fmt.Sprintf("cat > job.json <<'END'\n%s\nEND\naws sagemaker create-training-job --region %s --cli-input-json file://job.json\n", b, region)
-	return []snippet{{"boto3", "boto3", boto}, {"cli", "AWS CLI", cli}, {"v2", "SageMaker SDK v2", estimatorOf(job)}, {"v3", "SageMaker SDK v3", resourceOf(job, region)}}, nil
+	boto := fmt.Sprintf("import boto3\n\nsm = boto3.client(\"sagemaker\", region_name=%q)\nsm.create_%s(**%s)\n", region, strings.ReplaceAll(thing, "-", "_"), python)
+	cli := fmt.Sprintf("cat > job.json <<'END'\n%s\nEND\naws sagemaker create-%s --region %s --cli-input-json file://job.json\n", b, thing, region)
+	return []snippet{{"boto3", "boto3", boto}, {"cli", "AWS CLI", cli}, {"v2", "SageMaker SDK v2", v2}, {"v3", "SageMaker SDK v3", v3}}, nil
 }
 
 // again is a name for the same job a second time, within 63 characters.
@@ -99,77 +82,43 @@ func pythonString(s string) string {
 	return string(b)
 }
 
-// estimatorOf starts the job by the SDK's generic estimator.
-func estimatorOf(job *sm.DescribeTrainingJobResponse) string {
-	var b strings.Builder
-	b.WriteString("from sagemaker.estimator import Estimator\n\nestimator = Estimator(\n")
-	arg := func(name, value string) { fmt.Fprintf(&b, "    %s=%s,\n", name, value) }
-	arg("image_uri", pythonString(job.AlgorithmSpecification.TrainingImage))
-	arg("role", pythonString(job.RoleArn))
-	if r := job.ResourceConfig; r != nil {
-		if r.InstanceCount != nil {
-			arg("instance_count", fmt.Sprint(*r.InstanceCount))
-		}
-		arg("instance_type", pythonString(r.InstanceType))
-		if r.VolumeSizeInGB != nil {
-			arg("volume_size", fmt.Sprint(*r.VolumeSizeInGB))
-		}
+// pythonCall is the text of a call, an argument a line. What is not there is no
+// argument.
+type pythonCall struct{ strings.Builder }
+
+func (b *pythonCall) arg(name, value string) { fmt.Fprintf(b, "    %s=%s,\n", name, value) }
+
+func (b *pythonCall) number(name string, n *int64) {
+	if n != nil {
+		b.arg(name, fmt.Sprint(*n))
 	}
-	if o := job.OutputDataConfig; o != nil {
-		arg("output_path", pythonString(o.S3OutputPath))
-	}
-	if s := job.StoppingCondition; s != nil && s.MaxRuntimeInSeconds != nil {
-		arg("max_run", fmt.Sprint(*s.MaxRuntimeInSeconds))
-	}
-	if len(job.AlgorithmSpecification.ContainerEntrypoint) > 0 {
-		arg("container_entry_point", pythonList(job.AlgorithmSpecification.ContainerEntrypoint))
-	}
-	if len(job.AlgorithmSpecification.ContainerArguments) > 0 {
-		arg("container_arguments", pythonList(job.AlgorithmSpecification.ContainerArguments))
-	}
-	dict(&b, "hyperparameters", job.HyperParameters)
-	dict(&b, "environment", job.Environment)
-	b.WriteString(")\nestimator.fit(")
-	if len(job.InputDataConfig) > 0 {
-		b.WriteString("{\n")
-		for _, ch := range job.InputDataConfig {
-			if ch.DataSource != nil && ch.DataSource.S3DataSource != nil {
-				fmt.Fprintf(&b, "    %s: %s,\n", pythonString(ch.ChannelName), pythonString(ch.DataSource.S3DataSource.S3Uri))
-			}
-		}
-		b.WriteString("}")
-	}
-	b.WriteString(")\n")
-	return b.String()
 }
 
-func pythonList(list []string) string {
+func (b *pythonCall) list(name string, list []string) {
+	if len(list) == 0 {
+		return
+	}
 	var q []string
 	for _, s := range list {
 		q = append(q, pythonString(s))
 	}
-	return "[" + strings.Join(q, ", ") + "]"
+	b.arg(name, "["+strings.Join(q, ", ")+"]")
 }
 
-func dict(b *strings.Builder, name string, m map[string]string) {
+// rows is a list of expressions, each on lines of its own.
+func (b *pythonCall) rows(name string, list []string) {
+	if len(list) > 0 {
+		b.arg(name, "[\n        "+strings.Join(list, ",\n        ")+",\n    ]")
+	}
+}
+
+func (b *pythonCall) dict(name string, m map[string]string) {
 	if len(m) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "    %s={\n", name)
+	var s strings.Builder
 	for _, p := range pairs(m) {
-		fmt.Fprintf(b, "        %s: %s,\n", pythonString(p.Name), pythonString(p.Value))
+		fmt.Fprintf(&s, "        %s: %s,\n", pythonString(p.Name), pythonString(p.Value))
 	}
-	b.WriteString("    },\n")
-}
-
-// resourceOf finds the job by SDK v3's resource class.
-func resourceOf(job *sm.DescribeTrainingJobResponse, region string) string {
-	lines := []string{
-		"from sagemaker.core.resources import TrainingJob",
-		"",
-		fmt.Sprintf("job = TrainingJob.get(%s, region=%q)", pythonString(job.TrainingJobName), region),
-		"job.wait(logs=True)",
-		"print(job.training_job_status, job.model_artifacts.s3_model_artifacts)",
-	}
-	return strings.Join(slices.Clip(lines), "\n") + "\n"
+	b.arg(name, "{\n"+s.String()+"    }")
 }

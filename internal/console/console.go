@@ -118,13 +118,9 @@ func (c *Console) routes() *http.ServeMux {
 	m.Handle("POST /region", c.page(c.setRegion))
 	m.Handle("GET /live", c.page(c.live))
 	m.Handle("GET /{$}", c.page(c.home))
-	m.Handle("GET /training-jobs", c.page(c.trainingJobs))
-	m.Handle("GET /training-jobs/{name}", c.page(c.trainingJob))
-	m.Handle("GET /training-jobs/{name}/code", c.page(c.trainingCode))
-	m.Handle("GET /training-jobs/{name}/log", c.page(c.trainingLog))
-	m.Handle("GET /training-jobs/{name}/log/live", c.page(c.trainingTail))
-	m.Handle("GET /training-jobs/{name}/stop", c.page(c.trainingStopPage))
-	m.Handle("POST /training-jobs/{name}/stop", c.page(c.trainingStop))
+	for _, k := range jobKinds() {
+		k.pages(c, m)
+	}
 	m.Handle("GET /notebook-instances", c.page(c.notebookInstances))
 	m.Handle("GET /notebook-instances/{name}", c.page(c.notebookInstance))
 	m.Handle("POST /notebook-instances/{name}/open", c.page(c.notebookOpen))

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"clary/internal/api/s3"
-	sm "clary/internal/api/sagemaker"
 )
 
 // object is one in S3, with the page that shows it.
@@ -18,40 +17,33 @@ type object struct {
 
 // objects are the first of a prefix.
 type objects struct {
-	Title, URI string
+	Title, Way string // Way: from where to where
 	List       []object
 	More       bool
 	Wrong      string
 }
 
 const (
-	shownChannels = 6
-	shownObjects  = 6
+	shownPlaces  = 6 // of a job's inputs, and of its outputs
+	shownObjects = 6
 )
 
-// dataOf lists what went into a job and what came out.
-func (v *view) dataOf(job *sm.DescribeTrainingJobResponse, body *jobBody) error {
-	for i, ch := range job.InputDataConfig {
-		if i == shownChannels {
-			body.MoreInputs = len(job.InputDataConfig) - i
-			break
+// data lists what went into a job and what came out.
+func (v *view) data(j *job, body *jobBody) error {
+	for _, l := range []struct {
+		of []place
+		to *[]objects
+	}{{j.inputs, &body.Inputs}, {j.outputs, &body.Outputs}} {
+		shown := l.of[:min(len(l.of), shownPlaces)]
+		body.More += len(l.of) - len(shown)
+		for _, p := range shown {
+			o, err := v.list(p.Title, p.URI)
+			if err != nil {
+				return err
+			}
+			o.Way = p.Way
+			*l.to = append(*l.to, *o)
 		}
-		if ch.DataSource == nil || ch.DataSource.S3DataSource == nil {
-			continue
-		}
-		o, err := v.list("Channel "+ch.ChannelName, ch.DataSource.S3DataSource.S3Uri)
-		if err != nil {
-			return err
-		}
-		body.Inputs = append(body.Inputs, *o)
-	}
-	if job.OutputDataConfig != nil && !running(job.TrainingJobStatus) {
-		uri := strings.TrimRight(job.OutputDataConfig.S3OutputPath, "/") + "/" + job.TrainingJobName + "/"
-		o, err := v.list("Output", uri)
-		if err != nil {
-			return err
-		}
-		body.Output = o
 	}
 	return nil
 }
@@ -59,7 +51,7 @@ func (v *view) dataOf(job *sm.DescribeTrainingJobResponse, body *jobBody) error 
 // list shows the first objects of a prefix; what the API refuses is said in
 // place of them.
 func (v *view) list(title, uri string) (*objects, error) {
-	o := &objects{Title: title, URI: uri}
+	o := &objects{Title: title, Way: uri}
 	bucket, key, ok := splitURI(uri)
 	if !ok {
 		o.Wrong = "This is no S3 address."

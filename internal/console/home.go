@@ -1,10 +1,10 @@
 package console
 
 import (
+	"slices"
 	"time"
 
 	api "clary/internal/api/sagemaker"
-	"clary/internal/resource"
 )
 
 // runningRow is something that costs while it is there.
@@ -16,27 +16,27 @@ type runningRow struct {
 }
 
 type homeBody struct {
-	New          bool // nothing was ever made here
-	Running      []runningRow
-	More         bool // there are more jobs than are shown
-	MoreBooks    bool // there are more notebook instances
-	Failed       []api.TrainingJobSummary
-	Recent       []jobRow
-	Today, Month cost
-	MonthName    string
-	Now          time.Time
-	Steps        *emptyBody
-	Hidden       []string // what the reader may not see, and why
-	Only         string   // what the sums are of
+	New            bool // nothing was ever made here
+	Running        []runningRow
+	More           []link // lists that have more that runs
+	Failed, Recent []jobRow
+	Today, Month   cost
+	MonthName      string
+	Steps          *emptyBody
+	Hidden         []string // what the reader may not see, and why
+	Only           string   // what the sums are of
 }
 
-const homeRows = 8
+const (
+	homeRows   = 8
+	homeFailed = 5
+)
 
 // home shows what runs, what it costs, and what failed last.
 func (c *Console) home(v *view) error {
 	now := c.cfg.Now()
-	body := homeBody{Now: now, MonthName: now.UTC().Format("January 2006")}
-	jobs, running, failed, err := v.homeJobs(&body)
+	body := homeBody{MonthName: now.UTC().Format("January 2006")}
+	running, err := v.homeJobs(&body)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (c *Console) home(v *view) error {
 	if err != nil {
 		return err
 	}
-	if len(jobs.TrainingJobSummaries) == 0 && len(books) == 0 {
+	if len(body.Recent) == 0 && len(books) == 0 {
 		if body.New, err = v.untouched(&body); err != nil {
 			return err
 		}
@@ -57,8 +57,7 @@ func (c *Console) home(v *view) error {
 	if err := v.homeSums(&body, now); err != nil {
 		return err
 	}
-	byName, err := v.costsOf(jobs, running)
-	if err != nil {
+	if err := v.price(body.Recent, running); err != nil {
 		return err
 	}
 	instances, err := v.notebookRows(books)
@@ -75,39 +74,45 @@ func (c *Console) home(v *view) error {
 		}
 		body.Running = append(body.Running, r)
 	}
-	for _, j := range running.TrainingJobSummaries {
-		body.Running = append(body.Running, runningRow{
-			Kind: "Training job", Name: j.TrainingJobName, Path: "/training-jobs/" + j.TrainingJobName,
-			Status: j.SecondaryStatus, Since: j.CreationTime.Time, Cost: byName[j.TrainingJobName],
-		})
-	}
-	body.More = running.NextToken != ""
-	body.Failed = failed.TrainingJobSummaries
-	for _, j := range jobs.TrainingJobSummaries {
-		body.Recent = append(body.Recent, rowOf(j, byName, now))
+	for _, j := range running {
+		r := runningRow{Kind: words(string(j.Kind.Kind)), Name: j.Name, Path: j.Path, Status: j.Step, Since: j.Created, Cost: j.Cost}
+		if r.Status == "" {
+			r.Status = j.Status
+		}
+		body.Running = append(body.Running, r)
 	}
 	return v.show("home", "Home", "home", body)
 }
 
-// homeJobs are the last jobs, those that run, and the last that failed. Who may
-// see notebook instances alone sees none, and is told why.
-func (v *view) homeJobs(body *homeBody) (last, running, failed *api.ListTrainingJobsResponse, err error) {
-	for _, l := range []struct {
-		to     **api.ListTrainingJobsResponse
-		status string
-		rows   int64
-	}{{&last, "", homeRows}, {&running, "InProgress", homeRows}, {&failed, "Failed", 5}} {
-		*l.to, err = v.listJobs(api.ListTrainingJobsRequest{SortBy: "CreationTime", SortOrder: "Descending", StatusEquals: l.status, MaxResults: ptr(l.rows)})
-		if e, ok := refused(err); ok {
-			body.Hidden = append(body.Hidden, "Training jobs are not shown. "+e.Message)
-			none := &api.ListTrainingJobsResponse{}
-			return none, none, none, nil
-		}
-		if err != nil {
-			return nil, nil, nil, err
+// homeJobs are the jobs that run; the page gets the last ones, and the last that
+// failed. Of a kind that the reader may not see it says why there are none.
+func (v *view) homeJobs(body *homeBody) (running []jobRow, err error) {
+	for _, k := range jobKinds() {
+		title := sectionAt(k.Section).Title
+		for _, l := range []struct {
+			to     *[]jobRow
+			status string
+			rows   int64
+		}{{&body.Recent, "", homeRows}, {&running, "InProgress", homeRows}, {&body.Failed, "Failed", homeFailed}} {
+			rows, next, err := v.jobs(k, jobQuery{SortBy: "CreationTime", SortOrder: "Descending", Status: l.status, Max: l.rows})
+			if e, ok := refused(err); ok {
+				body.Hidden = append(body.Hidden, title+" are not shown. "+e.Message)
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			if *l.to = append(*l.to, rows...); l.status == "InProgress" && next != "" {
+				body.More = append(body.More, link{Title: "All " + k.Thing() + "s that run", Path: "/" + k.Section + "?status=InProgress"})
+			}
 		}
 	}
-	return last, running, failed, nil
+	for _, rows := range [][]jobRow{body.Recent, running, body.Failed} {
+		slices.SortStableFunc(rows, func(a, b jobRow) int { return b.Created.Compare(a.Created) })
+	}
+	body.Recent = body.Recent[:min(len(body.Recent), homeRows)]
+	body.Failed = body.Failed[:min(len(body.Failed), homeFailed)]
+	return running, nil
 }
 
 // homeSums are what today and this month cost.
@@ -141,7 +146,9 @@ func (v *view) notebooksThatCost(body *homeBody) ([]api.NotebookInstanceSummary,
 			return nil, err
 		}
 		out = append(out, list.NotebookInstances...)
-		body.MoreBooks = body.MoreBooks || list.NextToken != ""
+		if list.NextToken != "" {
+			body.More = append(body.More, link{Title: "All instances that are " + status, Path: "/notebook-instances?status=" + status})
+		}
 	}
 	return out, nil
 }
@@ -151,7 +158,7 @@ func (v *view) notebooksThatCost(body *homeBody) ([]api.NotebookInstanceSummary,
 func (v *view) untouched(body *homeBody) (bool, error) {
 	any, err := v.listNotebooks(api.ListNotebookInstancesInput{MaxResults: ptr(1)})
 	if _, ok := refused(err); ok {
-		return len(body.Hidden) == 1, nil // there are no jobs, which the reader may see
+		return len(body.Hidden) <= len(jobKinds()), nil // there are no jobs, of which the reader may see some
 	}
 	if err != nil {
 		return false, err
@@ -159,23 +166,6 @@ func (v *view) untouched(body *homeBody) (bool, error) {
 	return len(any.NotebookInstances) == 0, nil
 }
 
-// costsOf is what jobs of some lists cost, by name.
-func (v *view) costsOf(lists ...*api.ListTrainingJobsResponse) (map[string]cost, error) {
-	var names []string
-	for _, l := range lists {
-		for _, j := range l.TrainingJobSummaries {
-			names = append(names, j.TrainingJobName)
-		}
-	}
-	if len(names) == 0 {
-		return map[string]cost{}, nil
-	}
-	bills, err := v.costs(resource.UsageQuery{Kind: "TrainingJob", Names: names})
-	return bills.byName(), err
-}
-
-func (v *view) listJobs(in api.ListTrainingJobsRequest) (*api.ListTrainingJobsResponse, error) {
-	return ask[api.ListTrainingJobsResponse](v, "sagemaker", "ListTrainingJobs", &in)
-}
+func yes(b *bool) bool { return b != nil && *b }
 
 func ptr(n int64) *int64 { return &n }

@@ -2,12 +2,59 @@ package console
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	sm "clary/internal/api/sagemaker"
 	"clary/internal/resource"
 )
+
+// job is what its page shows of a job, whatever its kind.
+type job struct {
+	Kind                 *jobKind
+	Name, Path           string
+	Status, Step         string // Step: finer than the status
+	Running              bool
+	Created, Ended       time.Time
+	Failure, ExitMessage string
+	Hosts                []string
+	Config, Params, Env  []fact
+	transitions          []sm.SecondaryStatusTransition
+	billable             *int64 // seconds, where the API says so
+	inputs, outputs      []place
+	metrics              []sm.MetricDefinition
+	final                []fact
+	code                 func(region string) ([]snippet, error)
+}
+
+// place is where a job's data comes from or goes to.
+type place struct{ Title, URI, Way string }
+
+// job asks for the one that the address names.
+func (v *view) job(k *jobKind) (*job, error) {
+	j, err := k.describe(v, v.r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	j.Kind, j.Path, j.Running = k, k.path(j.Name), running(j.Status)
+	return j, nil
+}
+
+func running(status string) bool { return status == "InProgress" || status == "Stopping" }
+
+// hostNames are what the hosts of a job are called.
+func hostNames(count *int64) []string {
+	n := int64(1)
+	if count != nil {
+		n = *count
+	}
+	var out []string
+	for i := range n {
+		out = append(out, "algo-"+strconv.FormatInt(i+1, 10))
+	}
+	return out
+}
 
 // step is one entry of a job's history.
 type step struct {
@@ -23,75 +70,75 @@ const barWidth = 1000
 // fact is a row of a page; Path leads to what the value names, "" nowhere.
 type fact struct{ Name, Value, Path string }
 
+// table is what a page says of something; what is empty is not said.
+type table []fact
+
+func (f *table) add(name, value string) {
+	if value != "" {
+		*f = append(*f, fact{Name: name, Value: value})
+	}
+}
+
 type jobBody struct {
-	Job                 *sm.DescribeTrainingJobResponse
-	Path                string
-	Running             bool
-	Steps               []step
-	Billable            time.Duration
-	Cost                cost
-	Billed              bool
-	Config, Params, Env []fact
-	Inputs              []objects
-	MoreInputs          int // channels that are not shown
-	Output              *objects
-	Metrics             []*chart
-	Final               []fact
-	MetricsNote         string
-	Log                 *logBody
-	Hint                string
-	Now                 time.Time
+	Job         *job
+	Steps       []step
+	Messages    bool // a step has one
+	Billable    time.Duration
+	Cost        cost
+	Billed      bool
+	Inputs      []objects
+	Outputs     []objects
+	More        int // inputs and outputs that are not shown
+	Metrics     []*chart
+	Final       []fact
+	MetricsNote string
+	Log         *logBody
+	Hint        string
 }
 
-// trainingJob is a job's page.
-func (c *Console) trainingJob(v *view) error {
-	job, err := v.describeJob()
+// jobPage is a job's page.
+func (k *jobKind) jobPage(v *view) error {
+	j, err := v.job(k)
 	if err != nil {
 		return err
 	}
-	now := c.cfg.Now()
-	body := jobBody{
-		Job: job, Path: jobPath(job.TrainingJobName), Running: running(job.TrainingJobStatus), Now: now,
-		Steps: history(job, now), Hint: hint(job.FailureReason),
-		Config: configOf(job), Params: pairs(job.HyperParameters), Env: pairs(job.Environment),
-	}
-	bills, err := v.costs(resource.UsageQuery{Kind: "TrainingJob", Names: []string{job.TrainingJobName}, From: job.CreationTime.Time})
-	if err != nil {
+	body := jobBody{Job: j, Steps: j.history(v.c.cfg.Now()), Hint: j.hint(), Final: j.final}
+	body.Messages = slices.ContainsFunc(body.Steps, func(s step) bool { return s.Message != "" })
+	if body.Cost, body.Billed, err = v.costOf(j); err != nil {
 		return err
 	}
-	body.Cost, body.Billed = bills.byName()[job.TrainingJobName]
 	body.Billable = time.Duration(body.Cost.Seconds) * time.Second
-	if job.BillableTimeInSeconds != nil {
-		body.Billable = time.Duration(*job.BillableTimeInSeconds) * time.Second
+	if j.billable != nil {
+		body.Billable = time.Duration(*j.billable) * time.Second
 	}
-	if body.Log, err = v.jobLog(job); err != nil {
+	if body.Log, err = v.jobLog(j); err != nil {
 		return err
 	}
-	if err := v.metrics(job, &body); err != nil {
+	if err := v.metrics(j, &body); err != nil {
 		return err
 	}
-	if err := v.dataOf(job, &body); err != nil {
+	if err := v.data(j, &body); err != nil {
 		return err
 	}
-	return v.show("training-job", job.TrainingJobName, "training-jobs", body)
+	return v.show("job", j.Name, k.Section, body)
 }
 
-func (v *view) describeJob() (*sm.DescribeTrainingJobResponse, error) {
-	return ask[sm.DescribeTrainingJobResponse](v, "sagemaker", "DescribeTrainingJob",
-		&sm.DescribeTrainingJobRequest{TrainingJobName: v.r.PathValue("name")})
+// costOf is what a job has cost; false: it was not charged for.
+func (v *view) costOf(j *job) (cost, bool, error) {
+	bills, err := v.costs(resource.UsageQuery{Kind: j.Kind.Kind, Names: []string{j.Name}, From: j.Created})
+	c, billed := bills.byName()[j.Name]
+	return c, billed, err
 }
-
-func running(status string) bool { return status == "InProgress" || status == "Stopping" }
 
 // history lays a job's transitions along a bar.
-func history(job *sm.DescribeTrainingJobResponse, now time.Time) []step {
-	list := job.SecondaryStatusTransitions
+func (j *job) history(now time.Time) []step {
+	list := j.transitions
 	if len(list) == 0 {
 		return nil
 	}
 	end := now
-	if !job.TrainingEndTime.IsZero() {
-		end = job.TrainingEndTime.Time
+	if !j.Ended.IsZero() {
+		end = j.Ended
 	}
 	start := list[0].StartTime.Time
 	total := max(end.Sub(start), time.Millisecond)
@@ -102,52 +149,12 @@ func history(job *sm.DescribeTrainingJobResponse, now time.Time) []step {
 		if !t.EndTime.IsZero() {
 			until = t.EndTime.Time
 		} else {
-			s.Open = running(job.TrainingJobStatus) && i == len(list)-1
+			s.Open = j.Running && i == len(list)-1
 		}
 		s.Took = max(0, until.Sub(s.Start))
 		s.X = float64(s.Start.Sub(start)) / float64(total) * barWidth
 		s.Width = max(2, float64(s.Took)/float64(total)*barWidth)
 		out = append(out, s)
-	}
-	return out
-}
-
-func configOf(job *sm.DescribeTrainingJobResponse) []fact {
-	var out []fact
-	add := func(name, value string) {
-		if value != "" {
-			out = append(out, fact{Name: name, Value: value})
-		}
-	}
-	add("ARN", job.TrainingJobArn)
-	add("Role", job.RoleArn)
-	if a := job.AlgorithmSpecification; a != nil {
-		add("Image", a.TrainingImage)
-		add("Input mode", a.TrainingInputMode)
-		add("Entrypoint", strings.Join(a.ContainerEntrypoint, " "))
-		add("Arguments", strings.Join(a.ContainerArguments, " "))
-	}
-	if r := job.ResourceConfig; r != nil {
-		n := int64(1)
-		if r.InstanceCount != nil {
-			n = *r.InstanceCount
-		}
-		add("Instances", count(int(n))+" × "+r.InstanceType)
-		if r.VolumeSizeInGB != nil {
-			add("Volume", count(int(*r.VolumeSizeInGB))+" GB")
-		}
-	}
-	if s := job.StoppingCondition; s != nil && s.MaxRuntimeInSeconds != nil {
-		add("Longest run", span(time.Duration(*s.MaxRuntimeInSeconds)*time.Second))
-	}
-	if job.EnableNetworkIsolation != nil && *job.EnableNetworkIsolation {
-		add("Network", "isolated")
-	}
-	if o := job.OutputDataConfig; o != nil {
-		add("Output", o.S3OutputPath)
-	}
-	if k := job.CheckpointConfig; k != nil {
-		add("Checkpoints", k.S3Uri)
 	}
 	return out
 }
@@ -161,19 +168,19 @@ func pairs(m map[string]string) []fact {
 	return out
 }
 
-// hint says what to do about a failure, where its reason does not.
-func hint(reason string) string {
-	for _, h := range []struct{ part, text string }{
+// hint is what to do about failures whose reasons hold part.
+type hint struct{ part, text string }
+
+// hint says what to do about a job's failure, where its reason does not.
+func (j *job) hint() string {
+	for _, h := range slices.Concat(j.Kind.hints, []hint{
 		{"out of memory", "Choose an instance type with more memory, or read the data in smaller parts."},
-		{"VolumeSizeInGB", "Give the job a larger volume: VolumeSizeInGB in ResourceConfig (volume_size in the SDK)."},
 		{"AccessDenied", "Look at the policies of the job's role; the message names the action that it may not take."},
 		{"NoSuchBucket", "Check the bucket's name in the job's inputs."},
-		{"No S3 objects found", "Check the prefix of the channel; the message names it."},
-		{"ModuleNotFoundError", "Put the module into requirements.txt beside the script; it is installed before the script starts."},
 		{"could not be built", "The log below tells how the runtime was built and where that stopped."},
 		{"exit code", "The end of the script's own output, with its traceback, is in the log below."},
-	} {
-		if strings.Contains(reason, h.part) {
+	}) {
+		if strings.Contains(j.Failure, h.part) {
 			return h.text
 		}
 	}
@@ -181,31 +188,28 @@ func hint(reason string) string {
 }
 
 type stopBody struct {
-	Name, Path string
-	Cost       cost
-	Since      time.Time
+	Name, Path, Keeps string
+	Cost              cost
 }
 
-// trainingStopPage asks once more.
-func (c *Console) trainingStopPage(v *view) error {
-	job, err := v.describeJob()
+// stopPage asks once more.
+func (k *jobKind) stopPage(v *view) error {
+	j, err := v.job(k)
 	if err != nil {
 		return err
 	}
-	bills, err := v.costs(resource.UsageQuery{Kind: "TrainingJob", Names: []string{job.TrainingJobName}, From: job.CreationTime.Time})
+	c, _, err := v.costOf(j)
 	if err != nil {
 		return err
 	}
-	return v.show("stop", "Stop "+job.TrainingJobName, "training-jobs", stopBody{
-		job.TrainingJobName, jobPath(job.TrainingJobName), bills.byName()[job.TrainingJobName], job.CreationTime.Time,
-	})
+	return v.show("stop", "Stop "+j.Name, k.Section, stopBody{j.Name, j.Path, k.Keeps, c})
 }
 
-func (c *Console) trainingStop(v *view) error {
+func (k *jobKind) stopIt(v *view) error {
 	name := v.r.PathValue("name")
-	if _, err := v.act("sagemaker", "StopTrainingJob", &sm.StopTrainingJobRequest{TrainingJobName: name}); err != nil {
+	if err := k.stop(v, name); err != nil {
 		return err
 	}
-	v.to(jobPath(name))
+	v.to(k.path(name))
 	return nil
 }

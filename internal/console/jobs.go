@@ -1,35 +1,80 @@
 package console
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"clary/internal/api"
-	sm "clary/internal/api/sagemaker"
 	"clary/internal/resource"
 )
 
-// jobRow is one row of the list.
-type jobRow struct {
-	Name, Status, Secondary string
-	Created                 time.Time
-	Ended                   *time.Time
-	Took                    time.Duration // from creation to the end, or until now
-	Cost                    cost
-	Billed                  bool
+// jobKind is a kind of jobs: what its operations are called, and how their
+// answers read as a job. The pages are the same for all kinds.
+type jobKind struct {
+	Kind     resource.Kind // as the ledger has it
+	Section  string        // the path of its list
+	Group    string        // of its logs
+	Note     string        // what the list says of a job, beside its status
+	Keeps    string        // what is kept of a job that is stopped
+	hints    []hint        // its own, before those of all kinds
+	list     func(v *view, q jobQuery) (list []jobRow, next string, err error)
+	describe func(v *view, name string) (*job, error)
+	stop     func(v *view, name string) error
 }
 
-func rowOf(j sm.TrainingJobSummary, costs map[string]cost, now time.Time) jobRow {
-	r := jobRow{Name: j.TrainingJobName, Status: j.TrainingJobStatus, Secondary: j.SecondaryStatus, Created: j.CreationTime.Time}
-	end := now
-	if !j.TrainingEndTime.IsZero() {
-		end = j.TrainingEndTime.Time
-		r.Ended = &end
+// jobKinds are all, in the order of the work.
+func jobKinds() []*jobKind { return []*jobKind{processingJobs(), trainingJobs()} }
+
+// Thing is what one job is called.
+func (k *jobKind) Thing() string { return strings.ToLower(words(string(k.Kind))) }
+
+func (k *jobKind) path(name string) string { return "/" + k.Section + "/" + url.PathEscape(name) }
+
+// pages are those that every kind has.
+func (k *jobKind) pages(c *Console, m *http.ServeMux) {
+	at := "/" + k.Section
+	m.Handle("GET "+at, c.page(k.listPage))
+	m.Handle("GET "+at+"/{name}", c.page(k.jobPage))
+	m.Handle("GET "+at+"/{name}/code", c.page(k.codePage))
+	m.Handle("GET "+at+"/{name}/log", c.page(k.logPage))
+	m.Handle("GET "+at+"/{name}/log/live", c.page(k.tail))
+	m.Handle("GET "+at+"/{name}/stop", c.page(k.stopPage))
+	m.Handle("POST "+at+"/{name}/stop", c.page(k.stopIt))
+}
+
+// pathOf is the page of what usage and events name; "" if it has none.
+func pathOf(kind resource.Kind, name string) string {
+	if kind == notebookKind {
+		return notebookPath(name)
 	}
-	r.Took = end.Sub(r.Created)
-	r.Cost, r.Billed = costs[r.Name]
-	return r
+	for _, k := range jobKinds() {
+		if k.Kind == kind {
+			return k.path(name)
+		}
+	}
+	return ""
+}
+
+// jobRow is one row of a list.
+type jobRow struct {
+	Kind               *jobKind
+	Name, Path, Status string
+	Step, Note         string // Step: finer than the status, "" if there is nothing finer
+	Created            time.Time
+	Ended              time.Time     // zero: it runs
+	Took               time.Duration // from creation to the end, or until now
+	Cost               cost
+	Billed             bool
+}
+
+// jobQuery asks for a page of a list.
+type jobQuery struct {
+	Name, Status, SortBy, SortOrder string
+	After, Before                   api.Time // created
+	Max                             int64
+	Page                            string
 }
 
 // jobFilter is what the list's form says.
@@ -43,6 +88,8 @@ type choice struct {
 }
 
 type jobsBody struct {
+	Kind                     *jobKind
+	Title, Path              string
 	Rows                     []jobRow
 	Filter                   jobFilter
 	Statuses                 []choice
@@ -77,14 +124,11 @@ func (v *view) head(title, now, up, down string) head {
 
 const jobsPage = 50
 
-// trainingJobs lists jobs: one page, newest first unless asked otherwise.
-func (c *Console) trainingJobs(v *view) error {
+// listPage lists jobs: one page, newest first unless asked otherwise.
+func (k *jobKind) listPage(v *view) error {
 	q := v.r.URL.Query()
 	f := jobFilter{Name: strings.TrimSpace(q.Get("name")), Status: q.Get("status"), Sort: q.Get("sort"), From: q.Get("from"), To: q.Get("to")}
-	in := sm.ListTrainingJobsRequest{
-		NameContains: f.Name, StatusEquals: f.Status, SortBy: "CreationTime", SortOrder: "Descending",
-		MaxResults: ptr(jobsPage), NextToken: q.Get("page"),
-	}
+	in := jobQuery{Name: f.Name, Status: f.Status, SortBy: "CreationTime", SortOrder: "Descending", Max: jobsPage, Page: q.Get("page")}
 	switch f.Sort {
 	case "oldest":
 		in.SortOrder = "Ascending"
@@ -100,66 +144,97 @@ func (c *Console) trainingJobs(v *view) error {
 		f.Sort = "newest"
 	}
 	body := jobsBody{
+		Kind: k, Title: sectionAt(k.Section).Title, Path: "/" + k.Section,
 		Filter: f, Filtered: f.Name != "" || f.Status != "" || f.From != "" || f.To != "",
 		Statuses: choices(f.Status, "Any status", "InProgress", "Completed", "Failed", "Stopping", "Stopped"),
 		ByName:   v.head("Name", f.Sort, "name", "name-down"),
 		ByStatus: v.head("Status", f.Sort, "status", "status-down"),
 		ByTime:   v.head("Created", f.Sort, "oldest", "newest"),
 	}
+	if err := v.fill(&body, in); err != nil {
+		return err
+	}
+	return v.show("jobs", body.Title, k.Section, body)
+}
+
+// fill adds rows, what they cost, and the addresses of other pages; or why
+// there are none.
+func (v *view) fill(body *jobsBody, in jobQuery) error {
 	var wrong bool
-	if in.CreationTimeAfter, wrong = dayBound(f.From, 0); wrong {
+	if in.After, wrong = dayBound(body.Filter.From, 0); wrong {
 		body.Wrong = "“Created from” is not a day like 2026-01-31."
 	}
-	if in.CreationTimeBefore, wrong = dayBound(f.To, 24*time.Hour); wrong {
+	if in.Before, wrong = dayBound(body.Filter.To, 24*time.Hour); wrong {
 		body.Wrong = "“to” is not a day like 2026-01-31."
 	}
 	if body.Wrong != "" {
-		return v.show("training-jobs", "Training jobs", "training-jobs", body)
+		return nil
 	}
-	out, err := v.listJobs(in)
+	rows, next, err := v.jobs(body.Kind, in)
 	if e, ok := refused(err); ok && e.Code == "ValidationException" {
 		body.Wrong = e.Message
-		return v.show("training-jobs", "Training jobs", "training-jobs", body)
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if err := v.fill(&body, out); err != nil {
+	body.Rows = rows
+	if err := v.price(rows); err != nil {
 		return err
-	}
-	if len(body.Rows) == 0 && !body.Filtered && in.NextToken == "" {
-		if body.Empty, err = v.empty("training-jobs"); err != nil {
-			return err
-		}
-	}
-	return v.show("training-jobs", "Training jobs", "training-jobs", body)
-}
-
-// fill adds rows, what they cost, and the addresses of other pages.
-func (v *view) fill(body *jobsBody, out *sm.ListTrainingJobsResponse) error {
-	now := v.c.cfg.Now()
-	if jobs := out.TrainingJobSummaries; len(jobs) > 0 {
-		uq := resource.UsageQuery{Kind: "TrainingJob"}
-		for _, j := range jobs {
-			uq.Names = append(uq.Names, j.TrainingJobName)
-		}
-		bills, err := v.costs(uq)
-		if err != nil {
-			return err
-		}
-		costs := bills.byName()
-		for _, j := range jobs {
-			body.Rows = append(body.Rows, rowOf(j, costs, now))
-		}
 	}
 	here := v.r.URL.Query()
 	if here.Get("page") != "" {
 		here.Del("page")
-		body.First = "/training-jobs?" + here.Encode()
+		body.First = body.Path + "?" + here.Encode()
 	}
-	if out.NextToken != "" {
-		here.Set("page", out.NextToken)
-		body.Next = "/training-jobs?" + here.Encode()
+	if next != "" {
+		here.Set("page", next)
+		body.Next = body.Path + "?" + here.Encode()
+	}
+	if len(rows) == 0 && !body.Filtered && in.Page == "" {
+		body.Empty, err = v.empty(body.Kind.Section)
+	}
+	return err
+}
+
+// jobs asks for a page of a kind's list.
+func (v *view) jobs(k *jobKind, q jobQuery) (rows []jobRow, next string, err error) {
+	rows, next, err = k.list(v, q)
+	now := v.c.cfg.Now()
+	for i := range rows {
+		r := &rows[i]
+		end := r.Ended
+		if end.IsZero() {
+			end = now
+		}
+		r.Kind, r.Path, r.Took = k, k.path(r.Name), end.Sub(r.Created)
+	}
+	return rows, next, err
+}
+
+// price says what jobs cost: one question for each kind among them.
+func (v *view) price(lists ...[]jobRow) error {
+	for _, k := range jobKinds() {
+		var of []*jobRow
+		q := resource.UsageQuery{Kind: k.Kind}
+		for _, rows := range lists {
+			for i := range rows {
+				if rows[i].Kind.Kind == k.Kind {
+					of, q.Names = append(of, &rows[i]), append(q.Names, rows[i].Name)
+				}
+			}
+		}
+		if len(of) == 0 {
+			continue
+		}
+		bills, err := v.costs(q)
+		if err != nil {
+			return err
+		}
+		costs := bills.byName()
+		for _, r := range of {
+			r.Cost, r.Billed = costs[r.Name]
+		}
 	}
 	return nil
 }
@@ -183,6 +258,3 @@ func dayBound(s string, shift time.Duration) (t api.Time, wrong bool) {
 	}
 	return api.At(d.Add(shift)), false
 }
-
-// jobPath is a job's page.
-func jobPath(name string) string { return "/training-jobs/" + url.PathEscape(name) }

@@ -1,128 +1,193 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"clary/internal/api/logs"
-	sm "clary/internal/api/sagemaker"
 )
 
 const (
-	trainingGroup = "/aws/sagemaker/TrainingJobs"
-	tailLines     = 200
-	pageLines     = 1000
+	tailLines = 200
+	pageLines = 1000
 )
 
 type logLine struct {
 	At   time.Time
+	Host string // that wrote it, where lines of several are shown
 	Text string
 }
 
 type logBody struct {
 	Job, Path     string
-	Stream        string
+	Group, Stream string
+	Host          string // whose log this is; "" if that of all
+	Hosts         []link // where there are several
 	Lines         []logLine
 	Live          string // address of what comes next, while the job runs
 	Older, Newer  string // addresses
 	Search        string
-	Searched      bool
 	More          string // address of more matches
-	Running, None bool
 }
 
-// stream finds a job's log stream; "" while there is none.
-func (v *view) stream(job string) (string, error) {
+// logOf begins a view of the log of the host that is asked for; without one, of
+// all hosts or of the first. part and q lead to the same view of another host's.
+func (v *view) logOf(j *job, all bool, part string, q url.Values) (*logBody, error) {
+	b := &logBody{Job: j.Name, Path: j.Path, Group: j.Kind.Group, Host: v.r.FormValue("host")}
+	hosts := j.Hosts
+	if all && len(hosts) > 1 {
+		hosts = append([]string{""}, hosts...)
+	}
+	if b.Host == "" {
+		b.Host = hosts[0]
+	}
+	if !slices.Contains(hosts, b.Host) {
+		return nil, errNoPage
+	}
+	for _, h := range hosts {
+		if len(hosts) > 1 {
+			b.Hosts = append(b.Hosts, link{cmp.Or(h, "All hosts"), address(j.Path+part, h, q), h == b.Host})
+		}
+	}
+	return b, nil
+}
+
+// address is one of a host's log.
+func address(path, host string, q url.Values) string {
+	q = maps.Clone(q)
+	if host != "" {
+		q.Set("host", host)
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}
+
+// Writer is who wrote the lines, as people say it.
+func (b *logBody) Writer() string {
+	if len(b.Hosts) > 0 {
+		return b.Host
+	}
+	return "the job"
+}
+
+// address leads to a part of the log that is shown.
+func (b *logBody) address(part string, q url.Values) string {
+	host := b.Host
+	if len(b.Hosts) == 0 {
+		host = "" // there is no other
+	}
+	return address(b.Path+part, host, q)
+}
+
+// Whole is the address of the whole log.
+func (b *logBody) Whole() string { return b.address("/log", url.Values{}) }
+
+// findStream finds the host's stream; it stays "" while there is none.
+func (v *view) findStream(b *logBody) error {
 	out, err := ask[logs.DescribeLogStreamsResponse](v, "logs", "DescribeLogStreams",
-		&logs.DescribeLogStreamsRequest{LogGroupName: trainingGroup, LogStreamNamePrefix: job + "/", Limit: ptr(1)})
+		&logs.DescribeLogStreamsRequest{LogGroupName: b.Group, LogStreamNamePrefix: b.Job + "/" + b.Host + "-", Limit: ptr(1)})
 	if e, ok := refused(err); ok && e.Code == "ResourceNotFoundException" {
-		return "", nil
+		return nil
 	}
 	if err != nil || len(out.LogStreams) == 0 {
-		return "", err
+		return err
 	}
-	return out.LogStreams[0].LogStreamName, nil
+	b.Stream = out.LogStreams[0].LogStreamName
+	return nil
 }
 
 // jobLog is the end of a job's log, for its page.
-func (v *view) jobLog(job *sm.DescribeTrainingJobResponse) (*logBody, error) {
-	b := &logBody{Job: job.TrainingJobName, Path: jobPath(job.TrainingJobName), Running: running(job.TrainingJobStatus)}
-	stream, err := v.stream(b.Job)
+func (v *view) jobLog(j *job) (*logBody, error) {
+	b, err := v.logOf(j, false, "", url.Values{})
 	if err != nil {
 		return nil, err
 	}
-	if b.Stream = stream; stream == "" {
-		b.None = true
-		if b.Running {
-			b.Live = b.Path + "/log/live"
+	if err := v.findStream(b); err != nil {
+		return nil, err
+	}
+	next := url.Values{}
+	if b.Stream != "" {
+		out, err := v.events(logs.GetLogEventsRequest{LogGroupName: b.Group, LogStreamName: b.Stream, Limit: ptr(tailLines)})
+		if err != nil {
+			return nil, err
 		}
-		return b, nil
+		b.Lines = linesOf(out.Events)
+		next.Set("after", out.NextForwardToken)
 	}
-	out, err := v.events(logs.GetLogEventsRequest{LogStreamName: stream, Limit: ptr(tailLines)})
-	if err != nil {
-		return nil, err
-	}
-	b.Lines = linesOf(out.Events)
-	if b.Running {
-		b.Live = b.Path + "/log/live?" + url.Values{"after": {out.NextForwardToken}}.Encode()
+	if j.Running {
+		b.Live = b.address("/log/live", next)
 	}
 	return b, nil
 }
 
 func (v *view) events(in logs.GetLogEventsRequest) (*logs.GetLogEventsResponse, error) {
-	in.LogGroupName = trainingGroup
 	return ask[logs.GetLogEventsResponse](v, "logs", "GetLogEvents", &in)
 }
 
 func linesOf(list []logs.OutputLogEvent) []logLine {
 	out := make([]logLine, 0, len(list))
 	for _, e := range list {
-		l := logLine{Text: e.Message}
-		if e.Timestamp != nil {
-			l.At = time.UnixMilli(*e.Timestamp)
-		}
-		out = append(out, l)
+		out = append(out, logLine{At: millis(e.Timestamp), Text: e.Message})
 	}
 	return out
 }
 
-// trainingLog is the whole log in pages, or the lines that hold a text.
-func (c *Console) trainingLog(v *view) error {
-	job, err := v.describeJob()
-	if err != nil {
-		return err
+func millis(ms *int64) time.Time {
+	if ms == nil {
+		return time.Time{}
 	}
-	b := &logBody{Job: job.TrainingJobName, Path: jobPath(job.TrainingJobName), Search: v.r.FormValue("q"), Running: running(job.TrainingJobStatus)}
-	if b.Stream, err = v.stream(b.Job); err != nil {
-		return err
-	}
-	switch {
-	case b.Stream == "":
-		b.None = true
-	case b.Search != "":
-		err = v.search(b)
-	default:
-		err = v.logPage(b)
-	}
-	if err != nil {
-		return err
-	}
-	return v.show("log", "Log of "+b.Job, "training-jobs", b)
+	return time.UnixMilli(*ms)
 }
 
-func (v *view) logPage(b *logBody) error {
+// logPage is a host's whole log in pages, or the lines that hold a text, of all
+// hosts unless one is asked for.
+func (k *jobKind) logPage(v *view) error {
+	j, err := v.job(k)
+	if err != nil {
+		return err
+	}
+	search := v.r.FormValue("q")
+	q := url.Values{}
+	if search != "" {
+		q.Set("q", search)
+	}
+	b, err := v.logOf(j, search != "", "/log", q)
+	if err != nil {
+		return err
+	}
+	if b.Search = search; search != "" {
+		err = v.search(b)
+	} else {
+		err = v.pageOf(b)
+	}
+	if err != nil {
+		return err
+	}
+	return v.show("log", "Log of "+j.Name, k.Section, b)
+}
+
+func (v *view) pageOf(b *logBody) error {
+	if err := v.findStream(b); err != nil || b.Stream == "" {
+		return err
+	}
 	head := true
 	out, err := v.events(logs.GetLogEventsRequest{
-		LogStreamName: b.Stream, Limit: ptr(pageLines), NextToken: v.r.FormValue("page"), StartFromHead: &head,
+		LogGroupName: b.Group, LogStreamName: b.Stream, Limit: ptr(pageLines), NextToken: v.r.FormValue("page"), StartFromHead: &head,
 	})
 	if err != nil {
 		return err
 	}
 	b.Lines = linesOf(out.Events)
-	at := func(token string) string { return b.Path + "/log?" + url.Values{"page": {token}}.Encode() }
+	at := func(token string) string { return b.address("/log", url.Values{"page": {token}}) }
 	if v.r.FormValue("page") != "" {
 		b.Older = at(out.NextBackwardToken)
 	}
@@ -133,25 +198,40 @@ func (v *view) logPage(b *logBody) error {
 }
 
 func (v *view) search(b *logBody) error {
-	b.Searched = true
+	prefix := b.Job + "/"
+	if b.Host != "" {
+		prefix += b.Host + "-"
+	}
 	out, err := ask[logs.FilterLogEventsResponse](v, "logs", "FilterLogEvents", &logs.FilterLogEventsRequest{
-		LogGroupName: trainingGroup, LogStreamNames: []string{b.Stream}, FilterPattern: quoted(b.Search),
+		LogGroupName: b.Group, LogStreamNamePrefix: prefix, FilterPattern: quoted(b.Search),
 		Limit: ptr(pageLines), NextToken: v.r.FormValue("page"),
 	})
+	if e, ok := refused(err); ok && e.Code == "ResourceNotFoundException" {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	for _, e := range out.Events {
-		l := logLine{Text: e.Message}
-		if e.Timestamp != nil {
-			l.At = time.UnixMilli(*e.Timestamp)
+		l := logLine{At: millis(e.Timestamp), Text: e.Message}
+		if b.Host == "" {
+			l.Host = hostOf(e.LogStreamName)
 		}
 		b.Lines = append(b.Lines, l)
 	}
 	if out.NextToken != "" {
-		b.More = b.Path + "/log?" + url.Values{"q": {b.Search}, "page": {out.NextToken}}.Encode()
+		b.More = b.address("/log", url.Values{"q": {b.Search}, "page": {out.NextToken}})
 	}
 	return nil
+}
+
+// hostOf is the host that writes to a stream: JOB/HOST-SECONDS.
+func hostOf(stream string) string {
+	_, name, _ := strings.Cut(stream, "/")
+	if i := strings.LastIndexByte(name, '-'); i > 0 {
+		return name[:i]
+	}
+	return name
 }
 
 // quoted is a filter pattern that matches the text itself.
@@ -172,41 +252,44 @@ type sentLine struct {
 	Text string `json:"text"`
 }
 
-// trainingTail sends lines as they come, until the job is over and all of its
-// lines were sent.
-func (c *Console) trainingTail(v *view) error {
-	job, err := v.describeJob()
+// tail sends a host's lines as they come, until the job is over and all of them
+// were sent.
+func (k *jobKind) tail(v *view) error {
+	j, err := v.job(k)
+	if err != nil {
+		return err
+	}
+	b, err := v.logOf(j, false, "", url.Values{})
 	if err != nil {
 		return err
 	}
 	s := v.eventStream()
 	ctx := v.r.Context()
-	changed := c.cfg.Changes(ctx)
+	changed := v.c.cfg.Changes(ctx)
 	token := v.r.FormValue("after")
 	if id := v.r.Header.Get("Last-Event-ID"); id != "" {
 		token = id // the browser came back
 	}
 	var grown <-chan struct{}
-	stream := ""
 	for {
-		if stream == "" {
-			if stream, err = v.stream(job.TrainingJobName); err != nil {
+		if b.Stream == "" {
+			if err = v.findStream(b); err != nil {
 				return v.cut(err)
 			}
-			if stream != "" {
-				grown = c.cfg.Grown(ctx, v.call.Account, v.call.Region, trainingGroup, stream)
+			if b.Stream != "" {
+				grown = v.c.cfg.Grown(ctx, v.call.Account, v.call.Region, b.Group, b.Stream)
 			}
 		}
 		// the status first: what it sees ended has no line after what is read next
-		if job, err = v.describeJob(); err != nil {
+		if j, err = v.job(k); err != nil {
 			return v.cut(err)
 		}
-		if stream != "" {
-			if token, err = v.sendNew(s, stream, token); err != nil {
+		if b.Stream != "" {
+			if token, err = v.sendNew(s, b, token); err != nil {
 				return v.cut(err)
 			}
 		}
-		if !running(job.TrainingJobStatus) {
+		if !j.Running {
 			s.send("over", "", token)
 			return nil
 		}
@@ -217,10 +300,10 @@ func (c *Console) trainingTail(v *view) error {
 }
 
 // sendNew sends what is in the stream after token, and gives the next token.
-func (v *view) sendNew(s *events, stream, token string) (string, error) {
+func (v *view) sendNew(s *events, b *logBody, token string) (string, error) {
 	head := true
 	for {
-		out, err := v.events(logs.GetLogEventsRequest{LogStreamName: stream, NextToken: token, StartFromHead: &head, Limit: ptr(pageLines)})
+		out, err := v.events(logs.GetLogEventsRequest{LogGroupName: b.Group, LogStreamName: b.Stream, NextToken: token, StartFromHead: &head, Limit: ptr(pageLines)})
 		if err != nil {
 			return token, err
 		}
@@ -231,11 +314,11 @@ func (v *view) sendNew(s *events, stream, token string) (string, error) {
 		for _, l := range linesOf(out.Events) {
 			list = append(list, sentLine{l.At.UTC().Format("2006-01-02T15:04:05.000Z"), l.Text})
 		}
-		b, err := json.Marshal(list)
+		text, err := json.Marshal(list)
 		if err != nil {
 			return token, fmt.Errorf("log lines: %w", err)
 		}
 		token = out.NextForwardToken
-		s.send("lines", string(b), token)
+		s.send("lines", string(text), token)
 	}
 }

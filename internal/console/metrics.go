@@ -7,7 +7,6 @@ import (
 	"clary/internal/api"
 	"clary/internal/api/cloudwatch"
 	"clary/internal/api/logs"
-	sm "clary/internal/api/sagemaker"
 	"clary/internal/metrics/pattern"
 )
 
@@ -21,27 +20,21 @@ const (
 )
 
 // metrics draws what the job's metric definitions found in its output.
-func (v *view) metrics(job *sm.DescribeTrainingJobResponse, body *jobBody) error {
-	for _, m := range job.FinalMetricDataList {
-		if m.Value != nil {
-			body.Final = append(body.Final, fact{Name: m.MetricName, Value: number(*m.Value)})
-		}
-	}
-	if job.AlgorithmSpecification == nil || len(job.AlgorithmSpecification.MetricDefinitions) == 0 {
+func (v *view) metrics(j *job, body *jobBody) error {
+	if len(j.metrics) == 0 {
 		return nil
 	}
-	defs := job.AlgorithmSpecification.MetricDefinitions
-	end := v.c.cfg.Now()
-	if !job.TrainingEndTime.IsZero() {
-		end = job.TrainingEndTime.Time
+	end := j.Ended
+	if end.IsZero() {
+		end = v.c.cfg.Now()
 	}
 	var lines []line
 	var err error
-	if end.Sub(job.CreationTime.Time) <= shortJob && body.Log.Stream != "" {
-		lines, err = v.printed(defs, body.Log.Stream)
-		body.MetricsNote = "Every value that the job printed, in the order of its output."
+	if end.Sub(j.Created) <= shortJob && body.Log.Stream != "" {
+		lines, err = v.printed(j, body.Log.Stream)
+		body.MetricsNote = "Every value that " + body.Log.Writer() + " printed, in the order of its output."
 	} else {
-		lines, err = v.rollups(defs, job.TrainingJobName, job.CreationTime.Time, end)
+		lines, err = v.rollups(j, end)
 		body.MetricsNote = "Means over one minute, as CloudWatch keeps them."
 	}
 	if err != nil {
@@ -61,14 +54,14 @@ func (v *view) metrics(job *sm.DescribeTrainingJobResponse, body *jobBody) error
 }
 
 // printed reads the values from the log's lines.
-func (v *view) printed(defs []sm.MetricDefinition, stream string) ([]line, error) {
+func (v *view) printed(j *job, stream string) ([]line, error) {
 	head := true
-	out, err := v.events(logs.GetLogEventsRequest{LogStreamName: stream, StartFromHead: &head, Limit: ptr(maxMatched)})
+	out, err := v.events(logs.GetLogEventsRequest{LogGroupName: j.Kind.Group, LogStreamName: stream, StartFromHead: &head, Limit: ptr(maxMatched)})
 	if err != nil {
 		return nil, err
 	}
 	var lines []line
-	for _, d := range defs {
+	for _, d := range j.metrics {
 		find := pattern.New(d.Regex)
 		if find == nil {
 			continue // nothing can be found by it
@@ -86,19 +79,20 @@ func (v *view) printed(defs []sm.MetricDefinition, stream string) ([]line, error
 }
 
 // rollups asks CloudWatch for every metric at once.
-func (v *view) rollups(defs []sm.MetricDefinition, job string, from, to time.Time) ([]line, error) {
+func (v *view) rollups(j *job, to time.Time) ([]line, error) {
+	from := j.Created
 	in := &cloudwatch.GetMetricDataInput{
 		StartTime: api.At(from.Truncate(time.Minute)), EndTime: api.At(to.Add(time.Minute)), ScanBy: "TimestampAscending",
 	}
-	name, period := "TrainingJobName", int64(60)
+	name, period := string(j.Kind.Kind)+"Name", int64(60)
 	for to.Sub(from)/(time.Duration(period)*time.Second) > 1000 {
 		period *= 5
 	}
-	for i, d := range defs {
+	for i, d := range j.metrics {
 		in.MetricDataQueries = append(in.MetricDataQueries, cloudwatch.MetricDataQuery{
 			Id: "m" + strconv.Itoa(i), Label: d.Name,
 			MetricStat: &cloudwatch.MetricStat{
-				Metric: &cloudwatch.Metric{Namespace: trainingGroup, MetricName: d.Name, Dimensions: []cloudwatch.Dimension{{Name: name, Value: job}}},
+				Metric: &cloudwatch.Metric{Namespace: j.Kind.Group, MetricName: d.Name, Dimensions: []cloudwatch.Dimension{{Name: name, Value: j.Name}}},
 				Period: period, Stat: "Average",
 			},
 		})

@@ -232,12 +232,8 @@ func (v *view) lastLines(group, stream string) ([]logLine, error) {
 }
 
 func notebookConfig(n *sm.DescribeNotebookInstanceOutput) []fact {
-	var out []fact
-	add := func(name, value string) {
-		if value != "" {
-			out = append(out, fact{Name: name, Value: value})
-		}
-	}
+	var out table
+	add := out.add
 	add("ARN", n.NotebookInstanceArn)
 	add("Role", n.RoleArn)
 	add("Platform", n.PlatformIdentifier)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -31,18 +32,22 @@ import (
 
 // world answers operations from memory and counts them.
 type world struct {
-	mu    sync.Mutex // guards count
-	count map[string]int
-	job   sm.DescribeTrainingJobResponse
-	deny  bool // what things cost
+	mu     sync.Mutex // guards count
+	count  map[string]int
+	job    sm.DescribeTrainingJobResponse
+	deny   bool   // what things cost
+	refuse string // an operation that is not allowed
 }
 
 func (w *world) Serves(string, string) bool { return true }
 
-func (w *world) Call(_ context.Context, c op.Call, _ any) (any, error) {
+func (w *world) Call(_ context.Context, c op.Call, in any) (any, error) {
 	w.mu.Lock()
 	w.count[c.Operation]++
 	w.mu.Unlock()
+	if c.Operation == w.refuse {
+		return nil, apierr.AccessDenied("not authorized")
+	}
 	switch c.Operation {
 	case "ListTrainingJobs":
 		out := &sm.ListTrainingJobsResponse{}
@@ -86,11 +91,31 @@ func (w *world) Call(_ context.Context, c op.Call, _ any) (any, error) {
 	case "DescribeTrainingJob":
 		j := w.job
 		return &j, nil
+	case "ListProcessingJobs":
+		out := &sm.ListProcessingJobsResponse{NextToken: "more"}
+		for range 50 {
+			out.ProcessingJobSummaries = append(out.ProcessingJobSummaries, sm.ProcessingJobSummary{
+				ProcessingJobName: "p", ProcessingJobStatus: "Failed", CreationTime: w.job.CreationTime, ExitMessage: "wrote <b>& half",
+			})
+		}
+		return out, nil
+	case "DescribeProcessingJob":
+		return w.processing(), nil
 	case "DescribeLogStreams":
-		return &logs.DescribeLogStreamsResponse{LogStreams: []logs.LogStream{{LogStreamName: "j/algo-1-1"}}}, nil
+		prefix := in.(*logs.DescribeLogStreamsRequest).LogStreamNamePrefix
+		return &logs.DescribeLogStreamsResponse{LogStreams: []logs.LogStream{{LogStreamName: prefix + "1"}}}, nil
+	case "FilterLogEvents":
+		in := in.(*logs.FilterLogEventsRequest)
+		at, out := int64(1), &logs.FilterLogEventsResponse{}
+		for _, s := range []string{"p/algo-1-1", "p/algo-2-1"} {
+			if strings.HasPrefix(s, in.LogStreamNamePrefix) {
+				out.Events = append(out.Events, logs.FilteredLogEvent{Timestamp: &at, LogStreamName: s, Message: "rows of " + s})
+			}
+		}
+		return out, nil
 	case "GetLogEvents":
 		at := int64(1)
-		return &logs.GetLogEventsResponse{Events: []logs.OutputLogEvent{{Timestamp: &at, Message: "loss=1 <b>&"}}}, nil
+		return &logs.GetLogEventsResponse{Events: []logs.OutputLogEvent{{Timestamp: &at, Message: "loss=1 <b>& of " + in.(*logs.GetLogEventsRequest).LogStreamName}}}, nil
 	case "GetMetricData":
 		return &cloudwatch.GetMetricDataOutput{}, nil
 	case "ListObjectsV2":
@@ -103,6 +128,28 @@ func (w *world) Call(_ context.Context, c op.Call, _ any) (any, error) {
 
 func gitConfig() *sm.GitConfig {
 	return &sm.GitConfig{RepositoryUrl: "https://git.example.com/code.git", Branch: "main", SecretArn: "arn:aws:secretsmanager:us-east-1:123456789012:secret:git/me-AbCdEf"}
+}
+
+// processing is a job on two hosts that failed.
+func (w *world) processing() *sm.DescribeProcessingJobResponse {
+	two := int64(2)
+	p := &sm.DescribeProcessingJobResponse{
+		ProcessingJobName: "p", ProcessingJobStatus: "Failed", FailureReason: "AlgorithmError: ModuleNotFoundError <b>&", ExitMessage: "wrote half",
+		CreationTime: w.job.CreationTime, ProcessingStartTime: w.job.CreationTime, ProcessingEndTime: w.job.TrainingEndTime,
+		AppSpecification:       &sm.AppSpecification{ImageUri: "image:1", ContainerEntrypoint: []string{"python3", "x.py"}},
+		ProcessingResources:    &sm.ProcessingResources{ClusterConfig: &sm.ProcessingClusterConfig{InstanceCount: &two, InstanceType: "ml.m5.large", VolumeSizeInGB: 10}},
+		ProcessingOutputConfig: &sm.ProcessingOutputConfig{},
+	}
+	for i := range 7 {
+		name := "n" + strconv.Itoa(i)
+		p.ProcessingInputs = append(p.ProcessingInputs, sm.ProcessingInput{
+			InputName: name, S3Input: &sm.ProcessingS3Input{S3Uri: "s3://b/in", LocalPath: "/opt/ml/processing/" + name, S3DataType: "S3Prefix"},
+		})
+		p.ProcessingOutputConfig.Outputs = append(p.ProcessingOutputConfig.Outputs, sm.ProcessingOutput{
+			OutputName: name, S3Output: &sm.ProcessingS3Output{S3Uri: "s3://b/out", LocalPath: "/opt/ml/processing/out" + name, S3UploadMode: "EndOfJob"},
+		})
+	}
+	return p
 }
 
 func (w *world) Price(resource.Usage) map[string]meter.Statement { return nil }
@@ -179,9 +226,9 @@ func newWorld() *world {
 func TestOperationsPerPage(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]map[string]int{
-		"/":                             {"ListTrainingJobs": 3, "ListNotebookInstances": 2, "costs": 2, "spend": 1},
+		"/":                             {"ListProcessingJobs": 3, "ListTrainingJobs": 3, "ListNotebookInstances": 2, "costs": 3, "spend": 1},
 		"/training-jobs":                {"ListTrainingJobs": 1, "costs": 1},
-		"/training-jobs/j":              {"DescribeTrainingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": shownChannels + 1},
+		"/training-jobs/j":              {"DescribeTrainingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": shownPlaces + 1},
 		"/training-jobs/j/code":         {"DescribeTrainingJob": 1},
 		"/training-jobs/j/log":          {"DescribeTrainingJob": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
 		"/training-jobs/j/stop":         {"DescribeTrainingJob": 1, "costs": 1},
@@ -190,12 +237,19 @@ func TestOperationsPerPage(t *testing.T) {
 		"/activity":                     {"LookupEvents": 1},
 		"/activity?from=soon":           {},
 		"/activity?from=2026-11-01&to=2026-11-02&by=Username&find=me": {"LookupEvents": 1},
-		"/processing-jobs":              {},
-		"/notebook-instances":           {"ListNotebookInstances": 1, "costs": 1, "ListObjectsV2": 1},
-		"/notebook-instances/n":         {"DescribeNotebookInstance": 1, "costs": 1, "GetLogEvents": 1},
-		"/notebook-instances/n/start":   {"DescribeNotebookInstance": 1, "costs": 1},
-		"/notebook-instances/n/stop":    {"DescribeNotebookInstance": 1, "costs": 1},
-		"/training-jobs?from=yesterday": {},
+		"/processing-jobs":               {"ListProcessingJobs": 1, "costs": 1},
+		"/processing-jobs?to=tomorrow":   {},
+		"/processing-jobs/p":             {"DescribeProcessingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "ListObjectsV2": 2 * shownPlaces},
+		"/processing-jobs/p?host=algo-2": {"DescribeProcessingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "ListObjectsV2": 2 * shownPlaces},
+		"/processing-jobs/p/code":        {"DescribeProcessingJob": 1},
+		"/processing-jobs/p/log":         {"DescribeProcessingJob": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
+		"/processing-jobs/p/log?q=rows":  {"DescribeProcessingJob": 1, "FilterLogEvents": 1},
+		"/processing-jobs/p/stop":        {"DescribeProcessingJob": 1, "costs": 1},
+		"/notebook-instances":            {"ListNotebookInstances": 1, "costs": 1, "ListObjectsV2": 1},
+		"/notebook-instances/n":          {"DescribeNotebookInstance": 1, "costs": 1, "GetLogEvents": 1},
+		"/notebook-instances/n/start":    {"DescribeNotebookInstance": 1, "costs": 1},
+		"/notebook-instances/n/stop":     {"DescribeNotebookInstance": 1, "costs": 1},
+		"/training-jobs?from=yesterday":  {},
 
 		"/git-repositories":               {"ListCodeRepositories": 1, "ListNotebookInstances": 1},
 		"/git-repositories/code":          {"DescribeCodeRepository": 1, "ListNotebookInstances": 1},
@@ -211,7 +265,7 @@ func TestOperationsPerPage(t *testing.T) {
 		if rec.Code != http.StatusOK {
 			t.Errorf("%s: %d %.300s", path, rec.Code, rec.Body)
 		}
-		if path == "/training-jobs/j" && !strings.Contains(rec.Body.String(), "14 more input channels") {
+		if path == "/training-jobs/j" && !strings.Contains(rec.Body.String(), "14 more are not listed") {
 			t.Error("the page does not say that it lists a part of the channels")
 		}
 		if !maps.Equal(w.count, want) {
@@ -228,6 +282,7 @@ func TestCostsDenied(t *testing.T) {
 	t.Parallel()
 	for path, status := range map[string]int{
 		"/": http.StatusOK, "/training-jobs": http.StatusOK, "/training-jobs/j": http.StatusOK, "/notebook-instances": http.StatusOK, "/notebook-instances/n": http.StatusOK,
+		"/processing-jobs": http.StatusOK, "/processing-jobs/p": http.StatusOK, "/processing-jobs/p/stop": http.StatusOK,
 		"/training-jobs/j/stop": http.StatusOK, "/notebook-instances/n/stop": http.StatusOK, "/notebook-instances/n/start": http.StatusOK, "/billing": http.StatusForbidden,
 	} {
 		w := newWorld()
@@ -250,7 +305,7 @@ func TestTemplates(t *testing.T) {
 	t.Parallel()
 	c, _ := open(t, newWorld())
 	names := slices.Sorted(maps.Keys(c.pages))
-	want := []string{"activity", "billing", "code", "error", "git-repositories", "git-repository", "home", "lifecycle-configuration", "lifecycle-configurations", "log", "notebook-instance", "notebook-instances", "notebook-start", "notebook-stop", "object", "section", "signin", "stop", "training-job", "training-jobs"}
+	want := []string{"activity", "billing", "code", "error", "git-repositories", "git-repository", "home", "job", "jobs", "lifecycle-configuration", "lifecycle-configurations", "log", "notebook-instance", "notebook-instances", "notebook-start", "notebook-stop", "object", "section", "signin", "stop"}
 	if !slices.Equal(names, want) {
 		t.Errorf("%v", names)
 	}
@@ -328,7 +383,7 @@ func TestUnknownName(t *testing.T) {
 	w := newWorld()
 	c, cookie := open(t, w)
 	c.cfg.Calls = nothing{w}
-	for _, path := range []string{"/training-jobs/x", "/notebook-instances/x", "/notebook-instances/x/stop", "/git-repositories/x", "/lifecycle-configurations/x"} {
+	for _, path := range []string{"/training-jobs/x", "/processing-jobs/x", "/processing-jobs/x/log", "/notebook-instances/x", "/notebook-instances/x/stop", "/git-repositories/x", "/lifecycle-configurations/x"} {
 		r := httptest.NewRequest(http.MethodGet, "http://console.localhost"+path, nil)
 		r.AddCookie(cookie)
 		rec := httptest.NewRecorder()

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -15,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"clary/internal/api"
-	sm "clary/internal/api/sagemaker"
 	"clary/internal/aws/facts"
 )
 
@@ -66,36 +63,6 @@ func TestPythonLiteral(t *testing.T) {
 	}
 	if _, err := pythonOf([]byte(`{"a": tru`)); err == nil {
 		t.Error("broken JSON passes")
-	}
-}
-
-func TestCodeOf(t *testing.T) {
-	t.Parallel()
-	one, yes := int64(1), true
-	job := &sm.DescribeTrainingJobResponse{
-		TrainingJobName: strings.Repeat("n", 60), RoleArn: "arn:role", HyperParameters: map[string]string{"a": "it's"},
-		AlgorithmSpecification: &sm.AlgorithmSpecification{TrainingImage: "image:1", TrainingInputMode: "File"},
-		OutputDataConfig:       &sm.OutputDataConfig{S3OutputPath: "s3://b/o"},
-		ResourceConfig:         &sm.ResourceConfig{InstanceType: "ml.m5.large", InstanceCount: &one, VolumeSizeInGB: &one},
-		StoppingCondition:      &sm.StoppingCondition{MaxRuntimeInSeconds: &one},
-		EnableNetworkIsolation: &yes,
-	}
-	code, err := codeOf(job, "eu-west-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := len(again(job.TrainingJobName)); n > 63 {
-		t.Errorf("a name of %d characters", n)
-	}
-	for _, want := range []string{`"EnableNetworkIsolation": True`, `region_name="eu-west-1"`, `"a": "it's"`} {
-		if !strings.Contains(code[0].Code, want) {
-			t.Errorf("%s lacks %s", code[0].Code, want)
-		}
-	}
-	_, rest, _ := strings.Cut(code[1].Code, "<<'END'\n")
-	doc, _, _ := strings.Cut(rest, "\nEND\n")
-	if !json.Valid([]byte(doc)) {
-		t.Errorf("the CLI's input is no JSON: %s", doc)
 	}
 }
 
@@ -189,21 +156,6 @@ func TestWords(t *testing.T) {
 		if got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
-	}
-}
-
-func TestHistory(t *testing.T) {
-	t.Parallel()
-	at := func(s int) api.Time { return api.At(time.Date(2026, 1, 1, 0, 0, s, 0, time.UTC)) }
-	job := &sm.DescribeTrainingJobResponse{TrainingJobStatus: "InProgress", SecondaryStatusTransitions: []sm.SecondaryStatusTransition{
-		{Status: "Starting", StartTime: at(0), EndTime: at(10)}, {Status: "Training", StartTime: at(10)},
-	}}
-	steps := history(job, at(40).Time)
-	if len(steps) != 2 || steps[1].X != 250 || steps[1].Width != 750 || !steps[1].Open || steps[1].Took != 30*time.Second {
-		t.Errorf("%+v", steps)
-	}
-	if history(&sm.DescribeTrainingJobResponse{}, at(0).Time) != nil {
-		t.Error("a job without history has one")
 	}
 }
 

@@ -96,6 +96,7 @@ func funcs(a *assets) template.FuncMap {
 		"count":  func(n any) string { return thousands(fmt.Sprint(n)) },
 		"status": statusClass,
 		"words":  func(k resource.Kind) string { return words(string(k)) },
+		"page":   pathOf,
 		"used":   func(seconds int64) string { return span(time.Duration(seconds) * time.Second) },
 	}
 }

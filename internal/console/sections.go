@@ -38,7 +38,7 @@ var sections = []section{ //nolint:gochecknoglobals // a table
 		Why: "A Git repository that is known by name can be cloned into a notebook instance when that is made. Code that lives in Git lets you delete an instance whenever you like, and make it again.",
 	},
 	{
-		Path: "processing-jobs", Title: "Processing jobs", Group: "Processing", Thing: "processing jobs", Creates: "CreateProcessingJob",
+		Path: "processing-jobs", Title: "Processing jobs", Group: "Processing", Thing: "processing jobs", Creates: "CreateProcessingJob", page: true,
 		Why: "A processing job runs a script over data, on a machine of its own that is gone when the job ends. Jobs appear here when code starts them; the console only reports.",
 	},
 	{
