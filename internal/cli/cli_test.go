@@ -47,7 +47,13 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.answer("SageMaker.ListTrainingJobs", map[string]any{"TrainingJobSummaries": []any{}})
+	b.answer("SageMaker.ListProcessingJobs", map[string]any{"ProcessingJobSummaries": []any{}})
+	b.on("SageMaker.DescribeProcessingJob", noJob)
 	return b
+}
+
+func noJob(map[string]any) (int, any) {
+	return 400, map[string]any{"__type": "ValidationException", "message": "Could not find requested job"}
 }
 
 func (b *bench) write(name, text string) {
@@ -340,7 +346,7 @@ func TestPs(t *testing.T) {
 	b := newBench(t)
 	b.answer("/_clary/usage", usage{})
 	b.answer("SageMaker.ListNotebookInstances", map[string]any{})
-	if code, out, _ := b.run("ps"); code != 0 || !strings.HasPrefix(out, "No training jobs yet.") {
+	if code, out, _ := b.run("ps"); code != 0 || !strings.HasPrefix(out, "No jobs yet.") {
 		t.Errorf("%d %s", code, out)
 	}
 	b.usage()
@@ -357,6 +363,36 @@ func TestPs(t *testing.T) {
 	var rows []psRow
 	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 2 || rows[1].MicroUSD != 3834 || rows[1].Ended == nil || !rows[0].Unpriced {
 		t.Errorf("%v %s", err, out)
+	}
+}
+
+// Jobs of both kinds are one list, each with its own cost.
+func TestPsKinds(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.usage()
+	at := float64(time.Date(2026, 3, 4, 5, 0, 30, 0, time.UTC).Unix())
+	b.answer("SageMaker.ListProcessingJobs", map[string]any{"ProcessingJobSummaries": []any{
+		map[string]any{"ProcessingJobName": "job-a", "ProcessingJobStatus": "Completed", "CreationTime": at, "ProcessingEndTime": at + 20},
+	}})
+	_, out, e := b.run("ps", "--json")
+	var rows []psRow
+	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 3 || rows[1].Kind != "ProcessingJob" || rows[1].Name != "job-a" || rows[1].Ended == nil || rows[1].MicroUSD != 0 || rows[2].MicroUSD == 0 {
+		t.Errorf("%v %s%s", err, out, e)
+	}
+	if _, out, _ := b.run("ps"); !strings.Contains(out, "KIND") || !strings.Contains(out, "processing") {
+		t.Error(out)
+	}
+	no := func(map[string]any) (int, any) {
+		return 400, map[string]any{"__type": "AccessDeniedException", "message": "may not list"}
+	}
+	b.on("SageMaker.ListTrainingJobs", no)
+	if code, out, e := b.run("ps"); code != 0 || !strings.Contains(out, "job-a") || strings.Contains(out, "job-b") {
+		t.Errorf("who may see one kind gets %d %s%s", code, out, e)
+	}
+	b.on("SageMaker.ListProcessingJobs", no)
+	if code, _, e := b.run("ps"); code != 1 || !strings.Contains(e, "may not list") {
+		t.Errorf("who may see no job gets %d %s", code, e)
 	}
 }
 
@@ -496,8 +532,70 @@ func TestLogsFollow(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(out, "1970-01-01T00:00:01.000Z  one\n") {
 		t.Errorf("%d %q", code, out)
 	}
-	if code, _, e := b.run("logs", "other"); code != 1 || !strings.Contains(e, "no training job other") {
+	if code, _, e := b.run("logs", "other"); code != 1 || !strings.Contains(e, "no job other") {
 		t.Errorf("%d %q", code, e)
+	}
+}
+
+// Streams of several hosts are one log, in the order of time, also where a page
+// of one ends among the lines of another.
+func TestLogsOfHosts(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.on("SageMaker.DescribeTrainingJob", noJob)
+	b.answer("SageMaker.DescribeProcessingJob", map[string]any{
+		"ProcessingJobName": "job", "ProcessingJobStatus": "Completed", "ProcessingResources": map[string]any{"ClusterConfig": map[string]any{"InstanceCount": 2}},
+	})
+	b.on("Logs_20140328.DescribeLogStreams", func(in map[string]any) (int, any) {
+		if in["logGroupName"] != "/aws/sagemaker/ProcessingJobs" {
+			return 400, map[string]any{"__type": "ResourceNotFoundException"}
+		}
+		return 200, map[string]any{"logStreams": []any{map[string]any{"logStreamName": "job/algo-1-17"}, map[string]any{"logStreamName": "job/algo-2-17"}}}
+	})
+	pages := map[string][]any{
+		"job/algo-1-17": {[]int{1, 4}, []int{5, 9}},
+		"job/algo-2-17": {[]int{2}, []int{3}, []int{6}},
+	}
+	b.on("Logs_20140328.GetLogEvents", func(in map[string]any) (int, any) {
+		at := 0
+		if t, ok := in["nextToken"].(string); ok {
+			_, _ = fmt.Sscanf(t, "f/%d", &at)
+		}
+		var events []any
+		if list := pages[in["logStreamName"].(string)]; at < len(list) {
+			for _, ms := range list[at].([]int) {
+				events = append(events, map[string]any{"timestamp": ms, "message": fmt.Sprint("at ", ms)})
+			}
+			at++
+		}
+		return 200, map[string]any{"events": events, "nextForwardToken": fmt.Sprintf("f/%d", at)}
+	})
+	want := "algo-1  at 1\nalgo-2  at 2\nalgo-2  at 3\nalgo-1  at 4\nalgo-1  at 5\nalgo-2  at 6\nalgo-1  at 9\n"
+	if code, out, e := b.run("logs", "-f", "job"); code != 0 || out != want || !strings.Contains(e, "job: Completed") {
+		t.Errorf("%d %s%s", code, out, e)
+	}
+}
+
+// A name that jobs of two kinds have is asked back for.
+func TestLogsOfEitherKind(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.answer("SageMaker.DescribeTrainingJob", map[string]any{"TrainingJobStatus": "Completed"})
+	b.answer("SageMaker.DescribeProcessingJob", map[string]any{"ProcessingJobStatus": "Failed", "FailureReason": "AlgorithmError: no rows"})
+	b.answer("Logs_20140328.DescribeLogStreams", map[string]any{})
+	for _, c := range []struct {
+		code int
+		says string
+		args []string
+	}{
+		{1, "both a training job and a processing job are named x: say --kind training or --kind processing", nil},
+		{0, "x: Completed", []string{"--kind", "training"}},
+		{1, "AlgorithmError: no rows", []string{"--kind", "processing"}},
+		{1, "--kind notebook: want training or processing", []string{"--kind", "notebook"}},
+	} {
+		if code, _, e := b.run(append([]string{"logs", "-f", "x"}, c.args...)...); code != c.code || !strings.Contains(e, c.says) {
+			t.Errorf("%v: %d %s", c.args, code, e)
+		}
 	}
 }
 

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,15 +18,16 @@ import (
 
 const (
 	logsTarget = "Logs_20140328."
-	jobsGroup  = "/aws/sagemaker/TrainingJobs"
 	lookEvery  = 500 * time.Millisecond
 )
 
 func (a *app) logs() *cobra.Command {
 	var follow, stamps bool
+	var kind string
 	cmd := &cobra.Command{
-		Use: "logs JOB", Short: "Print a training job's log", Args: cobra.ExactArgs(1),
-		Long: "Print a training job's log. With -f, go on until the job has ended; the exit code is then 1 if it failed.",
+		Use: "logs JOB", Short: "Print a job's log", Args: cobra.ExactArgs(1),
+		Long: "Print the log of a training or a processing job; of several instances in the order of time, with each line's host before it.\n" +
+			"With -f, go on until the job has ended; the exit code is then 1 if it failed.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := a.target()
 			if err != nil {
@@ -36,9 +39,12 @@ func (a *app) logs() *cobra.Command {
 			if follow {
 				c = c.Patient(time.Minute, nil)
 			}
-			l := &logReader{app: a, c: c, job: args[0], stamps: stamps, tokens: map[string]string{}, out: bufio.NewWriter(a.Out)}
+			l := &logReader{app: a, c: c, job: args[0], stamps: stamps, out: bufio.NewWriter(a.Out)}
 			l.line = newProgress(a.Err)
 			defer l.line.clear()
+			if l.kind, err = findJob(cmd.Context(), c, kind, l.job); err != nil {
+				return worded(err, t.Addr)
+			}
 			if err := l.read(cmd.Context(), follow); err != nil {
 				return worded(err, t.Addr)
 			}
@@ -46,6 +52,7 @@ func (a *app) logs() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job has ended")
+	cmd.Flags().StringVar(&kind, "kind", "", "training or processing, where jobs of both have the name")
 	cmd.Flags().BoolVarP(&stamps, "timestamps", "t", false, "print when each line was written")
 	return cmd
 }
@@ -53,25 +60,36 @@ func (a *app) logs() *cobra.Command {
 // logReader follows the streams of one job.
 type logReader struct {
 	*app
-	c      *client.Client
-	job    string
-	stamps bool
-	tokens map[string]string // by stream: where to go on
-	order  []string
-	out    *bufio.Writer
-	line   *progress
-	wrote  bool
+	c       *client.Client
+	kind    jobKind
+	job     string
+	stamps  bool
+	streams []*logStream // in the order in which they were found
+	out     *bufio.Writer
+	line    *progress
+	wrote   bool
+	hosts   int
+}
+
+// logStream is what one host writes.
+type logStream struct {
+	name, host string
+	token      string     // where to go on
+	events     []logEvent // read, and not printed
+}
+
+type logEvent struct {
+	Timestamp int64  `json:"timestamp"`
+	Message   string `json:"message"`
 }
 
 func (l *logReader) read(ctx context.Context, follow bool) error {
 	for {
-		var j job
-		if err := l.c.JSON(ctx, sagemaker, "SageMaker.DescribeTrainingJob", map[string]string{"TrainingJobName": l.job}, &j); err != nil {
-			if client.Code(err) == "ValidationException" {
-				return fmt.Errorf("no training job %s", l.job)
-			}
+		j, err := describeJob(ctx, l.c, l.kind, l.job)
+		if err != nil {
 			return err
 		}
+		l.hosts = j.hosts
 		// the job was looked at first: if it was over, what is read now is all
 		if err := l.drain(ctx); err != nil {
 			return err
@@ -91,9 +109,9 @@ func (l *logReader) read(ctx context.Context, follow bool) error {
 }
 
 func stateText(j job) string {
-	s := j.SecondaryStatus
-	if n := len(j.SecondaryStatusTransitions); n > 0 && j.SecondaryStatusTransitions[n-1].StatusMessage != "" {
-		s += ", " + j.SecondaryStatusTransitions[n-1].StatusMessage
+	s := cmp.Or(j.Step, j.Status)
+	if j.Message != "" {
+		s += ", " + j.Message
 	}
 	return s
 }
@@ -103,33 +121,52 @@ func (l *logReader) end(j job, follow bool) error {
 		return nil
 	}
 	l.line.clear()
-	text := l.job + ": " + j.TrainingJobStatus + "\n"
-	if j.TrainingJobStatus == "Failed" {
+	text := l.job + ": " + j.Status + "\n"
+	if j.Status == "Failed" {
 		text += printable(j.FailureReason) + "\n"
 	}
 	_, err := io.WriteString(l.Err, text)
-	if j.TrainingJobStatus == "Failed" {
+	if j.Status == "Failed" {
 		return errors.Join(Exit(1), err)
 	}
 	return err
 }
 
-// drain prints what is new in every stream.
+// drain prints what is new, of all streams in the order of time: of each a page
+// is in memory, and the oldest of their first lines is next.
 func (l *logReader) drain(ctx context.Context) error {
-	if err := l.streams(ctx); err != nil {
+	if err := l.find(ctx); err != nil {
 		return err
 	}
-	for _, s := range l.order {
-		if err := l.stream(ctx, s); err != nil {
+	for _, s := range l.streams {
+		if err := l.more(ctx, s); err != nil {
 			return err
 		}
 	}
-	return nil
+	for {
+		var next *logStream
+		for _, s := range l.streams {
+			if len(s.events) > 0 && (next == nil || s.events[0].Timestamp < next.events[0].Timestamp) {
+				next = s
+			}
+		}
+		if next == nil {
+			return nil
+		}
+		if err := l.print(next.host, next.events[0]); err != nil {
+			return err
+		}
+		if next.events = next.events[1:]; len(next.events) == 0 {
+			if err := l.more(ctx, next); err != nil {
+				return err
+			}
+		}
+	}
 }
 
-// streams finds the job's streams; a stream keeps its place once it is known.
-func (l *logReader) streams(ctx context.Context) error {
-	in := map[string]any{"logGroupName": jobsGroup, "logStreamNamePrefix": l.job + "/"}
+// find finds the job's streams; a stream keeps its place once it is known.
+func (l *logReader) find(ctx context.Context) error {
+	in := map[string]any{"logGroupName": l.kind.logGroup(), "logStreamNamePrefix": l.job + "/"}
 	for {
 		var page struct {
 			LogStreams []struct {
@@ -145,9 +182,12 @@ func (l *logReader) streams(ctx context.Context) error {
 			return err
 		}
 		for _, s := range page.LogStreams {
-			if _, known := l.tokens[s.LogStreamName]; !known {
-				l.tokens[s.LogStreamName] = ""
-				l.order = append(l.order, s.LogStreamName)
+			if !slices.ContainsFunc(l.streams, func(known *logStream) bool { return known.name == s.LogStreamName }) {
+				_, host, _ := strings.Cut(s.LogStreamName, "/")
+				if i := strings.LastIndexByte(host, '-'); i > 0 {
+					host = host[:i] // algo-1-SECONDS
+				}
+				l.streams = append(l.streams, &logStream{name: s.LogStreamName, host: host})
 			}
 		}
 		if page.NextToken == "" {
@@ -157,52 +197,38 @@ func (l *logReader) streams(ctx context.Context) error {
 	}
 }
 
-func (l *logReader) stream(ctx context.Context, name string) error {
-	for {
-		in := map[string]any{"logGroupName": jobsGroup, "logStreamName": name, "startFromHead": true}
-		if t := l.tokens[name]; t != "" {
-			in["nextToken"] = t
-		}
-		var page struct {
-			Events []struct {
-				Timestamp int64  `json:"timestamp"`
-				Message   string `json:"message"`
-			} `json:"events"`
-			NextForwardToken string `json:"nextForwardToken"`
-		}
-		if err := l.c.JSON(ctx, "logs", logsTarget+"GetLogEvents", in, &page); err != nil {
-			return err
-		}
-		if len(page.Events) > 0 {
-			l.line.clear()
-			l.wrote = true
-		}
-		for _, e := range page.Events {
-			if err := l.print(name, e.Timestamp, e.Message); err != nil {
-				return err
-			}
-		}
-		if err := l.out.Flush(); err != nil {
-			return err
-		}
-		same := page.NextForwardToken == l.tokens[name]
-		l.tokens[name] = page.NextForwardToken
-		if same || len(page.Events) == 0 {
-			return nil
-		}
+// more reads a stream's next page; it is empty where the stream ends for now.
+// What was printed so far is out before that.
+func (l *logReader) more(ctx context.Context, s *logStream) error {
+	if err := l.out.Flush(); err != nil {
+		return err
 	}
+	in := map[string]any{"logGroupName": l.kind.logGroup(), "logStreamName": s.name, "startFromHead": true}
+	if s.token != "" {
+		in["nextToken"] = s.token
+	}
+	var page struct {
+		Events           []logEvent `json:"events"`
+		NextForwardToken string     `json:"nextForwardToken"`
+	}
+	if err := l.c.JSON(ctx, "logs", logsTarget+"GetLogEvents", in, &page); err != nil {
+		return err
+	}
+	s.events, s.token = page.Events, page.NextForwardToken
+	return nil
 }
 
-func (l *logReader) print(stream string, ms int64, text string) error {
+func (l *logReader) print(host string, e logEvent) error {
+	l.line.clear()
+	l.wrote = true
 	head := ""
-	if len(l.order) > 1 {
-		_, host, _ := strings.Cut(stream, "/")
+	if l.hosts > 1 || len(l.streams) > 1 {
 		head = host + "  "
 	}
 	if l.stamps {
-		head = time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") + "  " + head
+		head = time.UnixMilli(e.Timestamp).UTC().Format("2006-01-02T15:04:05.000Z") + "  " + head
 	}
-	_, err := fmt.Fprintln(l.out, head+text)
+	_, err := fmt.Fprintln(l.out, head+e.Message)
 	return err
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -15,7 +14,7 @@ import (
 func (a *app) ps() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use: "ps", Short: "List training jobs and notebook instances, the newest first, with what they cost", Args: cobra.NoArgs,
+		Use: "ps", Short: "List jobs and notebook instances, the newest first, with what they cost", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 {
 				return fmt.Errorf("--limit %d: want at least 1", limit)
@@ -39,13 +38,17 @@ func (a *app) ps() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var names []string
-			for _, j := range jobs {
-				names = append(names, j.TrainingJobName)
-			}
-			ofJobs, err := readUsageOf(cmd.Context(), n.c, n.t.Region, "TrainingJob", names)
-			if err != nil {
-				return err
+			ofJobs := map[jobKind]usage{}
+			for _, k := range jobKinds() {
+				var names []string
+				for _, j := range jobs {
+					if j.kind == k {
+						names = append(names, j.Name)
+					}
+				}
+				if ofJobs[k], err = readUsageOf(cmd.Context(), n.c, n.t.Region, string(k), names); err != nil {
+					return err
+				}
 			}
 			return n.printAll(jobs, books, ofJobs, ofBooks)
 		},
@@ -55,40 +58,21 @@ func (a *app) ps() *cobra.Command {
 	return cmd
 }
 
-func listJobs(ctx context.Context, c *client.Client, limit int) ([]job, error) {
-	var jobs []job
-	in := map[string]any{"SortBy": "CreationTime", "SortOrder": "Descending"}
-	for {
-		in["MaxResults"] = min(100, limit-len(jobs))
-		var page struct {
-			TrainingJobSummaries []job
-			NextToken            string
-		}
-		if err := c.JSON(ctx, sagemaker, "SageMaker.ListTrainingJobs", in, &page); err != nil {
-			return nil, err
-		}
-		jobs = append(jobs, page.TrainingJobSummaries...)
-		if page.NextToken == "" || len(jobs) >= limit {
-			return jobs, nil
-		}
-		in["NextToken"] = page.NextToken
-	}
-}
-
 // psRow is one job as --json prints it.
 type psRow struct {
-	Kind                          string
-	Name, Status, SecondaryStatus string
-	Instances                     string `json:",omitempty"`
-	Created                       time.Time
-	Ended                         *time.Time `json:",omitempty"`
-	Seconds                       int64
-	MicroUSD                      int64
-	Unpriced                      bool `json:",omitempty"`
+	Kind            string
+	Name, Status    string
+	SecondaryStatus string `json:",omitempty"`
+	Instances       string `json:",omitempty"`
+	Created         time.Time
+	Ended           *time.Time `json:",omitempty"`
+	Seconds         int64
+	MicroUSD        int64
+	Unpriced        bool `json:",omitempty"`
 }
 
 // printAll prints jobs and, below them, notebook instances.
-func (n *notebooks) printAll(jobs []job, books []notebook, ofJobs, ofBooks usage) error {
+func (n *notebooks) printAll(jobs []job, books []notebook, ofJobs map[jobKind]usage, ofBooks usage) error {
 	jobList, jobTable := jobRows(jobs, ofJobs)
 	bookList, bookTable := notebookRows(books, ofBooks)
 	if n.json {
@@ -102,11 +86,11 @@ func (n *notebooks) printAll(jobs []job, books []notebook, ofJobs, ofBooks usage
 		return n.printJSON(all)
 	}
 	if len(jobTable) == 0 && len(bookTable) == 0 {
-		_, err := fmt.Fprintln(n.Out, "No training jobs yet. Run a SageMaker script: clary run -- python train.py")
+		_, err := fmt.Fprintln(n.Out, "No jobs yet. Run a SageMaker script: clary run -- python train.py")
 		return err
 	}
 	if len(jobTable) > 0 {
-		printTable(n.Out, []string{"job", "status", "instances", "created", "took", "cost"}, jobTable, nil, 6)
+		printTable(n.Out, []string{"job", "kind", "status", "instances", "created", "took", "cost"}, jobTable, nil, 7)
 	}
 	if len(bookTable) > 0 {
 		printTable(n.Out, notebookHeads(), bookTable, nil, 7)
@@ -114,40 +98,36 @@ func (n *notebooks) printAll(jobs []job, books []notebook, ofJobs, ofBooks usage
 	return nil
 }
 
-func jobRows(jobs []job, u usage) (out []psRow, rows [][]string) {
-	instances := map[string]string{}
-	for _, x := range u.Usage {
-		if x.Kind == "TrainingJob" {
-			instances[x.Name] = instanceText(x)
+func jobRows(jobs []job, by map[jobKind]usage) (out []psRow, rows [][]string) {
+	instances, costs := map[[2]string]string{}, map[[2]string]sum{}
+	for _, u := range by {
+		for _, x := range u.Usage {
+			instances[[2]string{string(x.Kind), x.Name}] = instanceText(x)
 		}
-	}
-	costs := map[string]*sum{}
-	for _, l := range u.Bills["minute"].Lines {
-		if l.Kind != "TrainingJob" {
-			continue
+		for _, l := range u.Bills["minute"].Lines {
+			k := [2]string{string(l.Kind), l.Name}
+			c := costs[k]
+			c.add(l)
+			costs[k] = c
 		}
-		if costs[l.Name] == nil {
-			costs[l.Name] = &sum{}
-		}
-		costs[l.Name].add(l)
 	}
 	for _, j := range jobs {
-		r := psRow{Kind: "TrainingJob", Name: j.TrainingJobName, Status: j.TrainingJobStatus, SecondaryStatus: j.SecondaryStatus, Instances: instances[j.TrainingJobName], Created: j.CreationTime.time()}
-		end := u.Now
-		if t := j.TrainingEndTime.time(); !t.IsZero() {
+		key, now := [2]string{string(j.kind), j.Name}, by[j.kind].Now
+		cost := costs[key]
+		r := psRow{
+			Kind: string(j.kind), Name: j.Name, Status: j.Status, SecondaryStatus: j.Step, Instances: instances[key], Created: j.Created.time(),
+			Seconds: cost.seconds, MicroUSD: cost.micro, Unpriced: cost.incomplete,
+		}
+		end := now
+		if t := j.Ended.time(); !t.IsZero() {
 			r.Ended, end = &t, t
 		}
-		cost := costs[r.Name]
-		if cost == nil {
-			cost = &sum{}
-		}
-		r.Seconds, r.MicroUSD, r.Unpriced = cost.seconds, cost.micro, cost.incomplete
 		out = append(out, r)
 		status := r.Status
-		if !j.over() && r.SecondaryStatus != "" {
-			status += " (" + r.SecondaryStatus + ")"
+		if !j.over() && j.Step != "" {
+			status += " (" + j.Step + ")"
 		}
-		rows = append(rows, []string{r.Name, status, r.Instances, span(u.Now.Sub(r.Created)) + " ago", span(end.Sub(r.Created)), cost.String()})
+		rows = append(rows, []string{r.Name, j.kind.word(), status, r.Instances, span(now.Sub(r.Created)) + " ago", span(end.Sub(r.Created)), cost.String()})
 	}
 	return out, rows
 }

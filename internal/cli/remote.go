@@ -59,25 +59,6 @@ func (e epoch) time() time.Time {
 	return time.UnixMilli(int64(float64(e) * 1000))
 }
 
-// job is what we read of a training job.
-type job struct {
-	TrainingJobName, TrainingJobArn    string
-	TrainingJobStatus, SecondaryStatus string
-	CreationTime, TrainingEndTime      epoch
-	FailureReason                      string `json:",omitempty"`
-	SecondaryStatusTransitions         []struct {
-		Status, StatusMessage string
-	} `json:",omitempty"`
-}
-
-func (j job) over() bool {
-	switch j.TrainingJobStatus {
-	case "Completed", "Failed", "Stopped":
-		return true
-	}
-	return false
-}
-
 // usage is what /_clary/usage answers.
 type usage struct {
 	Account, Region string

@@ -370,6 +370,8 @@ func (nothing) Call(_ context.Context, c op.Call, _ any) (any, error) {
 	switch c.Operation {
 	case "DescribeNotebookInstance":
 		return nil, apierr.Validation("RecordNotFound")
+	case "DescribeProcessingJob":
+		return nil, apierr.Validation("Could not find requested job with name: x")
 	case "DescribeCodeRepository":
 		return nil, apierr.Validation("Cannot find CodeRepository: arn")
 	case "DescribeNotebookInstanceLifecycleConfig":
