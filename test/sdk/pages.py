@@ -48,6 +48,11 @@ class Console:
         return {name: unescape(code) for name, code in found}
 
 
+def jobs(page):
+    """The processing jobs that a page leads to, by their paths."""
+    return set(re.findall(r'href="/(processing-jobs/[^"?/]+)"', page))
+
+
 def run(code, client, region, folder):
     """Runs code that the console showed, in a folder of its own, and gives its output."""
     command = ["bash", "-c", code] if client == "cli" else [sys.executable, "-c", code]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pages import Console, end_notebook, run
+from pages import Console, end_notebook, jobs, run
 
 # A region of its own for each: its pages are empty, whatever others do.
 JOBS = {"v2": "eu-west-2", "boto3": "eu-west-1", "cli": "us-west-2"}
@@ -22,6 +22,21 @@ def test_training_snippet(client, tmp_path):
     page = console.page("/training-jobs")
     assert "data-snippet" not in page and "iris" in page and "Completed" in page
     assert "iris" in console.page("/billing")
+
+
+@pytest.mark.parametrize("client", CODE)
+def test_processing_snippet(client, tmp_path):
+    region = CODE[client]
+    console = Console(region)
+    out = run(console.snippets("processing-jobs")[client], client, region, tmp_path)
+    assert "Completed" in out, out
+    page = console.page("/processing-jobs")
+    assert "data-snippet" not in page and "clean-iris" in page and "Completed" in page
+    job = jobs(page).pop()
+    page = console.page("/" + job)
+    assert "150 rows" in page and "iris.csv" in page
+    run(console.snippets(job + "/code")[client], client, region, tmp_path)  # what made it makes it again
+    assert len(jobs(console.page("/processing-jobs"))) == 2
 
 
 @pytest.mark.parametrize("client", CALLS)

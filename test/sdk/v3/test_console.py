@@ -1,6 +1,6 @@
 """The code that an empty page of the console shows is run as it stands."""
 
-from pages import Console, end_notebook, run
+from pages import Console, end_notebook, jobs, run
 
 
 def test_training_snippet(tmp_path):
@@ -9,6 +9,19 @@ def test_training_snippet(tmp_path):
     run(console.snippets("training-jobs")["v3"], "v3", region, tmp_path)
     page = console.page("/training-jobs")
     assert "data-snippet" not in page and "iris" in page and "Completed" in page
+
+
+def test_processing_snippet(tmp_path):
+    region = "ap-northeast-3"
+    console = Console(region)
+    run(console.snippets("processing-jobs")["v3"], "v3", region, tmp_path)
+    page = console.page("/processing-jobs")
+    assert "data-snippet" not in page and "clean-iris" in page and "Completed" in page
+    job = jobs(page).pop()
+    page = console.page("/" + job)
+    assert "150 rows" in page and "iris.csv" in page
+    run(console.snippets(job + "/code")["v3"], "v3", region, tmp_path)  # what made it makes it again
+    assert len(jobs(console.page("/processing-jobs"))) == 2
 
 
 def test_activity_snippet(tmp_path):
