@@ -1,23 +1,51 @@
 package server
 
 import (
+	"context"
 	"slices"
 
 	"clary/internal/aws/op"
+	"clary/internal/compute"
 	"clary/internal/console"
 	"clary/internal/dataplane"
+	"clary/internal/job"
 	"clary/internal/logs"
 	"clary/internal/reconcile"
 )
 
+// engines carry the jobs, of each kind one.
+func (r *rooms) engines() []*job.Engine { return []*job.Engine{r.training.Engine} }
+
 // features are all that have something to reconcile.
 func (r *rooms) features() []reconcile.Reconciler {
-	return slices.Concat(console.Reconcilers(r.store), dataplane.Reconcilers(r.store), []reconcile.Reconciler{r.jobs, r.notebooks, r.secrets})
+	all := slices.Concat(console.Reconcilers(r.store), dataplane.Reconcilers(r.store), []reconcile.Reconciler{r.notebooks, r.secrets})
+	for _, e := range r.engines() {
+		all = append(all, e)
+	}
+	return all
 }
 
 // logRead tells the features that a caller read a log stream.
 func (r *rooms) logRead(c op.Call, s logs.Stream) {
-	if s.Group == "/aws/sagemaker/TrainingJobs" {
-		r.jobs.LogRead(c.Principal.AccessKeyID, s.Account, s.Region, s.Name)
+	for _, e := range r.engines() {
+		e.LogRead(c.Principal.AccessKeyID, s)
 	}
+}
+
+// taskChanged tells the feature whose task it is.
+func (r *rooms) taskChanged(id compute.TaskID) {
+	for _, e := range r.engines() {
+		e.Changed(id)
+	}
+	r.notebooks.Changed(id)
+}
+
+// wakeAll has everything that is under way looked at.
+func (r *rooms) wakeAll(ctx context.Context) error {
+	for _, e := range r.engines() {
+		if err := e.WakeAll(ctx); err != nil {
+			return err
+		}
+	}
+	return r.notebooks.WakeAll(ctx)
 }

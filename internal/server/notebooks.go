@@ -48,17 +48,3 @@ func (o plainOutput) Done(ctx context.Context, task compute.TaskID, s logs.Strea
 }
 
 func (o plainOutput) Forget(task compute.TaskID) { o.in.Forget(string(task)) }
-
-// taskChanged tells the feature whose task it is.
-func (r *rooms) taskChanged(id compute.TaskID) {
-	r.jobs.Changed(id)
-	r.notebooks.Changed(id)
-}
-
-// wakeAll has everything that is under way looked at.
-func (r *rooms) wakeAll(ctx context.Context) error {
-	if err := r.jobs.WakeAll(ctx); err != nil {
-		return err
-	}
-	return r.notebooks.WakeAll(ctx)
-}

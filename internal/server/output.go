@@ -11,15 +11,11 @@ import (
 	"clary/internal/stage/plan"
 )
 
-// trainingMetrics is the namespace that SageMaker publishes a training job's
-// own metrics under.
-const trainingMetrics = "/aws/sagemaker/TrainingJobs"
-
 // finals reads the last values of a training job's metrics.
 type finals struct{ m metrics.Store }
 
 func (f finals) Last(ctx context.Context, account, region, job string) (map[string]training.MetricValue, error) {
-	last, err := f.m.Last(ctx, account, region, trainingMetrics, map[string]string{"TrainingJobName": job})
+	last, err := f.m.Last(ctx, account, region, "/aws/sagemaker/TrainingJobs", map[string]string{"TrainingJobName": job})
 	if err != nil {
 		return nil, err
 	}
@@ -33,12 +29,12 @@ func (f finals) Last(ctx context.Context, account, region, job string) (map[stri
 // output feeds tasks' spools to the log ingester.
 type output struct{ in *logs.Ingester }
 
-func (o output) Ensure(task compute.TaskID, s logs.Stream, job string, defs []plan.Metric) error {
+func (o output) Ensure(task compute.TaskID, s logs.Stream, dims map[string]string, defs []plan.Metric) error {
 	var ds []logs.MetricDefinition
 	for _, d := range defs {
 		ds = append(ds, logs.MetricDefinition{Name: d.Name, Regex: d.Regex})
 	}
-	return o.in.Ensure(string(task), s, trainingMetrics, map[string]string{"TrainingJobName": job}, ds)
+	return o.in.Ensure(string(task), s, s.Group, dims, ds)
 }
 
 func (o output) Done(ctx context.Context, task compute.TaskID, s logs.Stream, size int64) (bool, error) {

@@ -19,6 +19,7 @@ import (
 	"clary/internal/feature/training"
 	"clary/internal/front"
 	"clary/internal/identity"
+	"clary/internal/job"
 	"clary/internal/logs"
 	"clary/internal/logs/segment"
 	"clary/internal/meter"
@@ -44,7 +45,7 @@ type rooms struct {
 	driver    driver
 	catalog   *catalog.Catalog
 	ingest    *logs.Ingester
-	jobs      *training.Training
+	training  *training.Training
 	notebooks *notebook.Notebooks
 	secrets   *secretsmanager.Service
 	loop      *reconcile.Loop
@@ -91,7 +92,7 @@ func open(ctx context.Context, cfg Config, addr string) (_ *rooms, err error) {
 	if err := r.openPlane(addr); err != nil {
 		return nil, err
 	}
-	r.openTraining(capacity)
+	r.openFeatures(capacity)
 	return r, r.openFront(addr)
 }
 
@@ -157,18 +158,19 @@ func (r *rooms) openCompute(addr string) error {
 	return nil
 }
 
-func (r *rooms) openTraining(capacity compute.Capacity) {
+func (r *rooms) openFeatures(capacity compute.Capacity) {
 	wake := func(k resource.Key) { r.loop.Wake(k) }
 	r.ingest = logs.NewIngester(logs.IngesterConfig{
 		Store: r.logs, Metrics: r.metrics, Spool: opener(r.driver), Log: r.log,
 		Ended: func(task string) { r.taskChanged(compute.TaskID(task)) },
 	})
 	r.onClose(r.ingest.Close)
-	r.jobs = training.New(training.Config{
+	jobs := job.Config{
 		Store: r.store, Driver: r.driver, Catalog: r.catalog, Output: output{r.ingest}, Logs: r.logs,
-		Auth: r.ids, Sessions: r.ids, Metrics: finals{r.metrics}, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
-		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room,
-	})
+		Auth: r.ids, Sessions: r.ids, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
+		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room, Queue: new(job.Queue),
+	}
+	r.training = training.New(training.Config{Config: jobs, Metrics: finals{r.metrics}})
 	r.openNotebooks(capacity)
 	r.loop = reconcile.New(reconcile.Config{
 		Store: r.store, Reconcilers: r.features(), Owner: resource.NewUID(), Log: r.log,

@@ -33,7 +33,7 @@ import (
 // services are all that answer operations.
 func (r *rooms) services() []op.Service {
 	return []op.Service{
-		r.jobs,
+		r.training,
 		r.notebooks,
 		coderepository.New(r.store),
 		lifecycle.New(r.store),

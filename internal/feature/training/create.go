@@ -2,76 +2,23 @@ package training
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
-	"time"
 
 	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
-	"clary/internal/aws/tags"
-	"clary/internal/meter"
-	"clary/internal/resource"
-	"clary/internal/store"
 )
-
-// request is the stored spec: the validated request as it was sent.
-type request = api.CreateTrainingJobRequest
-
-func readSpec(r *resource.Record) (*request, error) {
-	var in request
-	if err := unmarshal(r.Spec, &in); err != nil {
-		return nil, fmt.Errorf("training job %s: spec: %w", r.Name, err)
-	}
-	return &in, nil
-}
 
 // Create accepts a job: one transaction, no compute touched.
 func (t *Training) Create(ctx context.Context, c op.Call, in *request) (*api.CreateTrainingJobResponse, error) {
 	if err := t.check(in); err != nil {
 		return nil, err
 	}
-	if err := t.Auth.PassRole(ctx, c.Principal, in.RoleArn, "sagemaker.amazonaws.com"); err != nil {
-		return nil, err
-	}
-	if err := t.Free(); err != nil {
-		return nil, apierr.New(400, "ResourceLimitExceeded",
-			"The server's disk is almost full and takes no new training jobs. Delete objects or jobs, or give the data folder more room, and try again.")
-	}
-	set, err := tags.Map(in.Tags)
+	arn, err := t.Engine.Create(ctx, c, in.TrainingJobName, in.RoleArn, in, in.Tags)
 	if err != nil {
 		return nil, err
 	}
-	spec, err := marshal(in)
-	if err != nil {
-		return nil, fmt.Errorf("spec: %w", err)
-	}
-	now := time.Now()
-	rec := resource.Record{
-		Key: key(c.Account, c.Region, in.TrainingJobName), UID: resource.NewUID(), Arn: jobArn(c, in.TrainingJobName),
-		Phase: phaseInProgress, Created: now, Modified: now, Due: now, Spec: spec,
-	}
-	st := status{V: 1, Stream: fmt.Sprintf("%s/%s-%d", in.TrainingJobName, hostName, now.Unix())}
-	st.enter(secStarting, msgStarting, now)
-	if err := st.write(&rec); err != nil {
-		return nil, err
-	}
-	err = t.Store.Update(ctx, func(tx store.Tx) error {
-		r := rec
-		if err := tx.Put(&r); err != nil {
-			return err
-		}
-		return tx.PutTags(rec.Arn, set)
-	})
-	if errors.Is(err, store.ErrExists) {
-		return nil, apierr.InUse("Training job names must be unique within an AWS account and region, and a training job with this name already exists (%s)", rec.Arn)
-	}
-	if err != nil {
-		return nil, err
-	}
-	t.track(&rec)
-	return &api.CreateTrainingJobResponse{TrainingJobArn: rec.Arn}, nil
+	return &api.CreateTrainingJobResponse{TrainingJobArn: arn}, nil
 }
 
 // check refuses what the model allows and we cannot do, and what AWS refuses
@@ -130,15 +77,8 @@ func (t *Training) checkResources(in *request) error {
 		return apierr.Validation("InstanceType is required in ResourceConfig.")
 	case rc.InstanceCount == nil || *rc.InstanceCount < 1:
 		return apierr.Validation("InstanceCount must be at least 1 in ResourceConfig.")
-	case *rc.InstanceCount > 1:
-		return refuse(fmt.Sprintf("ResourceConfig.InstanceCount %d, only 1,", *rc.InstanceCount))
 	}
-	if acc := meter.Accelerators(rc.InstanceType); acc > t.Capacity.GPUs {
-		return apierr.New(400, "ResourceLimitExceeded",
-			"The account-level service limit '%s for training job usage' is 0 Instances, with current utilization of 0 Instances and a request delta of 1 Instances. "+
-				"This machine has %d of the %d accelerators that the instance type needs; use a CPU instance type.", rc.InstanceType, t.Capacity.GPUs, acc)
-	}
-	return nil
+	return t.CheckInstances(rc.InstanceType, *rc.InstanceCount)
 }
 
 const maxRuntimeLimit = 2419200 // 28 days, in seconds; the API reference's limit

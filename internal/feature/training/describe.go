@@ -2,42 +2,22 @@ package training
 
 import (
 	"context"
-	"errors"
-	"math"
-	"time"
 
+	shared "clary/internal/api"
 	api "clary/internal/api/sagemaker"
-	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
+	"clary/internal/job"
 	"clary/internal/resource"
-	"clary/internal/store"
 )
-
-// errNotFound is what DescribeTrainingJob answers for an unknown name; waiters
-// and SDKs match on code and text.
-func errNotFound() error { return apierr.Validation("Requested resource not found.") }
-
-func (t *Training) get(ctx context.Context, c op.Call, name string) (*resource.Record, error) {
-	r, err := t.Store.Get(ctx, key(c.Account, c.Region, name))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, errNotFound()
-	}
-	return r, err
-}
 
 // Describe answers with the request, the defaults that clients expect back,
 // and how the job stands.
 func (t *Training) Describe(ctx context.Context, c op.Call, in *api.DescribeTrainingJobRequest) (*op.Kept[api.DescribeTrainingJobResponse], error) {
-	r, err := t.get(ctx, c, in.TrainingJobName)
+	r, err := t.Await(ctx, c, in.TrainingJobName)
 	if err != nil {
 		return nil, err
 	}
-	if r, err = t.await(ctx, c, r); errors.Is(err, store.ErrNotFound) {
-		return nil, errNotFound()
-	} else if err != nil {
-		return nil, err
-	}
-	if k := t.answers.get(r); k != nil {
+	if k := t.answers.Get(r); k != nil {
 		return k, nil
 	}
 	out, lasts, err := t.describe(ctx, r)
@@ -46,7 +26,7 @@ func (t *Training) Describe(ctx context.Context, c op.Call, in *api.DescribeTrai
 	}
 	k := &op.Kept[api.DescribeTrainingJobResponse]{Out: out}
 	if lasts {
-		t.answers.put(r, k)
+		t.answers.Put(r, k)
 	}
 	return k, nil
 }
@@ -54,7 +34,7 @@ func (t *Training) Describe(ctx context.Context, c op.Call, in *api.DescribeTrai
 // describe answers from a record. The answer lasts as long as the record's
 // version unless metrics, which are no part of the record, are in it.
 func (t *Training) describe(ctx context.Context, r *resource.Record) (_ *api.DescribeTrainingJobResponse, lasts bool, _ error) {
-	st, err := readStatus(r)
+	st, err := job.ReadStatus(r)
 	if err != nil {
 		return nil, false, err
 	}
@@ -69,7 +49,7 @@ func (t *Training) describe(ctx context.Context, r *resource.Record) (_ *api.Des
 		HyperParameters: spec.HyperParameters, AlgorithmSpecification: spec.AlgorithmSpecification, RoleArn: spec.RoleArn,
 		InputDataConfig: spec.InputDataConfig, OutputDataConfig: spec.OutputDataConfig, ResourceConfig: spec.ResourceConfig,
 		VpcConfig: spec.VpcConfig, StoppingCondition: spec.StoppingCondition,
-		CreationTime: stamp(r.Created), LastModifiedTime: stamp(r.Modified),
+		CreationTime: shared.At(r.Created), LastModifiedTime: shared.At(r.Modified),
 		EnableNetworkIsolation:                orFalse(spec.EnableNetworkIsolation),
 		EnableInterContainerTrafficEncryption: orFalse(spec.EnableInterContainerTrafficEncryption),
 		EnableManagedSpotTraining:             orFalse(spec.EnableManagedSpotTraining),
@@ -85,42 +65,34 @@ func (t *Training) describe(ctx context.Context, r *resource.Record) (_ *api.Des
 		out.StoppingCondition = &api.StoppingCondition{MaxRuntimeInSeconds: &d}
 	}
 	for _, tr := range st.Transitions {
-		s := api.SecondaryStatusTransition{Status: tr.Status, StartTime: stamp(tr.Start), StatusMessage: tr.Message}
+		s := api.SecondaryStatusTransition{Status: tr.Status, StartTime: shared.At(tr.Start), StatusMessage: tr.Message}
 		if tr.End != nil {
-			s.EndTime = stamp(*tr.End)
+			s.EndTime = shared.At(*tr.End)
 		}
 		out.SecondaryStatusTransitions = append(out.SecondaryStatusTransitions, s)
 	}
 	if st.Started != nil {
-		out.TrainingStartTime = stamp(*st.Started)
+		out.TrainingStartTime = shared.At(*st.Started)
 	}
-	if st.Ended != nil && terminal(r.Phase) {
-		out.TrainingEndTime = stamp(*st.Ended)
-		if st.Started != nil {
-			secs := seconds(st)
+	if st.Ended != nil && job.Terminal(r.Phase) {
+		out.TrainingEndTime = shared.At(*st.Ended)
+		if secs := st.Seconds(); secs > 0 {
 			out.TrainingTimeInSeconds, out.BillableTimeInSeconds = &secs, &secs
 		}
 	}
-	if t.Metrics != nil && len(metricsOf(spec)) > 0 {
-		last, err := t.Metrics.Last(ctx, r.Account, r.Region, r.Name)
+	if t.metrics != nil && len(metricsOf(spec)) > 0 {
+		last, err := t.metrics.Last(ctx, r.Account, r.Region, r.Name)
 		if err != nil {
 			return nil, false, err
 		}
 		for _, m := range metricsOf(spec) {
 			if v, ok := last[m.Name]; ok {
 				f := v.Value
-				out.FinalMetricDataList = append(out.FinalMetricDataList, api.MetricData{MetricName: m.Name, Value: &f, Timestamp: stamp(v.At)})
+				out.FinalMetricDataList = append(out.FinalMetricDataList, api.MetricData{MetricName: m.Name, Value: &f, Timestamp: shared.At(v.At)})
 			}
 		}
 	}
 	return out, len(metricsOf(spec)) == 0, nil
-}
-
-// seconds is the job's billable time in whole seconds, at least one, as
-// DescribeTrainingJob counts it.
-func seconds(st status) int64 {
-	d := st.Ended.Sub(*st.Started) - time.Duration(st.Suspended*float64(time.Second))
-	return int64(max(1, math.Ceil(d.Seconds())))
 }
 
 func orFalse(b *bool) *bool {

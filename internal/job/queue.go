@@ -1,4 +1,4 @@
-package training
+package job
 
 import (
 	"cmp"
@@ -12,10 +12,13 @@ import (
 // ahead is how many of the oldest waiting jobs may try to start at once.
 const ahead = 4
 
-// queue orders the jobs that wait for room on the machine, oldest first. What
-// it holds is advice: a job that it does not know, as after a restart, is put
-// in by its next look, and all are looked at from time to time.
-type queue struct {
+// Queue orders the jobs of all kinds that wait for room on the machine, oldest
+// first. A job of several instances starts all of them or none, so nobody
+// younger starts while it waits: that might take its room piece by piece. What
+// the queue holds is advice: a job that it does not know, as after a restart,
+// is put in by its next look, and all are looked at from time to time.
+type Queue struct {
+	start   sync.Mutex // held by a job of several instances while it starts
 	mu      sync.Mutex // guards waiting
 	waiting []waiter   // in order
 }
@@ -23,26 +26,30 @@ type queue struct {
 type waiter struct {
 	created time.Time
 	key     resource.Key
+	hosts   int64
 }
 
-func waiterOf(r *resource.Record) waiter { return waiter{r.Created, r.Key} }
+func waiterOf(r *resource.Record) waiter { return waiter{created: r.Created, key: r.Key} }
 
 func (w waiter) compare(o waiter) int {
-	return cmp.Or(w.created.Compare(o.created), cmp.Compare(w.key.Name, o.key.Name), cmp.Compare(w.key.Region, o.key.Region), cmp.Compare(w.key.Account, o.key.Account))
+	return cmp.Or(w.created.Compare(o.created), cmp.Compare(w.key.Kind, o.key.Kind), cmp.Compare(w.key.Name, o.key.Name), cmp.Compare(w.key.Region, o.key.Region), cmp.Compare(w.key.Account, o.key.Account))
 }
 
+func (w waiter) several() bool { return w.hosts > 1 }
+
 // put has a job wait.
-func (q *queue) put(r *resource.Record) {
+func (q *Queue) put(r *resource.Record, hosts int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w := waiterOf(r)
+	w.hosts = hosts
 	if i, there := slices.BinarySearchFunc(q.waiting, w, waiter.compare); !there {
 		q.waiting = slices.Insert(q.waiting, i, w)
 	}
 }
 
 // drop forgets a job and says whether it waited.
-func (q *queue) drop(r *resource.Record) bool {
+func (q *Queue) drop(r *resource.Record) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i, there := slices.BinarySearchFunc(q.waiting, waiterOf(r), waiter.compare)
@@ -53,20 +60,23 @@ func (q *queue) drop(r *resource.Record) bool {
 }
 
 // turn says whether a job may try to start now.
-func (q *queue) turn(r *resource.Record) bool {
+func (q *Queue) turn(r *resource.Record) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(q.waiting, waiterOf(r), waiter.compare)
-	return i < ahead
+	return i < ahead && !slices.ContainsFunc(q.waiting[:i], waiter.several)
 }
 
 // next are the jobs whose turn it is.
-func (q *queue) next() []resource.Key {
+func (q *Queue) next() []resource.Key {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	keys := make([]resource.Key, 0, ahead)
 	for _, w := range q.waiting[:min(ahead, len(q.waiting))] {
 		keys = append(keys, w.key)
+		if w.several() {
+			break
+		}
 	}
 	return keys
 }

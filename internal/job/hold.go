@@ -1,4 +1,4 @@
-package training
+package job
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"clary/internal/aws/op"
+	"clary/internal/logs"
 	"clary/internal/resource"
 )
 
@@ -102,22 +103,23 @@ func (h *holds) forget(uid string) {
 
 // LogRead tells that a caller read a log stream; jobs' streams are named
 // "<job>/algo-1-...".
-func (t *Training) LogRead(accessKeyID, account, region, stream string) {
-	job, _, ok := strings.Cut(stream, "/")
-	if !ok {
+func (e *Engine) LogRead(accessKeyID string, s logs.Stream) {
+	name, _, ok := strings.Cut(s.Name, "/")
+	if !ok || s.Group != e.Group() {
 		return
 	}
-	t.mu.Lock()
+	k := resource.Key{Account: s.Account, Region: s.Region, Kind: e.Kind(), Name: name}
+	e.mu.Lock()
 	var uid string
-	for id, k := range t.tasks {
-		if k == key(account, region, job) {
-			uid = strings.TrimSuffix(string(id), "-1")
+	for id, job := range e.jobs {
+		if job == k {
+			uid = id
 			break
 		}
 	}
-	t.mu.Unlock()
+	e.mu.Unlock()
 	if uid != "" {
-		t.holds.read(uid, accessKeyID)
+		e.holds.read(uid, accessKeyID)
 	}
 }
 
@@ -140,29 +142,28 @@ func sdkOf(userAgent string) sdk {
 	return sdkNone
 }
 
-// await holds an SDK's look at an unfinished job and returns the record as it
-// is afterwards.
-func (t *Training) await(ctx context.Context, c op.Call, r *resource.Record) (*resource.Record, error) {
+// Await is Get for a Describe: an SDK's look at an unfinished job is held, and
+// shows the record as it is afterwards.
+func (e *Engine) Await(ctx context.Context, c op.Call, name string) (*resource.Record, error) {
+	r, err := e.Get(ctx, c, name)
+	if err != nil {
+		return nil, err
+	}
 	s := sdkOf(c.UserAgent)
-	if terminal(r.Phase) || s == sdkNone {
+	if Terminal(r.Phase) || s == sdkNone {
 		return r, nil
 	}
-	d := t.holds.look(s, r.UID, c.Principal.AccessKeyID, t.Hold)
+	d := e.holds.look(s, r.UID, c.Principal.AccessKeyID, e.Hold)
 	if d <= 0 {
 		return r, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, d)
+	held, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	changed := t.Store.Watch(ctx, Kind)
-	var last *resource.Record
+	changed := e.Store.Watch(held, e.Kind())
 	for {
-		now, err := t.Store.Get(context.WithoutCancel(ctx), r.Key)
-		if err != nil {
-			return nil, err
-		}
-		last = now
-		if terminal(now.Phase) {
-			return now, nil
+		last, err := e.Get(context.WithoutCancel(ctx), c, name)
+		if err != nil || Terminal(last.Phase) {
+			return last, err
 		}
 		for k, open := <-changed; k != r.Key; k, open = <-changed {
 			if !open {

@@ -1,20 +1,18 @@
-package training
+package job
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
 
-	"clary/internal/api"
-	"clary/internal/compute"
+	"github.com/go-json-experiment/json"
+
 	"clary/internal/resource"
 )
 
-// Kind is the record kind of training jobs.
-const Kind resource.Kind = "TrainingJob"
-
-// The values of TrainingJobStatus, kept in Record.Phase.
+// The values of a job's status, kept in Record.Phase.
 const (
 	phaseInProgress = "InProgress"
 	phaseCompleted  = "Completed"
@@ -24,7 +22,8 @@ const (
 	phaseDeleting   = "Deleting"
 )
 
-// The values of SecondaryStatus that we use.
+// The values of SecondaryStatus that we use. Training means that the program
+// runs, whatever the job's kind.
 const (
 	secStarting    = "Starting"
 	secPending     = "Pending"
@@ -38,54 +37,69 @@ const (
 	secFailed      = "Failed"
 )
 
-// transition is one entry of SecondaryStatusTransitions.
-type transition struct {
+// saysPreparing is what Family.Says has for Starting once the job is looked at.
+const saysPreparing = "Preparing"
+
+// Transition is one entry of SecondaryStatusTransitions.
+type Transition struct {
 	Status  string     `json:"status"`
 	Start   time.Time  `json:"start"`
 	End     *time.Time `json:"end,omitzero"`
 	Message string     `json:"message,omitzero"`
 }
 
-// status is what we keep beside the request.
-type status struct {
+// Status is what we keep beside the request.
+type Status struct {
 	V           int          `json:"v"`
 	Secondary   string       `json:"secondary"`
-	Transitions []transition `json:"transitions"`
+	Transitions []Transition `json:"transitions"`
 	Failure     string       `json:"failure,omitzero"`
 	Artifact    string       `json:"artifact,omitzero"`
-	Started     *time.Time   `json:"started,omitzero"` // TrainingStartTime: first Downloading
+	ExitMessage string       `json:"exitMessage,omitzero"`
+	Started     *time.Time   `json:"started,omitzero"` // when the first host downloads
 	Ended       *time.Time   `json:"ended,omitzero"`
 	StopAsked   *time.Time   `json:"stopAsked,omitzero"`
-	Launched    bool         `json:"launched,omitzero"` // the driver accepted the task
-	StepsSeen   int          `json:"stepsSeen,omitzero"`
+	Launched    bool         `json:"launched,omitzero"`  // the driver accepted all tasks
+	StepsSeen   int          `json:"stepsSeen,omitzero"` // of steps
+	Broken      bool         `json:"broken,omitzero"`    // a host failed before anyone asked to stop, and the others have to end
 	Notes       int          `json:"notes,omitzero"`     // lines of ours in the log stream
 	Said        string       `json:"said,omitzero"`      // the newest of them
-	Stream      string       `json:"stream"`             // log stream name
 	Note        string       `json:"note,omitzero"`      // where the runtime differs from the asked image, or a clamped size
-	Cleaned     bool         `json:"cleaned,omitzero"`   // the task was removed from the driver
+	Cleaned     bool         `json:"cleaned,omitzero"`   // the tasks were removed from the driver
 	Suspended   float64      `json:"suspended,omitzero"` // seconds the machine slept, not billed
 }
 
-func readStatus(r *resource.Record) (status, error) {
-	var st status
-	if err := unmarshal(r.Status, &st); err != nil {
-		return st, fmt.Errorf("training job %s: status: %w", r.Name, err)
+// ReadStatus reads a record's.
+func ReadStatus(r *resource.Record) (Status, error) {
+	var st Status
+	if err := json.Unmarshal(r.Status, &st); err != nil {
+		return st, fmt.Errorf("job %s: status: %w", r.Name, err)
 	}
 	return st, nil
 }
 
-func (st *status) write(r *resource.Record) error {
-	b, err := marshal(st)
+func (st *Status) write(r *resource.Record) error {
+	b, err := json.Marshal(st)
 	if err != nil {
-		return fmt.Errorf("training job %s: status: %w", r.Name, err)
+		return fmt.Errorf("job %s: status: %w", r.Name, err)
 	}
 	r.Status, r.Brief = b, st.brief()
 	return nil
 }
 
+// Seconds is the job's billable time in whole seconds, at least one, as
+// Describe counts it; 0 for a job that was never billed, or is not over.
+func (st *Status) Seconds() int64 {
+	if st.Started == nil || st.Ended == nil {
+		return 0
+	}
+	d := st.Ended.Sub(*st.Started) - time.Duration(st.Suspended*float64(time.Second))
+	return int64(max(1, math.Ceil(d.Seconds())))
+}
+
 // brief is what a list shows beside a record's columns: the secondary status,
 // and when the job ended in milliseconds, if it did.
-func (st *status) brief() string {
+func (st *Status) brief() string {
 	if st.Ended == nil {
 		return st.Secondary
 	}
@@ -93,21 +107,21 @@ func (st *status) brief() string {
 }
 
 // readBrief reads what brief wrote; ok is false for a record without one.
-func readBrief(s string) (secondary string, ended api.Time, ok bool) {
+func readBrief(s string) (secondary string, ended time.Time, ok bool) {
 	secondary, ms, over := strings.Cut(s, " ")
 	if over {
 		n, err := strconv.ParseInt(ms, 10, 64)
 		if err != nil {
-			return "", api.Time{}, false
+			return "", time.Time{}, false
 		}
-		ended = api.At(time.UnixMilli(n))
+		ended = time.UnixMilli(n)
 	}
 	return secondary, ended, secondary != ""
 }
 
 // enter closes the open transition and appends a new one. It never rewrites an
 // entry: clients print each once.
-func (st *status) enter(sec, message string, at time.Time) {
+func (st *Status) enter(sec, message string, at time.Time) {
 	if n := len(st.Transitions); n > 0 {
 		last := &st.Transitions[n-1]
 		if last.Status == sec && last.Message == message {
@@ -121,11 +135,11 @@ func (st *status) enter(sec, message string, at time.Time) {
 		}
 	}
 	st.Secondary = sec
-	st.Transitions = append(st.Transitions, transition{Status: sec, Start: at, Message: message})
+	st.Transitions = append(st.Transitions, Transition{Status: sec, Start: at, Message: message})
 }
 
 // tell has a line written into the job's log, once.
-func (st *status) tell(line string) {
+func (st *Status) tell(line string) {
 	if line != "" && line != st.Said {
 		st.Said = line
 		st.Notes++
@@ -133,7 +147,7 @@ func (st *status) tell(line string) {
 }
 
 // finish closes the last transition: a job at its end has no open entry.
-func (st *status) finish(at time.Time) {
+func (st *Status) finish(at time.Time) {
 	if n := len(st.Transitions); n > 0 {
 		last := &st.Transitions[n-1]
 		if last.End == nil {
@@ -145,9 +159,7 @@ func (st *status) finish(at time.Time) {
 	}
 }
 
-func terminal(phase string) bool {
+// Terminal says that a job is over.
+func Terminal(phase string) bool {
 	return phase == phaseCompleted || phase == phaseFailed || phase == phaseStopped
 }
-
-// taskID is that of the job's only instance.
-func taskID(uid string) compute.TaskID { return compute.TaskID(uid + "-1") }

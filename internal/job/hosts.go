@@ -1,0 +1,215 @@
+package job
+
+import (
+	"time"
+
+	"clary/internal/compute"
+	"clary/internal/stage/plan"
+)
+
+// hosts are a job's instances as the driver tells of them, in their order; nil
+// is one that it does not know.
+type hosts []*compute.TaskStatus
+
+// steps are what stage reports, in order.
+func steps() [3]string {
+	return [...]string{plan.StepDownloading, plan.StepTraining, plan.StepUploading}
+}
+
+// reached is when a host came to a step or one after it; zero: not yet.
+func reached(t *compute.TaskStatus, step int) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	names := steps()
+	for _, s := range t.Steps {
+		for _, n := range names[step:] {
+			if s.Name == n {
+				return s.At
+			}
+		}
+	}
+	return time.Time{}
+}
+
+// over says that a host does nothing any more.
+func over(t *compute.TaskStatus) bool {
+	return t == nil || t.Phase == compute.Ended || t.Phase == compute.Lost
+}
+
+// lost says that a host is over and nobody told how it ended.
+func lost(t *compute.TaskStatus) bool { return t == nil || t.Phase == compute.Lost || t.Exit == nil }
+
+// ended is when a host was over, as far as anyone knows.
+func ended(t *compute.TaskStatus) time.Time {
+	switch {
+	case t == nil:
+		return time.Time{}
+	case lost(t):
+		return t.Heartbeat
+	}
+	return t.Exit.At
+}
+
+// count is how many the driver knows.
+func (h hosts) count() (n int) {
+	for _, t := range h {
+		if t != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// over says that all are.
+func (h hosts) over() bool {
+	for _, t := range h {
+		if !over(t) {
+			return false
+		}
+	}
+	return true
+}
+
+// reached is when the job came to a step; zero: not yet. It downloads when the
+// first host does. Its program runs when that of every host does, and it
+// uploads when no host's program runs any more.
+func (h hosts) reached(step int) (at time.Time) {
+	for _, t := range h {
+		switch r := reached(t, step); {
+		case step == 0:
+			if !r.IsZero() && (at.IsZero() || r.Before(at)) {
+				at = r
+			}
+		case r.IsZero() && (step == 1 || !over(t)):
+			return time.Time{}
+		case r.After(at):
+			at = r
+		}
+	}
+	if step < 2 || at.IsZero() {
+		return at
+	}
+	for _, t := range h {
+		if e := ended(t); reached(t, step).IsZero() && e.After(at) {
+			at = e
+		}
+	}
+	return at
+}
+
+// ended is when the last one was over; zero if nobody knows.
+func (h hosts) ended() (at time.Time) {
+	for _, t := range h {
+		if e := ended(t); e.After(at) {
+			at = e
+		}
+	}
+	return at
+}
+
+// suspended is how long the machine slept meanwhile.
+func (h hosts) suspended() (d time.Duration) {
+	for _, t := range h {
+		if t != nil {
+			d = max(d, t.Suspended)
+		}
+	}
+	return d
+}
+
+// ending is how a host's end counts for its job.
+type ending int
+
+const (
+	endedWell  ending = iota
+	endedAsked        // it was stopped, or out of time
+	endedBroke        // its program failed
+	endedFault        // it failed otherwise
+)
+
+func endingOf(t *compute.TaskStatus) ending {
+	if lost(t) {
+		return endedFault
+	}
+	r := t.Exit.Result
+	program := r.Class == "" || r.Class == "AlgorithmError"
+	switch t.Exit.Reason {
+	case compute.ReasonMemory, compute.ReasonDisk, compute.ReasonFailed:
+		return endedFault
+	case compute.ReasonStopped, compute.ReasonMaxRuntime:
+		if !program { // what the job had made is not where its owner will look for it
+			return endedFault
+		}
+		return endedAsked
+	}
+	switch {
+	case r.Failure == "" && r.ExitCode == 0 && r.Signal == "":
+		return endedWell
+	case program:
+		return endedBroke
+	}
+	return endedFault
+}
+
+// failing says that a host is over in a way in which the others must not go on.
+func (h hosts) failing() bool {
+	for _, t := range h {
+		if over(t) && endingOf(t) != endedWell {
+			return true
+		}
+	}
+	return false
+}
+
+// failed is the host that failed first, if one did; excused are not counted.
+// A program is over before what it left is uploaded.
+func (h hosts) failed(excused func(host int) bool) (host int, ok bool) {
+	var first time.Time
+	for i, t := range h {
+		if !over(t) || endingOf(t) < endedBroke || excused(i) {
+			continue
+		}
+		at := ended(t)
+		if up := reached(t, 2); !up.IsZero() {
+			at = up
+		}
+		if !ok || at.Before(first) {
+			host, first, ok = i, at, true
+		}
+	}
+	return host, ok
+}
+
+// decider is the host whose end is that of the job: the first that failed, one
+// that was out of time or stopped, or else the first of all. A program that
+// fails because its peers were stopped, or were out of time, did not fail.
+// stop says that its owner asked for its end before any host failed.
+func (h hosts) decider(stop bool, limit time.Duration) int {
+	asked := func(r compute.Reason) (int, bool) {
+		for i, t := range h {
+			if endingOf(t) == endedAsked && t.Exit.Reason == r {
+				return i, true
+			}
+		}
+		return 0, false
+	}
+	stopped, wasStopped := asked(compute.ReasonStopped)
+	outOfTime, wasOutOfTime := asked(compute.ReasonMaxRuntime)
+	first, failed := h.failed(func(host int) bool {
+		t := h[host]
+		if endingOf(t) != endedBroke {
+			return false
+		}
+		return stop && wasStopped || wasOutOfTime && !ended(t).Before(h[outOfTime].Started.Add(limit))
+	})
+	switch {
+	case failed:
+		return first
+	case wasOutOfTime:
+		return outOfTime
+	case wasStopped:
+		return stopped
+	}
+	return 0
+}

@@ -1,0 +1,188 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"clary/internal/aws/arn"
+	"clary/internal/aws/op"
+	"clary/internal/compute"
+	"clary/internal/identity"
+	"clary/internal/logs"
+	"clary/internal/resource"
+	"clary/internal/runtimes"
+	"clary/internal/stage/plan"
+	"clary/internal/store"
+)
+
+// Output takes a task's spool into a log stream and finds the metrics in it,
+// each line once.
+type Output interface {
+	// Ensure follows the task's output if nobody does yet. Metrics have these
+	// dimensions, in the namespace that the stream's group is called.
+	Ensure(task compute.TaskID, s logs.Stream, dims map[string]string, defs []plan.Metric) error
+	// Done says whether all size bytes are in.
+	Done(ctx context.Context, task compute.TaskID, s logs.Stream, size int64) (bool, error)
+	// Forget ends what Ensure began, of a task that is no more.
+	Forget(task compute.TaskID)
+}
+
+// Config is what jobs of all kinds work with.
+type Config struct {
+	Store    store.Store
+	Driver   compute.Driver
+	Catalog  runtimes.Catalog
+	Output   Output
+	Logs     logs.Store
+	Auth     identity.Authorizer
+	Sessions identity.Sessions
+	Capacity compute.Capacity
+	Scale    float64       // divides CPU and memory of an instance type; 0 is 1
+	Egress   bool          // jobs that are not isolated reach the outside
+	Hold     time.Duration // --hold-describe; 0: the defaults of the design
+	Wake     func(resource.Key)
+	Free     func() error // store.ErrFull when the disk takes no new work
+	Queue    *Queue       // of all kinds; nil: one of its own
+}
+
+// Family is what the jobs of one kind have of their own.
+type Family struct {
+	Kind resource.Kind // TrainingJob
+	Word string        // training: of ARNs, tasks, the ledger, and before "job" in texts
+	// Says has the messages of secondary statuses, and of Preparing.
+	Says map[string]string
+	// OutOfMemory begins the FailureReason of a job that was killed for memory.
+	OutOfMemory string
+	// Program is what runs where a job names nothing; nil: it must.
+	Program func(runtimes.Runtime) []string
+	// Hint says what a newcomer may not see in the cause of a failure; nil: nothing.
+	Hint    func(w *Work, cause string) string
+	Reasons bool // lists tell why a job failed and what it said at its end
+	// Read says what a record asks for.
+	Read func(*resource.Record) (*Work, error)
+}
+
+// Group is the log group of the family's jobs, and the namespace of their
+// metrics.
+func (f *Family) Group() string { return "/aws/sagemaker/" + string(f.Kind) + "s" }
+
+func (f *Family) noun() string { return f.Word + " job" }
+
+// Noun begins a sentence.
+func (f *Family) title() string { return strings.ToUpper(f.Word[:1]) + f.Word[1:] + " job" }
+
+// Engine reconciles the jobs of one family, and has of their operations what
+// all families share.
+type Engine struct {
+	Config
+	Family
+	holds holds
+
+	mu   sync.Mutex // guards jobs
+	jobs map[string]resource.Key
+}
+
+// New makes the engine of one family.
+func New(c Config, f Family) *Engine {
+	if c.Scale <= 0 {
+		c.Scale = 1
+	}
+	if c.Queue == nil {
+		c.Queue = new(Queue)
+	}
+	return &Engine{Config: c, Family: f, jobs: make(map[string]resource.Key)}
+}
+
+// Kind is the record kind that Reconcile looks after.
+func (e *Engine) Kind() resource.Kind { return e.Family.Kind }
+
+// Arn is that of a job of the caller's.
+func (e *Engine) Arn(c op.Call, name string) string {
+	return arn.SageMaker(c.Region, c.Account, e.Word+"-job", name)
+}
+
+// Changed passes a driver's hint on to the job that the task belongs to.
+func (e *Engine) Changed(id compute.TaskID) {
+	uid, _, _ := strings.Cut(string(id), "-")
+	e.mu.Lock()
+	k, ok := e.jobs[uid]
+	e.mu.Unlock()
+	if ok {
+		e.Wake(k)
+	}
+	e.wakeWaiting()
+}
+
+// wakeWaiting has those look again whose turn it is to start: there may be
+// room.
+func (e *Engine) wakeWaiting() {
+	for _, k := range e.Queue.next() {
+		e.Wake(k)
+	}
+}
+
+// WakeAll has every job that is under way looked at now: after a start, and
+// when a runtime was built.
+func (e *Engine) WakeAll(ctx context.Context) error {
+	for _, phase := range []string{phaseInProgress, phaseStopping, phaseDeleting} {
+		for token := ""; ; {
+			recs, next, err := e.Store.List(ctx, resource.Query{Kind: e.Kind(), Phase: phase, Token: token, Limit: 1000})
+			if err != nil {
+				return err
+			}
+			for _, r := range recs {
+				e.track(r)
+				if st, err := ReadStatus(r); err == nil && st.Secondary == secPending && !st.Launched {
+					if w, err := e.Read(r); err == nil {
+						e.Queue.put(r, w.InstanceCount) // nobody younger shall overtake it
+					}
+				}
+				e.Wake(r.Key)
+			}
+			if next == "" {
+				break
+			}
+			token = next
+		}
+	}
+	return nil
+}
+
+func (e *Engine) track(r *resource.Record) {
+	e.mu.Lock()
+	e.jobs[r.UID] = r.Key
+	e.mu.Unlock()
+}
+
+func (e *Engine) forget(r *resource.Record, hosts int) {
+	e.mu.Lock()
+	delete(e.jobs, r.UID)
+	e.mu.Unlock()
+	e.holds.forget(r.UID)
+	for i := range hosts {
+		e.Output.Forget(taskID(r.UID, i))
+	}
+}
+
+func (e *Engine) key(c op.Call, name string) resource.Key {
+	return resource.Key{Account: c.Account, Region: c.Region, Kind: e.Kind(), Name: name}
+}
+
+// stream is that of one of the job's hosts.
+func (e *Engine) stream(r *resource.Record, host int) logs.Stream {
+	return logs.Stream{
+		Account: r.Account, Region: r.Region, Group: e.Group(),
+		Name: fmt.Sprintf("%s/%s-%d", r.Name, hostName(host), r.Created.Unix()),
+	}
+}
+
+// taskID is that of one of the job's hosts, which are counted from 0.
+func taskID(uid string, host int) compute.TaskID {
+	return compute.TaskID(fmt.Sprintf("%s-%d", uid, host+1))
+}
+
+// hostName is how a job's program and its log know one of its hosts.
+func hostName(host int) string { return fmt.Sprintf("algo-%d", host+1) }

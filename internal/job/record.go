@@ -1,0 +1,137 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	api "clary/internal/api/sagemaker"
+	"clary/internal/aws/apierr"
+	"clary/internal/aws/op"
+	"clary/internal/aws/tags"
+	"clary/internal/resource"
+	"clary/internal/store"
+)
+
+// errNotFound is what Describe answers for an unknown name; waiters and SDKs
+// match on code and text.
+func errNotFound() error { return apierr.Validation("Requested resource not found.") }
+
+// Create accepts a job that its feature has checked: one transaction, no
+// compute touched. The stored spec is the wire form of the request.
+func (e *Engine) Create(ctx context.Context, c op.Call, name, roleArn string, request any, list []api.Tag) (arn string, err error) {
+	if err := e.Auth.PassRole(ctx, c.Principal, roleArn, "sagemaker.amazonaws.com"); err != nil {
+		return "", err
+	}
+	if err := e.Free(); err != nil {
+		return "", apierr.New(400, "ResourceLimitExceeded",
+			"The server's disk is almost full and takes no new %ss. Delete objects or jobs, or give the data folder more room, and try again.", e.noun())
+	}
+	set, err := tags.Map(list)
+	if err != nil {
+		return "", err
+	}
+	spec, err := json.Marshal(request)
+	if err != nil {
+		return "", fmt.Errorf("spec: %w", err)
+	}
+	now := time.Now()
+	rec := resource.Record{
+		Key: e.key(c, name), UID: resource.NewUID(), Arn: e.Arn(c, name),
+		Phase: phaseInProgress, Created: now, Modified: now, Due: now, Spec: spec,
+	}
+	st := Status{V: 1}
+	st.enter(secStarting, e.Says[secStarting], now)
+	if err := st.write(&rec); err != nil {
+		return "", err
+	}
+	err = e.Store.Update(ctx, func(tx store.Tx) error {
+		r := rec
+		if err := tx.Put(&r); err != nil {
+			return err
+		}
+		return tx.PutTags(rec.Arn, set)
+	})
+	if errors.Is(err, store.ErrExists) {
+		return "", apierr.InUse("%s names must be unique within an AWS account and region, and a %s with this name already exists (%s)", e.title(), e.noun(), rec.Arn)
+	}
+	if err != nil {
+		return "", err
+	}
+	e.track(&rec)
+	return rec.Arn, nil
+}
+
+// Get reads a job of the caller's.
+func (e *Engine) Get(ctx context.Context, c op.Call, name string) (*resource.Record, error) {
+	r, err := e.Store.Get(ctx, e.key(c, name))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errNotFound()
+	}
+	return r, err
+}
+
+// Stop writes that the job shall stop; Reconcile stops it.
+func (e *Engine) Stop(ctx context.Context, c op.Call, name string) error {
+	return e.change(ctx, c, name, func(r *resource.Record) error {
+		switch r.Phase {
+		case phaseStopping:
+			return errUnchanged
+		case phaseInProgress:
+		default:
+			return apierr.Validation("The request was rejected because the %s is in status %s.", e.noun(), r.Phase)
+		}
+		st, err := ReadStatus(r)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		st.StopAsked = &now
+		st.enter(secStopping, e.Says[secStopping], now)
+		r.Phase = phaseStopping
+		return st.write(r)
+	})
+}
+
+// Delete removes a job that is over: its record, not its outputs or its bill.
+func (e *Engine) Delete(ctx context.Context, c op.Call, name string) error {
+	return e.change(ctx, c, name, func(r *resource.Record) error {
+		switch {
+		case r.Phase == phaseDeleting:
+			return errUnchanged
+		case !Terminal(r.Phase):
+			return apierr.InUse("%s %s is in status %s and cannot be deleted; stop it first.", e.title(), r.Arn, r.Phase)
+		}
+		r.Phase = phaseDeleting
+		return nil
+	})
+}
+
+var errUnchanged = errors.New("unchanged")
+
+// change edits a job's record in one transaction and has it looked at.
+func (e *Engine) change(ctx context.Context, c op.Call, name string, edit func(*resource.Record) error) error {
+	k := e.key(c, name)
+	err := e.Store.Update(ctx, func(tx store.Tx) error {
+		r, err := tx.Get(k)
+		if err != nil {
+			return err
+		}
+		if err := edit(r); err != nil {
+			return err
+		}
+		r.Modified = time.Now()
+		r.Due = r.Modified
+		return tx.Put(r)
+	})
+	switch {
+	case errors.Is(err, errUnchanged):
+		return nil
+	case errors.Is(err, store.ErrNotFound):
+		return errNotFound()
+	}
+	return err
+}
