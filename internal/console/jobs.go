@@ -30,6 +30,9 @@ func jobKinds() []*jobKind { return []*jobKind{processingJobs(), trainingJobs()}
 // Thing is what one job is called.
 func (k *jobKind) Thing() string { return strings.ToLower(words(string(k.Kind))) }
 
+// Work is what its jobs do.
+func (k *jobKind) Work() string { return strings.TrimSuffix(string(k.Kind), "Job") }
+
 func (k *jobKind) path(name string) string { return "/" + k.Section + "/" + url.PathEscape(name) }
 
 // pages are those that every kind has.

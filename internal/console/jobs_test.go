@@ -187,7 +187,7 @@ func TestHomeHides(t *testing.T) {
 		t.Errorf("%s", page)
 	}
 	page = get(t, newWorld(), "/").Body.String()
-	for _, want := range []string{"/processing-jobs/p", "/training-jobs/j", "All processing jobs that run", "Processing job</td>"} {
+	for _, want := range []string{"/processing-jobs/p", "/training-jobs/j", "All processing jobs that run", ">Processing</td>"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("home lacks %q", want)
 		}
