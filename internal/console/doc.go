@@ -3,5 +3,5 @@
 // same operations as every client, as the principal that signed in, through
 // Calls; it has no other way to read, and changes nothing but what its user
 // could stop with an SDK too. Start reading at New and at the list of pages in
-// routes.
+// routes; what is of one kind of jobs alone is a jobKind, in a file of its own.
 package console

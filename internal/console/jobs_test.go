@@ -74,7 +74,7 @@ func TestProcessingCode(t *testing.T) {
 	for i, want := range [][]string{
 		{"sm.create_processing_job(**", `"EnableNetworkIsolation": True`, `"ProcessingJobName": "p-again"`},
 		{"aws sagemaker create-processing-job --region eu-west-1"},
-		{"from sagemaker.network import", `source="s3://b/in", destination="/opt/ml/processing/n0"`, `s3_data_distribution_type="ShardedByS3Key"`, `entrypoint=["python3", "x.py"]`, "instance_count=2", `"MODE": "it's"`, "# query is not in S3"},
+		{"from sagemaker.network import", `source="s3://b/in", destination="/opt/ml/processing/n0"`, `s3_data_distribution_type="ShardedByS3Key"`, `entrypoint=["python3", "x.py"]`, "instance_count=2", `"MODE": "it's"`, "# query is not a folder"},
 		{"from sagemaker.core.network import", `s3_uri="s3://b/in", local_path="/opt/ml/processing/n0"`, `s3_upload_mode="EndOfJob"`, "enable_network_isolation=True"},
 	} {
 		for _, w := range want {

@@ -206,17 +206,17 @@ func processorOf(d *sm.DescribeProcessingJobResponse, imports, network string, i
 	}
 	b.WriteString(")\nprocessor.run(\n")
 	var in, out []string
-	elsewhere := func(name string) { fmt.Fprintf(&b, "    # %s is not in S3: boto3's request has it\n", name) }
+	left := func(name string) { fmt.Fprintf(&b, "    # %s is not a folder that is copied: boto3's request has it\n", name) }
 	for _, i := range d.ProcessingInputs {
-		if i.S3Input == nil {
-			elsewhere(i.InputName)
+		if i.S3Input == nil || i.S3Input.LocalPath == "" {
+			left(i.InputName)
 			continue
 		}
 		in = append(in, input(i))
 	}
 	for _, o := range outputs(d) {
-		if o.S3Output == nil {
-			elsewhere(o.OutputName)
+		if o.S3Output == nil || o.S3Output.LocalPath == "" {
+			left(o.OutputName)
 			continue
 		}
 		out = append(out, output(o))
