@@ -54,6 +54,12 @@ type Family struct {
 	Word string        // training: of ARNs, tasks, the ledger, and before "job" in texts
 	// Says has the messages of secondary statuses, and of Preparing.
 	Says map[string]string
+	// Missing says that there is no job of a name, to describe or to change.
+	Missing func(name string, change bool) string
+	// Taken says that a name is another job's already.
+	Taken func(arn string) string
+	// Silent is the cause of a failure that says nothing.
+	Silent string
 	// OutOfMemory begins the FailureReason of a job that was killed for memory.
 	OutOfMemory string
 	// Program is what runs where a job names nothing; nil: it must.

@@ -37,7 +37,7 @@ func (a about) reason(r plan.Result) string {
 	}
 	cause := r.Failure
 	if cause == "" {
-		cause = "The " + a.family.Word + " script ended without a message; see the job's log"
+		cause = a.family.Silent
 	}
 	suffix := ""
 	if h := a.hint(cause); h != "" {

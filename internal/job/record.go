@@ -16,10 +16,6 @@ import (
 	"clary/internal/store"
 )
 
-// errNotFound is what Describe answers for an unknown name; waiters and SDKs
-// match on code and text.
-func errNotFound() error { return apierr.Validation("Requested resource not found.") }
-
 // Create accepts a job that its feature has checked: one transaction, no
 // compute touched. The stored spec is the wire form of the request.
 func (e *Engine) Create(ctx context.Context, c op.Call, name, roleArn string, request any, list []api.Tag) (arn string, err error) {
@@ -56,7 +52,7 @@ func (e *Engine) Create(ctx context.Context, c op.Call, name, roleArn string, re
 		return tx.PutTags(rec.Arn, set)
 	})
 	if errors.Is(err, store.ErrExists) {
-		return "", apierr.InUse("%s names must be unique within an AWS account and region, and a %s with this name already exists (%s)", e.title(), e.noun(), rec.Arn)
+		return "", apierr.InUse("%s", e.Taken(rec.Arn))
 	}
 	if err != nil {
 		return "", err
@@ -65,11 +61,12 @@ func (e *Engine) Create(ctx context.Context, c op.Call, name, roleArn string, re
 	return rec.Arn, nil
 }
 
-// Get reads a job of the caller's.
+// Get reads a job of the caller's. Waiters and SDKs match on the code and the
+// text that say that there is none.
 func (e *Engine) Get(ctx context.Context, c op.Call, name string) (*resource.Record, error) {
 	r, err := e.Store.Get(ctx, e.key(c, name))
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, errNotFound()
+		return nil, apierr.Validation("%s", e.Missing(name, false))
 	}
 	return r, err
 }
@@ -131,7 +128,7 @@ func (e *Engine) change(ctx context.Context, c op.Call, name string, edit func(*
 	case errors.Is(err, errUnchanged):
 		return nil
 	case errors.Is(err, store.ErrNotFound):
-		return errNotFound()
+		return apierr.Validation("%s", e.Missing(name, true))
 	}
 	return err
 }

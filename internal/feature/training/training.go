@@ -61,6 +61,11 @@ func family() job.Family {
 			"Stopped":            "Training job stopped",
 			"MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
 		},
+		Missing: func(string, bool) string { return "Requested resource not found." },
+		Taken: func(arn string) string {
+			return "Training job names must be unique within an AWS account and region, and a training job with this name already exists (" + arn + ")"
+		},
+		Silent:      "The training script ended without a message; see the job's log",
 		OutOfMemory: "AlgorithmError: Please use an instance type with more memory, or reduce the size of training data processed on an instance. ",
 	}
 }

@@ -1,0 +1,102 @@
+package processing
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	shared "clary/internal/api"
+	api "clary/internal/api/sagemaker"
+	"clary/internal/job"
+	"clary/internal/resource"
+	"clary/internal/runtimes"
+	"clary/internal/stage/plan"
+)
+
+// request is the stored spec: the validated request as it was sent.
+type request = api.CreateProcessingJobRequest
+
+const defaultMaxRuntime = 86400 // seconds; the default of StoppingCondition
+
+// readSpec reads a job's request and puts in what it leaves to AWS's defaults.
+func readSpec(r *resource.Record) (*request, error) {
+	var in request
+	if err := json.Unmarshal(r.Spec, &in); err != nil {
+		return nil, fmt.Errorf("processing job %s: spec: %w", r.Name, err)
+	}
+	if cc := in.ProcessingResources.ClusterConfig; cc.InstanceCount == nil {
+		cc.InstanceCount = shared.Ptr(int64(1))
+	}
+	if in.StoppingCondition == nil {
+		in.StoppingCondition = &api.ProcessingStoppingCondition{MaxRuntimeInSeconds: defaultMaxRuntime}
+	}
+	for _, x := range in.ProcessingInputs {
+		if s3 := x.S3Input; s3 != nil {
+			s3.S3InputMode = orElse(s3.S3InputMode, "File")
+			s3.S3DataDistributionType = orElse(s3.S3DataDistributionType, "FullyReplicated")
+			s3.S3CompressionType = orElse(s3.S3CompressionType, "None")
+		}
+	}
+	return &in, nil
+}
+
+// work is what a job asks of the engine.
+func work(r *resource.Record) (*job.Work, error) {
+	spec, err := readSpec(r)
+	if err != nil {
+		return nil, err
+	}
+	file, err := configFile(r, spec)
+	if err != nil {
+		return nil, fmt.Errorf("processing job %s: processingjobconfig.json: %w", r.Name, err)
+	}
+	app, cc := spec.AppSpecification, spec.ProcessingResources.ClusterConfig
+	w := &job.Work{
+		Image: app.ImageUri, RoleArn: spec.RoleArn, Entrypoint: app.ContainerEntrypoint, Env: spec.Environment,
+		InstanceType: cc.InstanceType, InstanceCount: *cc.InstanceCount, VolumeGB: cc.VolumeSizeInGB,
+		MaxRuntime: time.Duration(spec.StoppingCondition.MaxRuntimeInSeconds) * time.Second,
+		Isolated:   spec.NetworkConfig != nil && isTrue(spec.NetworkConfig.EnableNetworkIsolation),
+	}
+	if len(app.ContainerEntrypoint) > 0 {
+		w.Args = app.ContainerArguments // without, they are the image's own program's
+	}
+	inputs, outputs := staged(spec)
+	w.Plan = func(host string, hosts []string, _ runtimes.Runtime) plan.Plan {
+		return plan.Plan{Processing: &plan.Processing{
+			JobName: r.Name, JobArn: r.Arn, Region: r.Region, RoleArn: spec.RoleArn, Hosts: hosts, CurrentHost: host,
+			Config: file, Inputs: inputs, Outputs: outputs, NetworkIsolation: w.Isolated,
+		}}
+	}
+	return w, nil
+}
+
+// staged are the inputs and outputs that the program does not manage itself.
+func staged(spec *request) (inputs []plan.Input, outputs []plan.Output) {
+	for _, in := range spec.ProcessingInputs {
+		if s3 := in.S3Input; !isTrue(in.AppManaged) {
+			inputs = append(inputs, plan.Input{LocalPath: s3.LocalPath, Channel: plan.Channel{
+				Name: in.InputName, S3DataType: s3.S3DataType, S3Uri: s3.S3Uri,
+				Distribution: s3.S3DataDistributionType, CompressionType: s3.S3CompressionType, InputMode: s3.S3InputMode,
+			}})
+		}
+	}
+	if spec.ProcessingOutputConfig == nil {
+		return inputs, nil
+	}
+	for _, out := range spec.ProcessingOutputConfig.Outputs {
+		if s3 := out.S3Output; !isTrue(out.AppManaged) {
+			outputs = append(outputs, plan.Output{Name: out.OutputName, S3Uri: s3.S3Uri, LocalPath: s3.LocalPath, Continuous: s3.S3UploadMode == "Continuous"})
+		}
+	}
+	return inputs, outputs
+}
+
+func orElse(s, d string) string {
+	if s == "" {
+		return d
+	}
+	return s
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
