@@ -206,7 +206,9 @@ func processorOf(d *sm.DescribeProcessingJobResponse, imports, network string, i
 	}
 	b.WriteString(")\nprocessor.run(\n")
 	var in, out []string
-	left := func(name string) { fmt.Fprintf(&b, "    # %s is not a folder that is copied: boto3's request has it\n", name) }
+	left := func(name string) {
+		fmt.Fprintf(&b, "    # %s is not a folder that is copied: boto3's request has it\n", name)
+	}
 	for _, i := range d.ProcessingInputs {
 		if i.S3Input == nil || i.S3Input.LocalPath == "" {
 			left(i.InputName)
