@@ -9,6 +9,7 @@ import (
 	"clary/internal/feature/coderepository"
 	"clary/internal/feature/lifecycle"
 	"clary/internal/feature/notebook"
+	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
 	"clary/internal/logs"
 	"clary/internal/meter"
@@ -33,7 +34,7 @@ func (r *rooms) openConsole(books []meter.Book) error {
 // changes signals when a record that a page shows may have changed.
 func (r *rooms) changes(ctx context.Context) <-chan struct{} {
 	out := make(chan struct{}, 1)
-	keys := r.store.Watch(ctx, training.Kind, notebook.Kind, coderepository.Kind, lifecycle.Kind)
+	keys := r.store.Watch(ctx, training.Kind, processing.Kind, notebook.Kind, coderepository.Kind, lifecycle.Kind)
 	go func() {
 		defer close(out)
 		for range keys {

@@ -14,7 +14,7 @@ import (
 )
 
 // engines carry the jobs, of each kind one.
-func (r *rooms) engines() []*job.Engine { return []*job.Engine{r.training.Engine} }
+func (r *rooms) engines() []*job.Engine { return []*job.Engine{r.training.Engine, r.processing.Engine} }
 
 // features are all that have something to reconcile.
 func (r *rooms) features() []reconcile.Reconciler {

@@ -16,6 +16,7 @@ import (
 	"clary/internal/console"
 	"clary/internal/dataplane"
 	"clary/internal/feature/notebook"
+	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
 	"clary/internal/front"
 	"clary/internal/identity"
@@ -34,28 +35,29 @@ import (
 
 // rooms are the parts of one server.
 type rooms struct {
-	cfg       Config
-	log       *slog.Logger
-	store     *sqlite.Store
-	blobs     *folder.Store
-	logs      *segment.Store
-	metrics   metrics.Store
-	samples   *metrics.Samples
-	ids       *identity.Identity
-	driver    driver
-	catalog   *catalog.Catalog
-	ingest    *logs.Ingester
-	training  *training.Training
-	notebooks *notebook.Notebooks
-	secrets   *secretsmanager.Service
-	loop      *reconcile.Loop
-	ca        *front.CA
-	front     *front.Front
-	console   *console.Console
-	plane     *dataplane.Plane   // traffic of notebook instances
-	cert      *front.Certificate // the operator's own, or nil
-	tasks     net.Listener
-	closers   []func() error // in the order of opening
+	cfg        Config
+	log        *slog.Logger
+	store      *sqlite.Store
+	blobs      *folder.Store
+	logs       *segment.Store
+	metrics    metrics.Store
+	samples    *metrics.Samples
+	ids        *identity.Identity
+	driver     driver
+	catalog    *catalog.Catalog
+	ingest     *logs.Ingester
+	training   *training.Training
+	processing *processing.Processing
+	notebooks  *notebook.Notebooks
+	secrets    *secretsmanager.Service
+	loop       *reconcile.Loop
+	ca         *front.CA
+	front      *front.Front
+	console    *console.Console
+	plane      *dataplane.Plane   // traffic of notebook instances
+	cert       *front.Certificate // the operator's own, or nil
+	tasks      net.Listener
+	closers    []func() error // in the order of opening
 }
 
 func (r *rooms) onClose(f func() error) { r.closers = append(r.closers, f) }
@@ -171,6 +173,7 @@ func (r *rooms) openFeatures(capacity compute.Capacity) {
 		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room, Queue: new(job.Queue),
 	}
 	r.training = training.New(training.Config{Config: jobs, Metrics: finals{r.metrics}})
+	r.processing = processing.New(jobs)
 	r.openNotebooks(capacity)
 	r.loop = reconcile.New(reconcile.Config{
 		Store: r.store, Reconcilers: r.features(), Owner: resource.NewUID(), Log: r.log,

@@ -34,6 +34,7 @@ import (
 func (r *rooms) services() []op.Service {
 	return []op.Service{
 		r.training,
+		r.processing,
 		r.notebooks,
 		coderepository.New(r.store),
 		lifecycle.New(r.store),

@@ -11,6 +11,7 @@ import (
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
 	"clary/internal/feature/notebook"
+	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
 	"clary/internal/identity"
 	"clary/internal/meter"
@@ -44,7 +45,7 @@ type idleNote struct {
 // kindActions are what a caller must be allowed so as to see what resources of a
 // kind cost: to list them.
 func kindActions() []kindAction {
-	return []kindAction{{training.Kind, "sagemaker:ListTrainingJobs"}, {notebook.Kind, "sagemaker:ListNotebookInstances"}}
+	return []kindAction{{training.Kind, "sagemaker:ListTrainingJobs"}, {processing.Kind, "sagemaker:ListProcessingJobs"}, {notebook.Kind, "sagemaker:ListNotebookInstances"}}
 }
 
 type kindAction struct {

@@ -54,7 +54,7 @@ func TestUsageByKind(t *testing.T) {
 	now := time.Now()
 	err = st.Update(t.Context(), func(tx store.Tx) error {
 		for i, u := range []resource.Usage{
-			{Kind: "TrainingJob", Name: "j1"}, {Kind: "TrainingJob", Name: "j2"}, {Kind: "NotebookInstance", Name: "n1"}, {Kind: "NotebookInstance", Name: "n2"}, {Kind: "Endpoint", Name: "e1"},
+			{Kind: "TrainingJob", Name: "j1"}, {Kind: "TrainingJob", Name: "j2"}, {Kind: "ProcessingJob", Name: "p1"}, {Kind: "NotebookInstance", Name: "n1"}, {Kind: "NotebookInstance", Name: "n2"}, {Kind: "Endpoint", Name: "e1"},
 		} {
 			u.ID, u.UID, u.Account, u.Region, u.Component, u.InstanceType = fmt.Sprint(i), fmt.Sprint(i), "123456789012", "us-east-1", "training", "ml.m5.large"
 			u.Unit, u.Quantity, u.Start = meter.InstanceSecond, 1, now.Add(-time.Hour)
@@ -67,14 +67,17 @@ func TestUsageByKind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const jobs, instances = "sagemaker:ListTrainingJobs", "sagemaker:ListNotebookInstances"
+	const jobs, cleaning, instances = "sagemaker:ListTrainingJobs", "sagemaker:ListProcessingJobs", "sagemaker:ListNotebookInstances"
 	call := op.Call{Account: "123456789012", Region: "us-east-1"}
 	for _, tt := range []struct {
 		may       may
 		query     string
 		want, err string
 	}{
+		{may{jobs, cleaning, instances}, "", "j1 j2 n1 n2 p1", ""},
 		{may{jobs, instances}, "", "j1 j2 n1 n2", ""},
+		{may{cleaning}, "kind=ProcessingJob&name=p1", "p1", ""},
+		{may{jobs, instances}, "kind=ProcessingJob", "", "not authorized to perform: " + cleaning},
 		{may{jobs}, "", "j1 j2", ""},
 		{may{instances}, "", "n1 n2", ""},
 		{may{}, "", "", "not authorized to perform: " + jobs},
@@ -126,7 +129,7 @@ func TestUsageByKind(t *testing.T) {
 		l := ledger{usagePath: u, sums: meter.NewSums(st, books)}
 		today := now.UTC().Truncate(24 * time.Hour)
 		spent, err := l.Spend(t.Context(), call, meter.SpendQuery{From: today.AddDate(0, 0, -1), To: today.AddDate(0, 0, 1), Now: now, Top: 9})
-		if err != nil || len(spent.Top) != len(names) || (spent.Kinds == nil) != (len(tt.may) == 2) {
+		if err != nil || len(spent.Top) != len(names) || (spent.Kinds == nil) != (len(tt.may) == 3) {
 			t.Errorf("%v: %+v, %v", tt.may, spent, err)
 		}
 	}

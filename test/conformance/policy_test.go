@@ -126,9 +126,13 @@ func TestEveryOperationAsks(t *testing.T) {
 // whole are requests of operations whose handlers want more than the model
 // does before they ask about the role.
 func whole(operation string) string {
-	if operation == "CreateTrainingJob" {
+	switch operation {
+	case "CreateTrainingJob":
 		return `{"TrainingJobName":"a","RoleArn":"ROLE","AlgorithmSpecification":{"TrainingImage":"123456789012.dkr.ecr.us-east-1.amazonaws.com/none:1","TrainingInputMode":"File"},
 "OutputDataConfig":{"S3OutputPath":"s3://conformance-bucket/o"},"ResourceConfig":{"InstanceType":"ml.m5.large","InstanceCount":1,"VolumeSizeInGB":1},"StoppingCondition":{"MaxRuntimeInSeconds":60}}`
+	case "CreateProcessingJob":
+		return `{"ProcessingJobName":"a","RoleArn":"ROLE","AppSpecification":{"ImageUri":"123456789012.dkr.ecr.us-east-1.amazonaws.com/none:1"},
+"ProcessingResources":{"ClusterConfig":{"InstanceType":"ml.m5.large","InstanceCount":1,"VolumeSizeInGB":1}}}`
 	}
 	return ""
 }
