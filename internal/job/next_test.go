@@ -14,13 +14,19 @@ var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func at(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
 
-func started() status {
-	st := status{V: 1, Stream: "j/algo-1-1"}
-	st.enter(secStarting, msgStarting, t0)
+// some is what next is told of a job on one instance.
+func some() about {
+	f := &Family{Kind: "TrainingJob", Word: "training", Silent: "The training script ended without a message; see the job's log", OutOfMemory: "ClientError: More memory, please. ", Says: map[string]string{secTraining: "Training in progress."}}
+	return about{family: f, work: &Work{InstanceType: "ml.m5.large", VolumeGB: 30, MaxRuntime: time.Hour}, memory: 8 << 30, larger: "ml.m5.xlarge"}
+}
+
+func started() Status {
+	st := Status{V: 1}
+	st.enter(secStarting, "", t0)
 	return st
 }
 
-func steps(names ...string) []compute.Step {
+func stepsOf(names ...string) []compute.Step {
 	var out []compute.Step
 	for i, n := range names {
 		out = append(out, compute.Step{Name: n, At: at(10 * (i + 1))})
@@ -30,7 +36,7 @@ func steps(names ...string) []compute.Step {
 
 func exited(e compute.Exit) *compute.TaskStatus {
 	e.At = at(100)
-	return &compute.TaskStatus{Phase: compute.Ended, Steps: steps(plan.StepDownloading, plan.StepTraining, plan.StepUploading), Exit: &e, Spooled: 10}
+	return &compute.TaskStatus{Phase: compute.Ended, Steps: stepsOf(plan.StepDownloading, plan.StepTraining, plan.StepUploading), Exit: &e, Spooled: 10}
 }
 
 func TestNextEnds(t *testing.T) {
@@ -78,9 +84,9 @@ func TestNextEnds(t *testing.T) {
 				now := at(50)
 				st.StopAsked = &now
 			}
-			o := observed{now: at(101), task: exited(tc.exit), about: about{instance: "ml.m5.large", memory: 8 << 30, larger: "ml.m5.xlarge", volume: 30}}
+			o := observed{now: at(101), hosts: hosts{exited(tc.exit)}, about: some()}
 			wait := next(phase, st, o)
-			if terminal(wait.phase) || wait.effect != effectAwait {
+			if Terminal(wait.phase) || wait.effect != effectAwait {
 				t.Fatalf("before its output is in, the job is %s with effect %v", wait.phase, wait.effect)
 			}
 			o.logsDone = true
@@ -121,7 +127,7 @@ func TestNextBeforeTask(t *testing.T) {
 				now := at(1)
 				st.StopAsked = &now
 			}
-			d := next(phaseInProgress, st, observed{now: at(2), image: tc.img})
+			d := next(phaseInProgress, st, observed{now: at(2), hosts: hosts{nil}, logsDone: true, image: tc.img, about: some()})
 			if d.phase != tc.phase || d.effect != tc.effect {
 				t.Errorf("%s with effect %v, want %s with %v", d.phase, d.effect, tc.phase, tc.effect)
 			}
@@ -132,38 +138,28 @@ func TestNextBeforeTask(t *testing.T) {
 	}
 }
 
-// TestNextProperties walks random observations: a terminal phase never
-// changes, transitions are only appended and stay in order, billing opens at
-// most once and closes exactly when a billed job ends.
+// TestNextProperties walks random observations of jobs on one instance and on
+// several: a terminal phase never changes, transitions are only appended and
+// stay in order, billing opens at most once and closes exactly when a billed
+// job ends, and no host is left behind or stopped without a reason.
 func TestNextProperties(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(2000) {
+	for seed := range uint64(4000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		phase, st := phaseInProgress, started()
-		var task *compute.TaskStatus
+		o := observed{hosts: make(hosts, 1+seed%4), about: some()}
 		opened, closed := 0, 0
-		for now := 1; now < 60; now++ {
+		for now := 1; now < 80; now++ {
 			if r.IntN(20) == 0 && phase == phaseInProgress {
 				a := at(now)
 				st.StopAsked, phase = &a, phaseStopping
 			}
-			o := observed{now: at(now), image: image{ready: r.IntN(3) > 0, failed: pick(r, 40, "broken")}, logsDone: r.IntN(2) == 0}
-			switch {
-			case task == nil && st.Launched && r.IntN(30) > 0:
-				task = &compute.TaskStatus{Phase: compute.Running}
-			case task != nil && task.Phase == compute.Running && len(task.Steps) < 3 && r.IntN(3) == 0:
-				name := []string{plan.StepDownloading, plan.StepTraining, plan.StepUploading}[len(task.Steps)]
-				task.Steps = append(task.Steps, compute.Step{Name: name, At: at(now)})
-			case task != nil && task.Phase == compute.Running && r.IntN(8) == 0:
-				task.Phase = compute.Ended
-				task.Exit = &compute.Exit{At: at(now), Reason: compute.Reason(pick(r, 2, string(compute.ReasonExited))), Result: plan.Result{ExitCode: r.IntN(2)}}
-				if r.IntN(5) == 0 {
-					task.Phase, task.Exit, task.Heartbeat = compute.Lost, nil, at(now-1)
-				}
+			o.now, o.image, o.logsDone = at(now), image{ready: r.IntN(3) > 0, failed: pick(r, 40, "broken")}, r.IntN(2) == 0
+			for _, task := range o.hosts {
+				lives(r, task, now)
 			}
-			o.task = task
 			d := next(phase, st, o)
-			if terminal(phase) && (d.phase != phase || d.open != nil || d.close != nil || len(d.st.Transitions) != len(st.Transitions)) {
+			if Terminal(phase) && (d.phase != phase || d.open != nil || d.close != nil || len(d.st.Transitions) != len(st.Transitions)) {
 				t.Fatalf("seed %d: %s became %s", seed, phase, d.phase)
 			}
 			for i, tr := range st.Transitions {
@@ -181,16 +177,55 @@ func TestNextProperties(t *testing.T) {
 			if d.close != nil {
 				closed++
 			}
+			if Terminal(d.phase) && d.st.Launched && !o.hosts.over() {
+				t.Fatalf("seed %d: %s with a host that runs", seed, d.phase)
+			}
+			if why := d.st.StopAsked != nil || o.hosts.failing(); d.effect == effectStop && !why || d.effect == effectAwait && why && d.st.Launched && !o.hosts.over() {
+				t.Fatalf("seed %d: effect %v while stop is asked, or a host failed: %v", seed, d.effect, why)
+			}
 			phase, st = d.phase, d.st
-			if d.effect == effectStart {
-				st.Launched = true
+			switch d.effect {
+			case effectStart:
+				// A server may die while it starts them.
+				for i := range o.hosts {
+					if st.Launched = r.IntN(4) > 0; !st.Launched {
+						break
+					}
+					if o.hosts[i] == nil {
+						o.hosts[i] = &compute.TaskStatus{Phase: compute.Running, Started: at(now)}
+					}
+				}
+			case effectStop:
+				for _, task := range o.hosts {
+					if !over(task) && r.IntN(3) == 0 {
+						task.Phase, task.Exit = compute.Ended, &compute.Exit{At: at(now), Reason: compute.ReasonStopped, Result: plan.Result{ExitCode: 143}}
+					}
+				}
+			}
+			if i := r.IntN(len(o.hosts)); st.Launched && r.IntN(300) == 0 {
+				o.hosts[i] = nil // its folder is gone
 			}
 		}
-		if opened > 1 || closed > 1 || (terminal(phase) && opened != closed) || (!terminal(phase) && closed > 0) {
+		if opened > 1 || closed > 1 || (Terminal(phase) && opened != closed) || (!Terminal(phase) && closed > 0) {
 			t.Fatalf("seed %d: %s after billing opened %d times and closed %d times", seed, phase, opened, closed)
 		}
-		if terminal(phase) && (st.Ended == nil || st.Transitions[len(st.Transitions)-1].End == nil) {
+		if Terminal(phase) && (st.Ended == nil || st.Transitions[len(st.Transitions)-1].End == nil) {
 			t.Fatalf("seed %d: a job at its end has an open transition", seed)
+		}
+	}
+}
+
+// lives has a task go on for a second.
+func lives(r *rand.Rand, task *compute.TaskStatus, now int) {
+	switch {
+	case over(task):
+	case len(task.Steps) < 3 && r.IntN(3) == 0:
+		task.Steps = append(task.Steps, compute.Step{Name: steps()[len(task.Steps)], At: at(now)})
+	case r.IntN(8) == 0:
+		task.Phase = compute.Ended
+		task.Exit = &compute.Exit{At: at(now), Reason: []compute.Reason{compute.ReasonExited, compute.ReasonExited, compute.ReasonMaxRuntime, compute.ReasonMemory}[r.IntN(4)], Result: plan.Result{ExitCode: r.IntN(2)}}
+		if r.IntN(5) == 0 {
+			task.Phase, task.Exit, task.Heartbeat = compute.Lost, nil, at(now-1)
 		}
 	}
 }

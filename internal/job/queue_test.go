@@ -1,16 +1,13 @@
 package job
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"clary/internal/compute"
-	"clary/internal/compute/fake"
 	"clary/internal/resource"
 )
 
@@ -18,18 +15,18 @@ func TestQueueIsInOrderOfCreation(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	begin := time.Unix(1_700_000_000, 0)
-	var q queue
+	var q Queue
 	var jobs []*resource.Record
 	for i := range 200 {
 		// Several are of one instant.
-		jobs = append(jobs, &resource.Record{Key: key("1", "r", fmt.Sprintf("j%03d", i)), Created: begin.Add(time.Duration(i/3) * time.Second)})
+		jobs = append(jobs, &resource.Record{Key: resource.Key{Account: "1", Region: "r", Kind: []resource.Kind{"A", "B"}[i/3%2], Name: fmt.Sprintf("j%03d", i)}, Created: begin.Add(time.Duration(i/3) * time.Second)})
 	}
 	if !q.turn(jobs[199]) {
 		t.Error("nobody waits, and it is not the job's turn")
 	}
 	for _, i := range rng.Perm(len(jobs)) {
-		q.put(jobs[i])
-		q.put(jobs[i])
+		q.put(jobs[i], 1)
+		q.put(jobs[i], 1)
 	}
 	for i, j := range jobs {
 		if got := q.turn(j); got != (i < ahead) {
@@ -52,87 +49,29 @@ func TestQueueIsInOrderOfCreation(t *testing.T) {
 	}
 }
 
-// limited is a driver with room for some tasks.
-type limited struct {
-	compute.Driver
-	room    int
-	broken  error
-	started []string
-}
-
-func (l *limited) Start(ctx context.Context, t compute.Task) error {
-	if l.broken != nil {
-		return l.broken
-	}
-	if len(l.started) >= l.room {
-		return fmt.Errorf("%w: full", compute.ErrCapacity)
-	}
-	if err := l.Driver.Start(ctx, t); err != nil {
-		return err
-	}
-	l.started = append(l.started, t.Name)
-	return nil
-}
-
-func TestJobsThatDoNotFitWaitInOrder(t *testing.T) {
+// A job of several instances is not overtaken: whoever is younger may take its
+// room piece by piece.
+func TestQueueBehindSeveralInstances(t *testing.T) {
 	t.Parallel()
-	tr, st := bench(t, func(compute.Task) fake.Script { return fake.Script{Forever: true} })
-	d := &limited{Driver: tr.Driver, room: 2}
-	tr.Driver = d
-	woken := map[resource.Key]bool{}
-	tr.Wake = func(k resource.Key) { woken[k] = true }
-	var names []string
-	for i := range 9 {
-		n := fmt.Sprintf("job-%d", i)
-		names = append(names, n)
-		if _, err := tr.Create(t.Context(), call(), good(n)); err != nil {
-			t.Fatal(err)
+	var q Queue
+	var jobs []*resource.Record
+	for i, hosts := range []int64{1, 3, 1, 2} {
+		jobs = append(jobs, &resource.Record{Key: resource.Key{Name: fmt.Sprint(i)}, Created: time.Unix(int64(i), 0)})
+		q.put(jobs[i], hosts)
+	}
+	late := &resource.Record{Key: resource.Key{Name: "late"}, Created: time.Unix(9, 0)}
+	for _, want := range [][]bool{{true, true, false, false}, {true, false, false}, {true, true}, {true}} {
+		for i, may := range want {
+			if got := q.turn(jobs[len(jobs)-len(want)+i]); got != may {
+				t.Errorf("of %d jobs, turn of the one at %d is %v", len(want), i, got)
+			}
 		}
-	}
-	look := func(n string) *resource.Record {
-		t.Helper()
-		k := key(account, region, n)
-		if _, err := tr.Reconcile(t.Context(), k); err != nil {
-			t.Fatal(err)
+		if n := len(q.next()); q.turn(late) || n != strings.Count(fmt.Sprint(want), "true") {
+			t.Errorf("of %d jobs, %d are woken; a late one's turn is %v", len(want), n, q.turn(late))
 		}
-		r, err := st.Get(t.Context(), k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
+		q.drop(jobs[len(jobs)-len(want)])
 	}
-	for _, n := range names {
-		look(n)
-	}
-	r := look("job-5")
-	s, err := readStatus(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if last := s.Transitions[len(s.Transitions)-1]; s.Secondary != secPending || last.Message != msgNoCapacity || r.Phase != phaseInProgress {
-		t.Errorf("a job without room is %s, %+v", r.Phase, last)
-	}
-	// There is room again. The youngest looks first, and does not overtake.
-	for i := 2; i+ahead < len(names); i++ {
-		d.room++
-		look("job-8")
-		clear(woken)
-		tr.Changed("unknown-1")
-		if len(woken) != ahead || !woken[key(account, region, names[i])] {
-			t.Fatalf("with %s next, woken are %v", names[i], woken)
-		}
-		look(names[i])
-	}
-	if !slices.Equal(d.started, names[:len(names)-ahead]) {
-		t.Errorf("started %v", d.started)
-	}
-	// One that cannot be started is in nobody's way.
-	first := key(account, region, names[len(names)-ahead])
-	d.broken = errors.New("no such role")
-	if _, err := tr.Reconcile(t.Context(), first); !errors.Is(err, d.broken) {
-		t.Errorf("a broken start gives %v", err)
-	}
-	if left := tr.queue.next(); len(left) != ahead-1 || slices.Contains(left, first) {
-		t.Errorf("waiting are %v", left)
+	if !q.turn(late) {
+		t.Error("nobody waits, and it is not the job's turn")
 	}
 }

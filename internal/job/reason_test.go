@@ -1,6 +1,7 @@
 package job
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -11,37 +12,44 @@ import (
 
 func TestReasons(t *testing.T) {
 	t.Parallel()
-	a := about{instance: "ml.m5.large", memory: 8 << 30, larger: "ml.m5.xlarge", volume: 30, channels: []string{"train", "Test"}}
-	none, small := a, a
-	none.channels, small.clamped = nil, true
+	a := some()
+	a.family.Hint = func(w *Work, cause string) string {
+		if strings.Contains(cause, "KeyError") {
+			return "It has " + fmt.Sprint(w.Channels)
+		}
+		return ""
+	}
+	a.work.Channels = []string{"train"}
+	small, second := a, a
+	small.clamped, second.host = true, "algo-2"
 	died := func(cause string) plan.Result {
 		return plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: cause}
 	}
-	const missing = "FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/input/data/validation/a.csv'"
 	for name, c := range map[string]struct{ got, want string }{
-		"a channel that the job has not": {
-			reason(died(missing), a), "AlgorithmError: " + missing + `. The job has no channel "validation", only "train", "Test": ` +
-				"add it to InputDataConfig, which is what fit() is given, exit code: 1",
-		},
-		"no channels": {
-			reason(died("KeyError: 'SM_CHANNEL_EVAL'"), none), `AlgorithmError: KeyError: 'SM_CHANNEL_EVAL'. The job has no channel "eval"; it has no input channels: ` +
-				"add it to InputDataConfig, which is what fit() is given, exit code: 1",
-		},
-		"a file that a channel lacks": {
-			reason(died("No such file or directory: '/opt/ml/input/data/train/a.csv'"), a), "AlgorithmError: No such file or directory: '/opt/ml/input/data/train/a.csv', exit code: 1",
-		},
-		"a channel by its variable": {reason(died("KeyError: 'SM_CHANNEL_TEST'"), a), "AlgorithmError: KeyError: 'SM_CHANNEL_TEST', exit code: 1"},
+		"a cause with a hint":  {a.reason(died("KeyError: 'x'.\n")), "AlgorithmError: KeyError: 'x'. It has [train], exit code: 1"},
+		"a cause without one":  {a.reason(died("it broke.")), "AlgorithmError: it broke., exit code: 1"},
+		"no cause":             {a.reason(died("")), "AlgorithmError: The training script ended without a message; see the job's log, exit code: 1"},
+		"one of several hosts": {second.reason(died("it broke")), "AlgorithmError: algo-2: it broke, exit code: 1"},
 		"a full volume": {
-			reason(died("OSError: [Errno 28] No space left on device"), a),
+			a.reason(died("OSError: [Errno 28] No space left on device")),
 			"AlgorithmError: OSError: [Errno 28] No space left on device. VolumeSizeInGB is 30 GB; use a larger one if the job needs more, exit code: 1",
 		},
 		"memory": {
-			a.outOfMemory(&compute.Exit{PeakMemory: 8<<30 - 1<<20}), "AlgorithmError: Please use an instance type with more memory, or reduce the size of training data processed on an instance. " +
+			a.outOfMemory(&compute.Exit{PeakMemory: 8<<30 - 1<<20}), "ClientError: More memory, please. " +
 				"The training container ran out of memory and was killed. Its peak was 8.00 GiB; the limit of ml.m5.large is 8.00 GiB; ml.m5.xlarge has more, exit code: 137",
 		},
 		"memory of a small machine": {
-			small.outOfMemory(&compute.Exit{}), "AlgorithmError: Please use an instance type with more memory, or reduce the size of training data processed on an instance. " +
+			small.outOfMemory(&compute.Exit{}), "ClientError: More memory, please. " +
 				"The training container ran out of memory and was killed; the limit of ml.m5.large is 8.00 GiB, all that this machine has: a larger instance type gives no more here, exit code: 137",
+		},
+		"memory of one of several hosts": {
+			second.outOfMemory(&compute.Exit{}), "ClientError: More memory, please. The training container of algo-2 ran out of memory and was killed; the limit of ml.m5.large is 8.00 GiB; ml.m5.xlarge has more, exit code: 137",
+		},
+		"disk of one of several hosts": {
+			second.outOfDisk(false), "ClientError: algo-2: No space left on device: the training job wrote more than its volume holds. Please use a larger VolumeSizeInGB; it is 30 GB",
+		},
+		"nothing is left of one of several hosts": {
+			second.lost(nil), internalError + "algo-2: What the training job had on this machine is gone. Its output up to then is in the log.",
 		},
 		"disk": {
 			a.outOfDisk(false), "ClientError: No space left on device: the training job wrote more than its volume holds. Please use a larger VolumeSizeInGB; it is 30 GB",
@@ -50,7 +58,7 @@ func TestReasons(t *testing.T) {
 			a.outOfDisk(true), "ClientError: Data download failed: No space left on device: the input data is larger than the job's volume. Please use a larger VolumeSizeInGB; it is 30 GB",
 		},
 		"no program": {
-			notRun(plan.Result{Class: "ClientError", Failure: "CannotStartContainerError. no such file"}), "ClientError: CannotStartContainerError. no such file",
+			a.notRun(plan.Result{Class: "ClientError", Failure: "CannotStartContainerError. no such file"}), "ClientError: CannotStartContainerError. no such file",
 		},
 	} {
 		if c.got != c.want {
@@ -58,8 +66,8 @@ func TestReasons(t *testing.T) {
 		}
 	}
 	// What to do survives a cause that is too long.
-	long := reason(died(missing+strings.Repeat("x", 2000)), none)
-	if len(long) > maxReason || !strings.Contains(long, "The job has no channel") || !strings.HasSuffix(long, ", exit code: 1") {
+	long := second.reason(died("KeyError: " + strings.Repeat("x", 2000)))
+	if len(long) > maxReason || !strings.HasSuffix(long, "x. It has [train], exit code: 1") {
 		t.Errorf("a long cause hides what to do: %s", long)
 	}
 }
@@ -68,7 +76,7 @@ func TestSleepIsShown(t *testing.T) {
 	t.Parallel()
 	task := exited(compute.Exit{Reason: compute.ReasonExited})
 	task.Suspended = 90 * time.Minute
-	d := next(phaseInProgress, started(), observed{now: at(101), task: task, logsDone: true})
+	d := next(phaseInProgress, started(), observed{now: at(101), hosts: hosts{task}, logsDone: true, about: some()})
 	if d.phase != phaseCompleted || d.st.Notes != 1 || !strings.Contains(d.st.Said, "slept for 1h30m0s") || !strings.Contains(d.st.Said, "not billed") {
 		t.Errorf("%s after %d notes: %q", d.phase, d.st.Notes, d.st.Said)
 	}

@@ -1,0 +1,357 @@
+package job_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"clary/internal/compute"
+	"clary/internal/compute/fake"
+	"clary/internal/job"
+	"clary/internal/job/jobtest"
+	"clary/internal/logs"
+	"clary/internal/reconcile"
+	"clary/internal/resource"
+	"clary/internal/runtimes"
+	"clary/internal/stage/plan"
+)
+
+// order is the spec of a job here.
+type order struct{ Hosts int64 }
+
+// bench is an engine and what surrounds it.
+type bench struct {
+	*job.Engine
+	t *testing.T
+}
+
+// family is one whose jobs have a program of their own.
+func family(kind resource.Kind, word string) job.Family {
+	return job.Family{
+		Kind: kind, Word: word,
+		Read: func(r *resource.Record) (*job.Work, error) {
+			o, err := resource.As[order](r.Spec)
+			if err != nil {
+				return nil, err
+			}
+			return &job.Work{
+				Image: "img", RoleArn: jobtest.Role, Args: []string{"run"}, InstanceType: "ml.m5.large", InstanceCount: o.Hosts, MaxRuntime: time.Hour,
+				Plan: func(host string, hosts []string, _ runtimes.Runtime) plan.Plan {
+					return plan.Plan{Processing: &plan.Processing{JobName: r.Name, CurrentHost: host, Hosts: hosts}}
+				},
+			}, nil
+		},
+	}
+}
+
+func newBench(t *testing.T, c job.Config) *bench {
+	t.Helper()
+	return &bench{job.New(c, family("ProcessingJob", "processing")), t}
+}
+
+func (b *bench) create(name string, hosts int64) {
+	b.t.Helper()
+	if _, err := b.Create(b.t.Context(), jobtest.Call(), name, jobtest.Role, order{hosts}, nil); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) key(name string) resource.Key {
+	return resource.Key{Account: jobtest.Account, Region: jobtest.Region, Kind: b.Kind(), Name: name}
+}
+
+// look has a job looked at once, and tells how it stands then.
+func (b *bench) look(name string) (*resource.Record, job.Status) {
+	b.t.Helper()
+	if _, err := b.Reconcile(b.t.Context(), b.key(name)); err != nil {
+		b.t.Fatal(err)
+	}
+	r, err := b.Store.Get(b.t.Context(), b.key(name))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	st, err := job.ReadStatus(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r, st
+}
+
+func (b *bench) tasks() []compute.TaskID {
+	b.t.Helper()
+	ids, err := b.Driver.List(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return ids
+}
+
+// limited is a driver with room for some tasks.
+type limited struct {
+	compute.Driver
+	room    int
+	broken  error // of every start
+	started []compute.Task
+}
+
+func (l *limited) Start(ctx context.Context, t compute.Task) error {
+	if l.broken != nil {
+		return l.broken
+	}
+	ids, err := l.List(ctx)
+	if err != nil {
+		return err
+	}
+	if len(ids) >= l.room && !slices.Contains(ids, t.ID) {
+		return fmt.Errorf("%w: full", compute.ErrCapacity)
+	}
+	l.started = append(l.started, t)
+	return l.Driver.Start(ctx, t)
+}
+
+func forever(compute.Task) fake.Script { return fake.Script{Forever: true} }
+
+func TestJobsThatDoNotFitWaitInOrder(t *testing.T) {
+	t.Parallel()
+	const ahead = 4
+	c := jobtest.Config(t, forever)
+	d := &limited{Driver: c.Driver, room: 2}
+	woken := map[resource.Key]bool{}
+	c.Driver, c.Wake = d, func(k resource.Key) { woken[k] = true }
+	// Jobs of two kinds stand in one line.
+	kinds := []*bench{newBench(t, c), {job.New(c, family("TransformJob", "transform")), t}}
+	kind := func(i int) *bench { return kinds[i%2] }
+	var names []string
+	for i := range 9 {
+		names = append(names, fmt.Sprintf("job-%d", i))
+		kind(i).create(names[i], 1)
+	}
+	for i, n := range names {
+		kind(i).look(n)
+	}
+	r, st := kind(5).look("job-5")
+	if last := st.Transitions[len(st.Transitions)-1]; st.Secondary != "Pending" || last.Message != "Insufficient capacity error while launching instances, retrying!" || r.Phase != "InProgress" {
+		t.Errorf("a job without room is %s, %+v", r.Phase, last)
+	}
+	// There is room again. The youngest looks first, and does not overtake.
+	for i := 2; i+ahead < len(names); i++ {
+		d.room++
+		kind(8).look("job-8")
+		clear(woken)
+		kinds[0].Changed("unknown-1")
+		if len(woken) != ahead || !woken[kind(i).key(names[i])] {
+			t.Fatalf("with %s next, woken are %v", names[i], woken)
+		}
+		kind(i).look(names[i])
+	}
+	var started []string
+	for _, task := range d.started {
+		started = append(started, task.Name)
+	}
+	if !slices.Equal(started, names[:len(names)-ahead]) {
+		t.Errorf("started %v", started)
+	}
+	// One that cannot be started is in nobody's way.
+	d.broken = errors.New("no such role")
+	first := kind(len(names) - ahead)
+	if _, err := first.Reconcile(t.Context(), first.key(names[len(names)-ahead])); !errors.Is(err, d.broken) {
+		t.Errorf("a broken start gives %v", err)
+	}
+	clear(woken)
+	first.Changed("unknown-1")
+	if len(woken) != ahead-1 || woken[first.key(names[len(names)-ahead])] {
+		t.Errorf("waiting are %v", woken)
+	}
+}
+
+func TestAllInstancesOrNone(t *testing.T) {
+	t.Parallel()
+	c := jobtest.Config(t, forever)
+	d := &limited{Driver: c.Driver, room: 3}
+	c.Driver = d
+	b := newBench(t, c)
+	for i, hosts := range []int64{2, 2, 1} {
+		b.create(fmt.Sprintf("job-%d", i), hosts)
+	}
+	first, _ := b.look("job-0")
+	_, st := b.look("job-1")
+	if st.Secondary != "Pending" || st.Launched || len(d.started) != 3 {
+		t.Errorf("job-1 is %+v after %d starts", st, len(d.started))
+	}
+	if ids := b.tasks(); len(ids) != 2 || !strings.HasPrefix(string(ids[0]), first.UID) || !strings.HasPrefix(string(ids[1]), first.UID) {
+		t.Errorf("with job-0 alone, there are tasks %v", ids)
+	}
+	// The place that is left is not for the younger one.
+	if _, st = b.look("job-2"); st.Secondary != "Pending" || len(b.tasks()) != 2 {
+		t.Errorf("job-2 is %s, of %d tasks", st.Secondary, len(b.tasks()))
+	}
+	d.room++
+	if _, st = b.look("job-1"); !st.Launched || len(b.tasks()) != 4 {
+		t.Errorf("job-1 is %+v, of %d tasks", st, len(b.tasks()))
+	}
+	d.room++
+	if _, st = b.look("job-2"); !st.Launched {
+		t.Errorf("job-2 is %+v", st)
+	}
+}
+
+// A server died when it had started one of three tasks, or all and had not
+// written so; or its successor has room for none.
+func TestStartGoesOn(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		there, room, left int
+		stop              bool
+		phase             string
+	}{
+		"one is there":            {1, 3, 3, false, "InProgress"},
+		"all are there":           {3, 3, 3, false, "InProgress"},
+		"no room for the rest":    {1, 2, 0, false, "InProgress"},
+		"stopped with one there":  {1, 3, 0, true, "Stopped"},
+		"stopped with all there":  {3, 3, 3, true, "Stopping"},
+		"none, and not even room": {0, 0, 0, false, "InProgress"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := jobtest.Config(t, forever)
+			plain := c.Driver
+			d := &limited{Driver: c.Driver, room: tc.room}
+			c.Driver = d
+			b := newBench(t, c)
+			b.create("job", 3)
+			r, err := b.Store.Get(t.Context(), b.key("job"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range tc.there {
+				if err := plain.Start(t.Context(), compute.Task{ID: compute.TaskID(fmt.Sprintf("%s-%d", r.UID, i+1)), Name: "job"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tc.stop {
+				if err := b.Stop(t.Context(), jobtest.Call(), "job"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, st := b.look("job")
+			if r.Phase != tc.phase || len(b.tasks()) != tc.left || st.Launched != (tc.left == 3) {
+				t.Errorf("%s with %d tasks, launched %v", r.Phase, len(b.tasks()), st.Launched)
+			}
+		})
+	}
+}
+
+// follower notes whose output goes where.
+type follower struct {
+	job.Output
+	followed map[compute.TaskID]string
+}
+
+func (f follower) Ensure(id compute.TaskID, s logs.Stream, dims map[string]string, _ []plan.Metric) error {
+	f.followed[id] = fmt.Sprint(s.Group, " ", s.Name, " ", dims)
+	return nil
+}
+
+// TestSeveralInstances takes a job on three instances through its life.
+func TestSeveralInstances(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		script func(*fake.Script)
+		stop   bool
+		phase  string
+		reason string
+		steps  string
+		billed time.Duration
+	}{
+		"ends well": {nil, false, "Completed", "", "Starting Downloading Training Uploading Completed", 105 * time.Second},
+		"the second breaks": {
+			func(s *fake.Script) {
+				s.Run, s.Steps, s.Result = 40*time.Second, s.Steps[:2], plan.Result{ExitCode: 3, Failure: "no"}
+			},
+			false,
+			"Failed", "AlgorithmError: algo-2: no, exit code: 3", "Starting Downloading Training Failed", 41 * time.Second,
+		},
+		"is stopped": {nil, true, "Stopped", "", "Starting Downloading Training Stopping Stopped", 40 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := jobtest.Config(t, func(task compute.Task) fake.Script {
+					n := time.Duration(task.ID[len(task.ID)-1]-'0') * time.Second // each host is a second behind the one before
+					s := fake.Script{
+						Delay: n, Run: 100*time.Second + n, Result: plan.Result{},
+						Steps: []fake.Step{{Name: plan.StepDownloading}, {Name: plan.StepTraining, At: 10 * time.Second}, {Name: plan.StepUploading, At: 90 * time.Second}},
+					}
+					if tc.script != nil && task.Network.Host == "algo-2" {
+						tc.script(&s)
+					}
+					return s
+				})
+				d := &limited{Driver: c.Driver, room: 9}
+				f := follower{c.Output, map[compute.TaskID]string{}}
+				c.Driver, c.Output = d, f
+				b := newBench(t, c)
+				b.create("job", 3)
+				r, _ := b.look("job")
+				for i, task := range d.started {
+					host, peers := fmt.Sprintf("algo-%d", i+1), []string{"algo-1", "algo-2", "algo-3"}
+					p := task.Plan.Processing
+					if task.ID != compute.TaskID(fmt.Sprintf("%s-%d", r.UID, i+1)) || task.Kind != "processing" || task.Network.Host != host || !slices.Equal(task.Network.Peers, peers) ||
+						p.CurrentHost != host || !slices.Equal(p.Hosts, peers) {
+						t.Errorf("host %d is %+v with plan %+v", i+1, task, p)
+					}
+					if want := fmt.Sprintf("/aws/sagemaker/ProcessingJobs job/%s-%d map[ProcessingJobName:job]", host, r.Created.Unix()); f.followed[task.ID] != want {
+						t.Errorf("output of %s goes to %s, want %s", host, f.followed[task.ID], want)
+					}
+				}
+				began := time.Now()
+				var st job.Status
+				for time.Since(began) < 5*time.Minute && (!job.Terminal(r.Phase) || !r.Due.IsZero()) {
+					time.Sleep(500 * time.Millisecond)
+					if tc.stop && time.Since(began) == 41*time.Second {
+						if err := b.Stop(t.Context(), jobtest.Call(), "job"); err != nil {
+							t.Fatal(err)
+						}
+					}
+					r, st = b.look("job")
+				}
+				var seen []string
+				for _, x := range st.Transitions {
+					seen = append(seen, x.Status)
+				}
+				if r.Phase != tc.phase || st.Failure != tc.reason || strings.Join(seen, " ") != tc.steps {
+					t.Errorf("%s with %q after %v", r.Phase, st.Failure, seen)
+				}
+				if ids := b.tasks(); len(ids) != 0 {
+					t.Errorf("tasks stay behind: %v", ids)
+				}
+				use, err := b.Store.ListUsage(t.Context(), resource.UsageQuery{Account: jobtest.Account})
+				if err != nil || len(use) != 1 {
+					t.Fatalf("usage %+v, %v", use, err)
+				}
+				u := use[0]
+				if got := u.End.Sub(u.Start).Round(time.Second); got != tc.billed || u.Quantity != 3 || u.Component != "processing" || u.InstanceType != "ml.m5.large" {
+					t.Errorf("billed %s of %+v", got, u)
+				}
+			})
+		})
+	}
+}
+
+// What an earlier Clary wrote of a job that runs is still understood.
+func TestEarlierStatus(t *testing.T) {
+	t.Parallel()
+	r := &resource.Record{Status: []byte(`{"v":1,"secondary":"Training","transitions":[{"status":"Starting","start":"2026-01-02T03:04:05Z"}],` +
+		`"started":"2026-01-02T03:04:06Z","launched":true,"stepsSeen":2,"stream":"j/algo-1-1767323045","suspended":1.5}`)}
+	st, err := job.ReadStatus(r)
+	if err != nil || st.Secondary != "Training" || st.StepsSeen != 2 || !st.Launched || st.Started == nil || st.Suspended != 1.5 || len(st.Transitions) != 1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+var _ reconcile.Reconciler = (*job.Engine)(nil)

@@ -1,0 +1,153 @@
+package job
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"clary/internal/compute"
+	"clary/internal/stage/plan"
+)
+
+// host is one that began at 0, came to steps at some seconds, and is over at
+// another; 0 is never.
+func host(down, train, up, end int, e compute.Exit) *compute.TaskStatus {
+	t := &compute.TaskStatus{Phase: compute.Running, Started: at(0)}
+	for i, s := range []int{down, train, up} {
+		if s > 0 {
+			t.Steps = append(t.Steps, compute.Step{Name: steps()[i], At: at(s)})
+		}
+	}
+	if end > 0 {
+		e.At = at(end)
+		t.Phase, t.Exit = compute.Ended, &e
+	}
+	return t
+}
+
+var (
+	well    = compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Artifact: "s3://b/m"}}
+	broke   = compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: 1, Failure: "it broke"}}
+	stopped = compute.Exit{Reason: compute.ReasonStopped, Result: plan.Result{ExitCode: 143}}
+	limited = compute.Exit{Reason: compute.ReasonMaxRuntime, Result: plan.Result{ExitCode: 143}}
+	memory  = compute.Exit{Reason: compute.ReasonMemory, Result: plan.Result{ExitCode: 137}}
+)
+
+func TestReached(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		hosts hosts
+		want  [3]int
+	}{
+		"none":                   {hosts{nil, host(0, 0, 0, 0, well)}, [3]int{}},
+		"one downloads":          {hosts{host(5, 0, 0, 0, well), host(0, 0, 0, 0, well)}, [3]int{5, 0, 0}},
+		"the first counts":       {hosts{host(5, 0, 0, 0, well), host(3, 9, 0, 0, well)}, [3]int{3, 0, 0}},
+		"all train":              {hosts{host(5, 7, 0, 0, well), host(3, 9, 0, 0, well)}, [3]int{3, 9, 0}},
+		"one still trains":       {hosts{host(5, 7, 12, 0, well), host(3, 9, 0, 0, well)}, [3]int{3, 9, 0}},
+		"the last has to upload": {hosts{host(5, 7, 12, 0, well), host(3, 9, 20, 0, well)}, [3]int{3, 9, 20}},
+		"the last has nothing":   {hosts{host(5, 7, 12, 0, well), host(3, 9, 0, 20, well)}, [3]int{3, 9, 20}},
+		"nobody uploads":         {hosts{host(5, 7, 0, 12, well), host(3, 9, 0, 20, well)}, [3]int{3, 9, 0}},
+		"one never trained":      {hosts{host(5, 0, 0, 8, broke), host(3, 9, 12, 0, well)}, [3]int{3, 0, 12}},
+	} {
+		for step, s := range tc.want {
+			want := time.Time{}
+			if s > 0 {
+				want = at(s)
+			}
+			if got := tc.hosts.reached(step); !got.Equal(want) {
+				t.Errorf("%s: %s at %s, want %s", name, steps()[step], got, want)
+			}
+		}
+	}
+}
+
+// TestEndOfHosts says whose end is that of the job.
+func TestEndOfHosts(t *testing.T) {
+	t.Parallel()
+	const limit = 3600 // of some()
+	lost := host(1, 2, 0, 0, well)
+	lost.Phase, lost.Heartbeat = compute.Lost, at(30)
+	for name, tc := range map[string]struct {
+		hosts            hosts
+		stop, broken     bool
+		phase, secondary string
+		reason           string // a part of FailureReason
+		end              int
+	}{
+		"all well":                    {hosts: hosts{host(1, 2, 8, 9, well), host(1, 2, 0, 20, well)}, phase: phaseCompleted, secondary: secCompleted, end: 20},
+		"the second broke":            {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, broke)}, broken: true, phase: phaseFailed, secondary: secFailed, reason: "AlgorithmError: algo-2: it broke, exit code: 1", end: 20},
+		"the first of two":            {hosts: hosts{host(1, 2, 0, 12, broke), host(1, 2, 0, 9, memory)}, phase: phaseFailed, secondary: secFailed, reason: "container of algo-2 ran out of memory", end: 12},
+		"its upload takes long":       {hosts: hosts{host(1, 2, 8, 30, broke), host(1, 2, 0, 9, memory)}, phase: phaseFailed, secondary: secFailed, reason: "algo-1: it broke", end: 30},
+		"one is lost":                 {hosts: hosts{lost, host(1, 2, 0, 40, stopped)}, broken: true, phase: phaseFailed, secondary: secFailed, reason: "algo-1: The process that watched over", end: 40},
+		"one is gone":                 {hosts: hosts{host(1, 2, 0, 40, stopped), nil}, broken: true, phase: phaseFailed, secondary: secFailed, reason: "algo-2: What the training job had", end: 40},
+		"all are gone":                {hosts: hosts{nil, nil}, phase: phaseFailed, secondary: secFailed, reason: "algo-1: What the training job had", end: 99},
+		"stopped":                     {hosts: hosts{host(1, 2, 0, 9, stopped), host(1, 2, 0, 9, stopped)}, stop: true, phase: phaseStopped, secondary: secStopped, end: 9},
+		"one was done before":         {hosts: hosts{host(1, 2, 0, 5, well), host(1, 2, 0, 9, stopped)}, stop: true, phase: phaseStopped, secondary: secStopped, end: 9},
+		"all were done before":        {hosts: hosts{host(1, 2, 0, 5, well), host(1, 2, 0, 9, well)}, stop: true, phase: phaseCompleted, secondary: secCompleted, end: 9},
+		"a peer was stopped":          {hosts: hosts{host(1, 2, 0, 9, stopped), host(1, 2, 0, 8, broke)}, stop: true, phase: phaseStopped, secondary: secStopped, end: 9},
+		"stopped after one broke":     {hosts: hosts{host(1, 2, 0, 9, stopped), host(1, 2, 0, 8, broke)}, stop: true, broken: true, phase: phaseFailed, secondary: secFailed, reason: "algo-2: it broke", end: 9},
+		"stopped, no memory":          {hosts: hosts{host(1, 2, 0, 9, stopped), host(1, 2, 0, 8, memory)}, stop: true, phase: phaseFailed, secondary: secFailed, reason: "algo-2 ran out of memory", end: 9},
+		"broke by itself, then asked": {hosts: hosts{host(1, 2, 0, 9, well), host(1, 2, 0, 8, broke)}, stop: true, phase: phaseFailed, secondary: secFailed, reason: "algo-2: it broke", end: 9},
+		"out of time":                 {hosts: hosts{host(1, 2, 0, limit+9, limited), host(1, 2, 0, limit+9, limited)}, phase: phaseStopped, secondary: secMaxRuntime, end: limit + 9},
+		"a peer was out of time":      {hosts: hosts{host(1, 2, 0, limit+9, limited), host(1, 2, 0, limit+1, broke)}, phase: phaseStopped, secondary: secMaxRuntime, end: limit + 9},
+		"one out of time, others not": {hosts: hosts{host(1, 2, 0, limit+9, limited), host(1, 2, 0, limit+20, stopped)}, broken: true, phase: phaseStopped, secondary: secMaxRuntime, end: limit + 20},
+		"broke, and nobody looked":    {hosts: hosts{host(1, 2, 0, limit+9, limited), host(1, 2, 0, 8, broke)}, phase: phaseFailed, secondary: secFailed, reason: "algo-2: it broke", end: limit + 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			phase, st := phaseInProgress, started()
+			st.Launched, st.Broken = true, tc.broken
+			if tc.stop {
+				now := at(7)
+				phase, st.StopAsked = phaseStopping, &now
+			}
+			o := observed{now: at(99), hosts: tc.hosts, about: some()}
+			if d := next(phase, st, o); Terminal(d.phase) || d.effect != effectAwait {
+				t.Errorf("before its output is in, the job is %s with effect %v", d.phase, d.effect)
+			}
+			o.logsDone = true
+			d := next(phase, st, o)
+			if d.phase != tc.phase || d.st.Secondary != tc.secondary || !strings.Contains(d.st.Failure, tc.reason) || (tc.reason == "") != (d.st.Failure == "") {
+				t.Errorf("%s/%s %q, want %s/%s with %q", d.phase, d.st.Secondary, d.st.Failure, tc.phase, tc.secondary, tc.reason)
+			}
+			if !d.st.Ended.Equal(at(tc.end)) {
+				t.Errorf("ended at %s, want %s", d.st.Ended, at(tc.end))
+			}
+		})
+	}
+}
+
+// What one host brought is the job's, whichever it is.
+func TestWhatHostsLeave(t *testing.T) {
+	t.Parallel()
+	said := func(e compute.Exit, message string) compute.Exit { e.Result.ExitMessage = message; return e }
+	second := well
+	second.Result.Artifact = ""
+	for _, tc := range []struct {
+		hosts hosts
+		want  string
+	}{
+		{hosts{host(1, 2, 0, 9, second), host(1, 2, 0, 9, said(well, "two"))}, "two"},
+		{hosts{host(1, 2, 0, 9, said(second, "one")), host(1, 2, 0, 9, said(well, "two"))}, "one"},
+		{hosts{host(1, 2, 0, 9, said(well, "one")), host(1, 2, 0, 9, said(broke, "two"))}, "two"},
+	} {
+		d := next(phaseInProgress, started(), observed{now: at(99), hosts: tc.hosts, logsDone: true, about: some()})
+		if d.st.ExitMessage != tc.want || d.st.Artifact != "s3://b/m" {
+			t.Errorf("%q and %q, want %q", d.st.ExitMessage, d.st.Artifact, tc.want)
+		}
+	}
+}
+
+// The others do not go on without a host that is over, unless it ended well.
+func TestHostsEndTogether(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		first compute.Exit
+		want  effect
+	}{"well": {well, effectAwait}, "broke": {broke, effectStop}, "out of time": {limited, effectStop}, "memory": {memory, effectStop}} {
+		d := next(phaseInProgress, started(), observed{now: at(99), hosts: hosts{host(1, 2, 0, 9, tc.first), host(1, 2, 0, 0, well)}, about: some()})
+		if d.effect != tc.want || d.phase != phaseInProgress || d.st.Broken != (tc.want == effectStop) {
+			t.Errorf("%s: effect %v, %s, broken %v", name, d.effect, d.phase, d.st.Broken)
+		}
+	}
+}
