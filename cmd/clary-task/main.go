@@ -75,6 +75,12 @@ func run(args []string) int {
 	case "hold": // keeps its namespaces until it is killed or not needed any more
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return 0
+	case "peers": // tries, in namespaces of its own, what hosts of one job need
+		if err := jail.TryPeers(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
 	case "stage":
 		return runStage()
 	case "build":

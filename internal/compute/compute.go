@@ -105,10 +105,13 @@ type Resources struct {
 
 // Network says whom the task may talk to.
 type Network struct {
-	Host     string   // algo-1
-	Peers    []string // all hosts of the job in order, Host among them
-	Isolated bool     // neither API, credentials nor outside
-	Egress   bool     // HTTP(S) proxy to the outside world, filtered
+	Host string // algo-1
+	// Peers are all hosts of the job in order, Host among them. They reach each
+	// other by these names, whatever else is said here, and nobody else does.
+	// Those of one job have ids that differ in the instance number alone.
+	Peers    []string
+	Isolated bool // neither API, credentials nor outside
+	Egress   bool // HTTP(S) proxy to the outside world, filtered
 }
 
 // Identity is the role's session that the task acts with.

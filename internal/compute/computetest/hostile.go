@@ -52,11 +52,12 @@ var egressScript string //nolint:gochecknoglobals // embedded
 
 // attackContext is what an attacker is told: more than it could find out.
 type attackContext struct {
-	Secret, Abstract, HostAbstract, NeighbourPath, Redirector, Mark, What string
-	Files, Writes                                                         map[string]string
-	Pids                                                                  map[string]int
-	Marks, Addresses, Targets                                             []string
-	Port                                                                  int
+	Secret, Abstract, HostAbstract, NeighbourPath, Redirector, Mark, What, Stranger string
+	Files, Writes                                                                   map[string]string
+	Pids                                                                            map[string]int
+	Marks, Addresses, Targets                                                       []string
+	Port                                                                            int
+	Isolated                                                                        bool
 }
 
 func (c attackContext) arg() string {
@@ -145,6 +146,7 @@ func attacks() []attack {
 		{"ReachIsolated", reachIsolated},
 		{"ReachNotebook", reachNotebook},
 		{"Egress", egress},
+		{"Peers", hostilePeers},
 		{"Forge", forge},
 		{"Races", races},
 		{"Links", links},

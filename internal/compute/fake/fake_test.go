@@ -69,6 +69,7 @@ func TestContract(t *testing.T) {
 func TestHostile(t *testing.T) {
 	t.Parallel()
 	computetest.Hostile(t, func(*testing.T) computetest.Cell { return computetest.Cell{} })
+	computetest.Peers(t, func(*testing.T) computetest.Cell { return computetest.Cell{} })
 }
 
 func TestTimeline(t *testing.T) {

@@ -54,7 +54,10 @@ func (d *Driver) dial(ctx context.Context, id compute.TaskID, port int) (net.Con
 	} else if err != nil {
 		return nil, err
 	}
-	answer, fd, err := receive(c.(*net.UnixConn))
+	answer, fd, err := task.Take(c.(*net.UnixConn))
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) { // it ended while we asked
+		answer, err = task.DialledNone, nil
+	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
@@ -74,27 +77,6 @@ func (d *Driver) dial(ctx context.Context, id compute.TaskID, port int) (net.Con
 		return nil, fmt.Errorf("%w: it does not run", compute.ErrNotFound)
 	}
 	return nil, errors.New("no connection")
-}
-
-// receive reads how a Dial went, and the connection; -1 if there is none.
-func receive(c *net.UnixConn) (answer byte, fd int, err error) {
-	fd = -1
-	b, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
-	n, oobn, _, _, err := c.ReadMsgUnix(b, oob)
-	if oobn > 0 {
-		msgs, perr := unix.ParseSocketControlMessage(oob[:oobn])
-		if perr == nil && len(msgs) == 1 {
-			var fds []int
-			if fds, perr = unix.ParseUnixRights(&msgs[0]); perr == nil && len(fds) == 1 {
-				fd = fds[0]
-			}
-		}
-		err = errors.Join(err, perr)
-	}
-	if n == 0 && (err == nil || errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET)) { // it ended while we asked
-		return task.DialledNone, fd, nil
-	}
-	return b[0], fd, err
 }
 
 // Renew implements compute.Renewer. The supervisor reads the file whenever the

@@ -47,6 +47,9 @@ func environment(s *task.Spec) []string {
 		}
 		if t.Network.Egress {
 			direct := append([]string{"localhost", "127.0.0.1", "::1", jail.CredentialHost, env["HOSTNAME"]}, t.Network.Peers...)
+			for i := range t.Network.Peers { // not every client knows ranges
+				direct = append(direct, jail.PeerAddr(i).String())
+			}
 			for _, n := range []string{"HTTP_PROXY", "HTTPS_PROXY"} {
 				env[n], env[strings.ToLower(n)] = "http://"+jail.ProxyAddr, "http://"+jail.ProxyAddr
 			}

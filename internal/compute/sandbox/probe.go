@@ -1,7 +1,10 @@
 package sandbox
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -57,16 +60,21 @@ func privileged() bool {
 	return data[0].Effective&need == need
 }
 
-// namespaces tries to make those that a task needs.
-func (d *Driver) namespaces(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, d.cfg.TaskBinary, "hold")
+// inNamespaces tries a verb in such as a task needs.
+func (d *Driver) inNamespaces(ctx context.Context, verb string) error {
+	cmd := exec.CommandContext(ctx, d.cfg.TaskBinary, verb)
 	cmd.Env = []string{"GOMAXPROCS=1"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
 	}
-	return cmd.Run()
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Run(); err != nil {
+		return errors.New(cmp.Or(strings.TrimSpace(said.String()), err.Error()))
+	}
+	return nil
 }
 
 // Probe looks at the machine.
@@ -76,8 +84,10 @@ func (d *Driver) Probe(ctx context.Context) (compute.Capacity, error) {
 		return c, err
 	}
 	c.Root = d.root
-	if err := d.namespaces(ctx); err != nil {
+	if err := d.inNamespaces(ctx, "hold"); err != nil {
 		c.Notes = append(c.Notes, "no task can run: user namespaces are not allowed here ("+err.Error()+"); see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns")
+	} else if err := d.inNamespaces(ctx, "peers"); err != nil {
+		c.Notes = append(c.Notes, "no job of several hosts can run: "+err.Error())
 	}
 	name := fmt.Sprintf("clary-probe-%d", os.Getpid())
 	g, err := limit.New(name, limit.Limits{VCPU: 1, MemoryBytes: 64 << 20, PIDs: 16})

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -112,6 +114,11 @@ func (d *Driver) accept(t compute.Task) (*starting, error) {
 func (d *Driver) spec(t compute.Task) (*task.Spec, error) {
 	if u := t.User; u != nil && (!userPattern.MatchString(u.Name) || !homePattern.MatchString(u.Home)) {
 		return nil, fmt.Errorf("user %q with home %q cannot be", u.Name, u.Home)
+	}
+	if n := t.Network; len(n.Peers) > 1 {
+		if i := slices.Index(n.Peers, n.Host); i < 0 || !strings.HasSuffix(string(t.ID), fmt.Sprintf("-%d", i+1)) {
+			return nil, fmt.Errorf("host %q of %q cannot have this id", n.Host, n.Peers)
+		}
 	}
 	secret, err := credentialsPath()
 	if err != nil {

@@ -141,7 +141,7 @@ func hosts(host string, peers []string) string {
 		peers = []string{host}
 	}
 	for i, p := range peers {
-		fmt.Fprintf(&b, "%s %s\n", peerAddr(i), p)
+		fmt.Fprintf(&b, "%s %s\n", PeerAddr(i), p)
 	}
 	return b.String()
 }

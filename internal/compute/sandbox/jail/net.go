@@ -15,12 +15,6 @@ import (
 	"clary/internal/compute/sandbox/task"
 )
 
-// peerAddr is the address of a job's i-th host on the job's own network.
-func peerAddr(i int) netip.Addr {
-	n := i + 1
-	return netip.AddrFrom4([4]byte{10, 77, byte(n >> 8), byte(n)})
-}
-
 // setNetwork makes loopback, and an eth0 with the host's address, since
 // training libraries bind to that name.
 func setNetwork(s *task.Spec) error {
@@ -38,16 +32,20 @@ func setNetwork(s *task.Spec) error {
 		}
 	}
 	me := max(slices.Index(s.Task.Network.Peers, s.Task.Network.Host), 0)
-	if err := nl.link("eth0", "dummy", ""); err != nil {
-		// A pair whose other end nobody holds does as well.
-		if err := nl.link("eth0", "veth", "peer0"); err != nil {
-			return nl.addr("lo", netip.PrefixFrom(peerAddr(me), 32))
+	if len(s.Task.Network.Peers) > 1 {
+		if err := nl.pair(me); err != nil {
+			return err
 		}
-		if err := nl.up("peer0"); err != nil {
+	} else if err := nl.link("eth0", "dummy"); err != nil {
+		// A pair whose other end nobody holds does as well.
+		if err := nl.link("eth0", "veth", peerEnd()); err != nil {
+			return nl.addr("lo", netip.PrefixFrom(PeerAddr(me), 32))
+		}
+		if err := nl.up(portName); err != nil {
 			return err
 		}
 	}
-	if err := nl.addr("eth0", netip.PrefixFrom(peerAddr(me), 16)); err != nil {
+	if err := nl.addr("eth0", netip.PrefixFrom(PeerAddr(me), 16)); err != nil {
 		return err
 	}
 	return nl.up("eth0")
@@ -71,6 +69,10 @@ func openListeners(s *task.Spec) (names []string, files []*os.File, err error) {
 			}
 		}
 		add(ListenAPI, f, lerr)
+	}
+	if len(s.Task.Network.Peers) > 1 {
+		f, lerr := openPort()
+		add(ListenPeers, f, lerr)
 	}
 	if s.Task.Network.Isolated {
 		return names, files, err
@@ -177,14 +179,14 @@ func (n *netlink) do(typ, flags uint16, parts ...[]byte) error {
 	}
 }
 
-func (n *netlink) link(name, kind, peer string) error {
-	data := [][]byte{attr(unix.IFLA_INFO_KIND, cstr(kind))}
-	if peer != "" {
-		const vethInfoPeer = 1
-		data = append(data, attr(unix.IFLA_INFO_DATA, attr(vethInfoPeer, ifinfo(0, 0, 0), attr(unix.IFLA_IFNAME, cstr(peer)))))
+// link makes an interface; data is what is particular to its kind.
+func (n *netlink) link(name, kind string, data ...[]byte) error {
+	info := [][]byte{attr(unix.IFLA_INFO_KIND, cstr(kind))}
+	if len(data) > 0 {
+		info = append(info, attr(unix.IFLA_INFO_DATA, data...))
 	}
 	return n.do(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
-		ifinfo(0, 0, 0), attr(unix.IFLA_IFNAME, cstr(name)), attr(unix.IFLA_LINKINFO, data...))
+		ifinfo(0, 0, 0), attr(unix.IFLA_IFNAME, cstr(name)), attr(unix.IFLA_LINKINFO, info...))
 }
 
 func (n *netlink) index(name string) (int32, error) {

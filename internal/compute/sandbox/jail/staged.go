@@ -136,6 +136,7 @@ func (in *initProcess) staged() (plan.Result, bool, error) {
 func (a Ask) bounded() *plan.Result {
 	r := *a.Result
 	r.Failure, r.Artifact, r.Class, r.Signal = clip(r.Failure, maxText), clip(r.Artifact, 2048), clip(r.Class, 64), clip(r.Signal, 64)
+	r.ExitMessage = clip(r.ExitMessage, maxText)
 	return &r
 }
 

@@ -115,6 +115,6 @@ func (s *StageSide) Report(step string) error { return s.conn.Send(Ask{Step: ste
 
 // Finish hands over the result.
 func (s *StageSide) Finish(r plan.Result) error {
-	r.Failure, r.Artifact = clip(r.Failure, maxText), clip(r.Artifact, 2048)
+	r.Failure, r.Artifact, r.ExitMessage = clip(r.Failure, maxText), clip(r.Artifact, 2048), clip(r.ExitMessage, maxText)
 	return s.conn.Send(Ask{Result: &r})
 }

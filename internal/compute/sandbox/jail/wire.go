@@ -51,6 +51,7 @@ const (
 	ListenTCP         = "tcp"         // 127.0.0.1:2527
 	ListenCredentials = "credentials" // 169.254.170.2:80
 	ListenProxy       = "proxy"       // 127.0.0.1:3128
+	ListenPeers       = "peers"       // a packet socket: what the task sends to hosts of its job
 )
 
 // Where a task finds its listeners.

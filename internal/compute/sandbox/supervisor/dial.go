@@ -40,13 +40,11 @@ func (d *dialer) serve(c *net.UnixConn, port int) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialling)
 	defer cancel()
 	f, answer := d.dial(ctx, port)
-	var rights []byte
 	if f != nil {
 		defer f.Close()
-		rights = unix.UnixRights(int(f.Fd()))
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(dialling))
-	_, _, _ = c.WriteMsgUnix([]byte{answer}, rights, nil) // whoever asked may be gone
+	_ = task.Hand(c, answer, f) // whoever asked may be gone
 }
 
 func (d *dialer) dial(ctx context.Context, port int) (*os.File, byte) {

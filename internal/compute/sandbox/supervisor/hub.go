@@ -14,6 +14,8 @@ type hub struct {
 	stop chan<- task.Stop
 	kill chan<- struct{}
 	dial *dialer
+	// peers is nil where the task is alone.
+	peers *peers
 
 	mu       sync.Mutex // guards what follows
 	watchers map[*watcher]struct{}
@@ -56,6 +58,9 @@ func (h *hub) conn(c *net.UnixConn) {
 			}
 		case m.Dial != 0:
 			h.dial.serve(c, m.Dial)
+			return
+		case m.Peer != 0:
+			h.peers.answer(c, m.Peer)
 			return
 		case m.Watch:
 			h.watch(c)

@@ -18,7 +18,7 @@ import (
 
 // serveListeners takes what init handed out and serves each for what it is
 // called, after checking that it is that.
-func serveListeners(s *task.Spec, names []string, fds []int, errs *log.Logger) error {
+func serveListeners(s *task.Spec, p *peers, names []string, fds []int, errs *log.Logger) error {
 	files := make([]*os.File, len(fds))
 	for i, fd := range fds {
 		files[i] = os.NewFile(uintptr(fd), "listener")
@@ -28,6 +28,12 @@ func serveListeners(s *task.Spec, names []string, fds []int, errs *log.Logger) e
 		return fmt.Errorf("init names %d listeners and hands out %d", len(names), len(files))
 	}
 	for i, name := range names {
+		if name == jail.ListenPeers {
+			if err := p.join(fds[i], errs); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := checkListener(name, fds[i]); err != nil {
 			return err
 		}

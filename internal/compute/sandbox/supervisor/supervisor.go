@@ -69,7 +69,7 @@ func Run(dir string, volume *os.File) error {
 		spec: spec, dir: dir, volume: volume, log: log.New(os.Stderr, "", log.LstdFlags|log.Lmicroseconds|log.LUTC),
 		stops: make(chan task.Stop), kills: make(chan struct{}, 1), words: make(chan word), sockets: make(chan chan<- int),
 	}
-	s.hub = &hub{stop: s.stops, kill: s.kills, dial: newDialer(s.sockets)}
+	s.hub = &hub{stop: s.stops, kill: s.kills, dial: newDialer(s.sockets), peers: newPeers(spec)}
 	return s.run()
 }
 

@@ -114,7 +114,7 @@ func (s *supervisor) watch(init control) {
 			case w.Socket:
 				asked = handOver(asked, w.fds)
 			case w.Ready:
-				if err := serveListeners(s.spec, w.Listeners, w.fds, s.log); err != nil {
+				if err := serveListeners(s.spec, s.hub.peers, w.Listeners, w.fds, s.log); err != nil {
 					s.end.err = err
 					_ = s.init.Process.Kill()
 					continue

@@ -2,7 +2,9 @@ package task
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,12 +15,15 @@ import (
 
 // Control is a line that a server sends to a supervisor. The supervisor
 // answers Watch with one Event per change, Dial with one Dialled and its
-// connection, Stop and Kill with nothing.
+// connection, Stop and Kill with nothing. Peer comes from the supervisor of
+// another host of the job: each then gives the other its own way in, and the
+// connection lasts as long as both.
 type Control struct {
 	Watch bool  `json:",omitempty"`
 	Stop  *Stop `json:",omitempty"`
 	Kill  bool  `json:",omitempty"`
 	Dial  int   `json:",omitempty"` // a port
+	Peer  int   `json:",omitempty"` // the number, from 1, of the host that speaks
 }
 
 // How a Dial went, as the one byte that its connection comes with.
@@ -96,4 +101,35 @@ func Peer(c *net.UnixConn) (int, error) {
 		uid = int(cred.Uid)
 	}
 	return uid, err
+}
+
+// Hand sends a byte and, with it, a file; nil for none.
+func Hand(c *net.UnixConn, answer byte, f *os.File) error {
+	var rights []byte
+	if f != nil {
+		rights = unix.UnixRights(int(f.Fd()))
+	}
+	_, _, err := c.WriteMsgUnix([]byte{answer}, rights, nil)
+	return err
+}
+
+// Take receives what was handed; the descriptor is -1 if none came along.
+func Take(c *net.UnixConn) (answer byte, fd int, err error) {
+	b, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := c.ReadMsgUnix(b, oob)
+	fd = -1
+	if oobn > 0 {
+		msgs, perr := unix.ParseSocketControlMessage(oob[:oobn])
+		if perr == nil && len(msgs) == 1 {
+			var fds []int
+			if fds, perr = unix.ParseUnixRights(&msgs[0]); perr == nil && len(fds) == 1 {
+				fd = fds[0]
+			}
+		}
+		err = errors.Join(err, perr)
+	}
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return b[0], fd, err
 }
