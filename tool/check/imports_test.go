@@ -89,7 +89,9 @@ func rules() []rule {
 		},
 		{from: contracts, may: join(vocabulary, contracts)},
 		{from: suites, may: join(vocabulary, contracts, suites)},
-		{from: []string{"feature/...", "service/..."}, may: join(vocabulary, contracts, []string{"feature/notebook/activity"})},
+		{from: []string{"job"}, may: join(vocabulary, contracts)},
+		{from: []string{"job/jobtest"}, may: join(vocabulary, contracts, []string{"job", "compute/fake", "store/sqlite"})},
+		{from: []string{"feature/...", "service/..."}, may: join(vocabulary, contracts, []string{"job", "feature/notebook/activity"})},
 		{from: []string{"front/..."}, may: join(vocabulary, []string{"identity", "front/..."})},
 		{from: []string{"audit"}, may: join(vocabulary, []string{"identity", "store"})},
 		// the store is for sign-ins alone: pages read through operations
