@@ -86,7 +86,9 @@ func pythonString(s string) string {
 // argument.
 type pythonCall struct{ strings.Builder }
 
-func (b *pythonCall) arg(name, value string) { fmt.Fprintf(b, "    %s=%s,\n", name, value) }
+func (b *pythonCall) say(format string, args ...any) { fmt.Fprintf(&b.Builder, format, args...) }
+
+func (b *pythonCall) arg(name, value string) { b.say("    %s=%s,\n", name, value) }
 
 func (b *pythonCall) number(name string, n *int64) {
 	if n != nil {

@@ -185,7 +185,7 @@ func processorOf(d *sm.DescribeProcessingJobResponse, imports, network string, i
 	isolated := d.NetworkConfig != nil && yes(d.NetworkConfig.EnableNetworkIsolation)
 	b.WriteString(imports)
 	if isolated {
-		fmt.Fprintf(&b, "from %s import NetworkConfig\n", network)
+		b.say("from %s import NetworkConfig\n", network)
 	}
 	b.WriteString("\nprocessor = Processor(\n")
 	b.arg("role", pythonString(d.RoleArn))
@@ -207,7 +207,7 @@ func processorOf(d *sm.DescribeProcessingJobResponse, imports, network string, i
 	b.WriteString(")\nprocessor.run(\n")
 	var in, out []string
 	left := func(name string) {
-		fmt.Fprintf(&b, "    # %s is not a folder that is copied: boto3's request has it\n", name)
+		b.say("    # %s is not a folder that is copied: boto3's request has it\n", name)
 	}
 	for _, i := range d.ProcessingInputs {
 		if i.S3Input == nil || i.S3Input.LocalPath == "" {

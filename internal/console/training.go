@@ -157,7 +157,7 @@ func estimatorOf(d *sm.DescribeTrainingJobResponse) string {
 		b.WriteString("{\n")
 		for _, ch := range d.InputDataConfig {
 			if ch.DataSource != nil && ch.DataSource.S3DataSource != nil {
-				fmt.Fprintf(&b, "    %s: %s,\n", pythonString(ch.ChannelName), pythonString(ch.DataSource.S3DataSource.S3Uri))
+				b.say("    %s: %s,\n", pythonString(ch.ChannelName), pythonString(ch.DataSource.S3DataSource.S3Uri))
 			}
 		}
 		b.WriteString("}")
