@@ -26,8 +26,7 @@ const (
 // multipart upload, one part in memory at a time. On an error nothing is left
 // behind. It returns the object's ETag without quotes.
 func (c *Client) Upload(ctx context.Context, bucket, key string, body io.Reader) (string, error) {
-	buf := make([]byte, partSize)
-	n, err := io.ReadFull(body, buf)
+	buf, n, err := firstPart(body)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		sum := md5.Sum(buf[:n])
 		return hex.EncodeToString(sum[:]), c.Put(ctx, bucket, key, buf[:n])
@@ -47,6 +46,20 @@ func (c *Client) Upload(ctx context.Context, bucket, key string, body io.Reader)
 		return "", errors.Join(err, c.abortUpload(actx, bucket, key, id))
 	}
 	return etag, nil
+}
+
+// firstPart reads a part of which a small object takes no more memory than it
+// needs. As io.ReadFull, it fails when the body is shorter.
+func firstPart(body io.Reader) (buf []byte, n int, err error) {
+	for size := partSize >> 7; ; size *= 4 {
+		buf = append(make([]byte, 0, min(size, partSize)), buf...)
+		buf = buf[:cap(buf)]
+		m, err := io.ReadFull(body, buf[n:])
+		n += m
+		if err != nil || len(buf) == partSize {
+			return buf, n, err
+		}
+	}
 }
 
 type completedPart struct {

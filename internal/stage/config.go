@@ -11,14 +11,7 @@ import (
 // public; of the others only the names are.
 func (t *training) writeConfig() error {
 	const group = "homogeneousCluster"
-	hosts := slices.Sorted(slices.Values(t.p.Hosts))
-	if len(hosts) == 0 {
-		hosts = []string{"algo-1"}
-	}
-	current := t.p.CurrentHost
-	if current == "" {
-		current = hosts[0]
-	}
+	hosts, current := t.allHosts()
 	hps := t.p.HyperParameters
 	if hps == nil {
 		hps = map[string]string{}
@@ -81,6 +74,15 @@ func (t *training) writeConfig() error {
 		}
 	}
 	return nil
+}
+
+// allHosts are the job's hosts in order, and this one.
+func (j *job) allHosts() (hosts []string, current string) {
+	hosts = slices.Sorted(slices.Values(j.hosts))
+	if len(hosts) == 0 {
+		hosts = []string{"algo-1"}
+	}
+	return hosts, or(j.current, hosts[0])
 }
 
 func or(s, fallback string) string {

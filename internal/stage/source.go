@@ -15,59 +15,67 @@ import (
 	"clary/internal/stage/plan"
 )
 
-// item is one object and where it goes below its channel's folder. A folder
+// item is one object and where it goes below its input's folder. A folder
 // marker's name ends with a slash.
 type item struct {
 	bucket, key, name string
 	size              int64 // -1: not known yet
 }
 
-// source lists a channel's objects in order.
-func (t *training) source(ctx context.Context, ch plan.Channel) iter.Seq2[item, error] {
+// source lists an input's objects in order.
+func (j *job) source(ctx context.Context, ch plan.Channel) iter.Seq2[item, error] {
 	bucket, key, err := client.ParseURI(ch.S3Uri)
 	if err != nil {
-		return fail(userError("channel %q: %v", ch.Name, err))
+		return fail(userError("%s: %v", j.named(ch), err))
 	}
 	switch ch.S3DataType {
 	case "", "S3Prefix":
-		return t.prefix(ctx, ch, bucket, key)
+		return j.prefix(ctx, ch, bucket, key)
 	case "ManifestFile":
-		return t.manifest(ctx, ch, bucket, key)
+		return j.manifest(ctx, ch, bucket, key)
 	case "AugmentedManifestFile":
-		return t.augmented(ctx, ch, bucket, key)
+		return j.augmented(ctx, ch, bucket, key)
 	}
-	return fail(userError("channel %q: S3DataType %q is not supported", ch.Name, ch.S3DataType))
+	return fail(userError("%s: S3DataType %q is not supported", j.named(ch), ch.S3DataType))
 }
 
 func fail(err error) iter.Seq2[item, error] {
 	return func(yield func(item, error) bool) { yield(item{}, err) }
 }
 
-// prefix lists every key that starts with the prefix, be it a folder, a part
-// of a name or one whole key.
-func (t *training) prefix(ctx context.Context, ch plan.Channel, bucket, prefix string) iter.Seq2[item, error] {
+// below lists every key that starts with the prefix, be it a folder, a part of
+// a name or one whole key.
+func (j *job) below(ctx context.Context, ch plan.Channel, bucket, prefix string) iter.Seq2[item, error] {
 	return func(yield func(item, error) bool) {
-		found := false
-		for o, err := range t.h.API.List(ctx, bucket, prefix) {
+		for o, err := range j.h.API.List(ctx, bucket, prefix) {
 			if err != nil {
-				yield(item{}, t.listError(ctx, ch, bucket, prefix, err))
+				yield(item{}, j.listError(ctx, ch, bucket, prefix, err))
 				return
 			}
-			it := item{bucket: bucket, key: o.Key, name: nameBelow(prefix, o.Key), size: o.Size}
-			if !strings.HasSuffix(o.Key, "/") {
-				found = true
-			}
-			if !yield(it, nil) {
+			if !yield(item{bucket: bucket, key: o.Key, name: nameBelow(prefix, o.Key), size: o.Size}, nil) {
 				return
 			}
-		}
-		if !found {
-			yield(item{}, t.nothingFound(ctx, ch, bucket, prefix, ""))
 		}
 	}
 }
 
-// nameBelow is where a key goes below the channel's folder: the part after
+// prefix are those, of which there must be one.
+func (j *job) prefix(ctx context.Context, ch plan.Channel, bucket, prefix string) iter.Seq2[item, error] {
+	return func(yield func(item, error) bool) {
+		found := false
+		for it, err := range j.below(ctx, ch, bucket, prefix) {
+			found = found || err != nil || !strings.HasSuffix(it.key, "/")
+			if !yield(it, err) || err != nil {
+				return
+			}
+		}
+		if !found {
+			yield(item{}, j.nothingFound(ctx, ch, bucket, prefix, ""))
+		}
+	}
+}
+
+// nameBelow is where a key goes below the input's folder: the part after
 // the prefix when that ends at a slash or is the whole key's folder, else the
 // part after the last folder that the prefix names whole.
 func nameBelow(prefix, key string) string {
@@ -83,10 +91,10 @@ func nameBelow(prefix, key string) string {
 }
 
 // manifest reads [{"prefix":"s3://b/p"},"k1","k2"]: each object is prefix + k,
-// and k is its place below the channel.
-func (t *training) manifest(ctx context.Context, ch plan.Channel, bucket, key string) iter.Seq2[item, error] {
+// and k is its place below the folder.
+func (j *job) manifest(ctx context.Context, ch plan.Channel, bucket, key string) iter.Seq2[item, error] {
 	return func(yield func(item, error) bool) {
-		body, err := t.openManifest(ctx, ch, bucket, key)
+		body, err := j.openManifest(ctx, ch, bucket, key)
 		if err != nil {
 			yield(item{}, err)
 			return
@@ -97,8 +105,8 @@ func (t *training) manifest(ctx context.Context, ch plan.Channel, bucket, key st
 				yield(item{}, context.Cause(ctx))
 				return
 			}
-			yield(item{}, userError("the manifest file %s of channel %q is not valid: %s. It must be a JSON list whose first member is "+
-				`{"prefix": "s3://bucket/path/"}, followed by the names of objects below it`, ch.S3Uri, ch.Name, fmt.Sprintf(format, args...)))
+			yield(item{}, userError("the manifest file %s of %s is not valid: %s. It must be a JSON list whose first member is "+
+				`{"prefix": "s3://bucket/path/"}, followed by the names of objects below it`, ch.S3Uri, j.named(ch), fmt.Sprintf(format, args...)))
 		}
 		dec := json.NewDecoder(body)
 		if tok, err := dec.Token(); err != nil || tok != json.Delim('[') {
@@ -143,11 +151,11 @@ func (t *training) manifest(ctx context.Context, ch plan.Channel, bucket, key st
 	}
 }
 
-// augmented reads JSON lines: what the channel's attributes refer to is
+// augmented reads JSON lines: what the input's attributes refer to is
 // fetched, each object at its key, and the manifest itself beside them.
-func (t *training) augmented(ctx context.Context, ch plan.Channel, bucket, key string) iter.Seq2[item, error] {
+func (j *job) augmented(ctx context.Context, ch plan.Channel, bucket, key string) iter.Seq2[item, error] {
 	return func(yield func(item, error) bool) {
-		body, err := t.openManifest(ctx, ch, bucket, key)
+		body, err := j.openManifest(ctx, ch, bucket, key)
 		if err != nil {
 			yield(item{}, err)
 			return
@@ -198,22 +206,22 @@ func (t *training) augmented(ctx context.Context, ch plan.Channel, bucket, key s
 	}
 }
 
-func (t *training) openManifest(ctx context.Context, ch plan.Channel, bucket, key string) (io.ReadCloser, error) {
-	body, _, err := t.h.API.Get(ctx, bucket, key)
+func (j *job) openManifest(ctx context.Context, ch plan.Channel, bucket, key string) (io.ReadCloser, error) {
+	body, _, err := j.h.API.Get(ctx, bucket, key)
 	if err != nil {
-		return nil, t.getError(ctx, ch, item{bucket: bucket, key: key}, err)
+		return nil, j.getError(ctx, ch, item{bucket: bucket, key: key}, err)
 	}
 	return body, nil
 }
 
-// sharded takes every n-th object when the channel is split among hosts.
-func (t *training) sharded(ch plan.Channel, all iter.Seq2[item, error]) iter.Seq2[item, error] {
-	hosts, mine := len(t.p.Hosts), 0
+// sharded takes every n-th object when the input is split among hosts.
+func (j *job) sharded(ch plan.Channel, all iter.Seq2[item, error]) iter.Seq2[item, error] {
+	hosts, mine := len(j.hosts), 0
 	if ch.Distribution != "ShardedByS3Key" || hosts < 2 {
 		return all
 	}
-	for i, h := range t.p.Hosts {
-		if h == t.p.CurrentHost {
+	for i, h := range j.hosts {
+		if h == j.current {
 			mine = i
 		}
 	}

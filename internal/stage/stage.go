@@ -66,7 +66,12 @@ func Run(ctx context.Context, p plan.Plan, h Host) plan.Result {
 		h.Env = map[string]string{}
 	}
 	if p.Training != nil {
-		return newTraining(*p.Training, h).run(ctx)
+		t := newTraining(*p.Training, h)
+		return t.run(ctx, t)
+	}
+	if p.Processing != nil {
+		r := newProcessing(*p.Processing, h)
+		return r.run(ctx, r)
 	}
 	return runProgram(ctx, h)
 }

@@ -296,7 +296,7 @@ func TestChannels(t *testing.T) {
 		},
 		{
 			name: "escape", objects: map[string]string{"d/../../../etc/passwd": "root"},
-			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "would leave the channel's folder",
+			ch: plan.Channel{S3Uri: "s3://bucket/d/"}, fail: "would leave its folder",
 		},
 		{
 			name: "long segment", objects: map[string]string{"d/" + strings.Repeat("x", 256): "1"},

@@ -2,97 +2,30 @@ package stage
 
 import (
 	"context"
-	"errors"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"clary/internal/stage/plan"
 	"clary/internal/stage/tail"
 )
 
-// patience is how long an absent server is waited for: a job outlives any
-// restart, and nothing is lost by waiting.
-const patience = 24 * time.Hour
+const defaultCheckpoints = mlPath + "/checkpoints"
 
 // training is one training job on one host.
 type training struct {
-	p  plan.Training
-	h  Host
-	ml *os.Root // /opt/ml
+	job
+	p plan.Training
 }
 
 func newTraining(p plan.Training, h Host) *training {
-	if h.API != nil {
-		told := time.Time{}
-		h.API = h.API.Patient(patience, func(err error) {
-			if time.Since(told) > 30*time.Second {
-				told = time.Now()
-				h.say("clary: S3 does not answer, trying again: %v", err)
-			}
-		})
-	}
-	return &training{p: p, h: h}
-}
-
-func (t *training) run(ctx context.Context) plan.Result {
-	if err := os.MkdirAll(t.h.path("/opt/ml"), dirMode); err != nil {
-		return failed(err)
-	}
-	ml, err := os.OpenRoot(t.h.path("/opt/ml"))
-	if err != nil {
-		return failed(err)
-	}
-	defer ml.Close() //nolint:errcheck // nothing is written through it
-	t.ml = ml
-
-	// Stop ends downloads; the program has its own grace, uploads are never cut.
-	fetchCtx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	fetched := make(chan struct{})
-	go func() {
-		select {
-		case <-t.h.Stop:
-			cancel(errStopped)
-		case <-fetched:
-		}
-	}()
-	err = t.prepare(fetchCtx)
-	var sync *checkpoints
-	if err == nil {
-		sync, err = t.startCheckpoints(fetchCtx, ctx)
-	}
-	close(fetched)
-	if err != nil {
-		if ctx.Err() == nil && errors.Is(context.Cause(fetchCtx), errStopped) {
-			err = errStopped
-		}
-		return failed(err)
-	}
-
-	t.h.report(plan.StepTraining)
-	res := runProgram(ctx, t.h)
-	cpErr := sync.finish(ctx)
-	if ctx.Err() != nil {
-		return res
-	}
-	t.readFailure(&res)
-
-	t.h.report(plan.StepUploading)
-	err = errors.Join(cpErr, t.upload(ctx, &res))
-	if err != nil && res.Failure == "" {
-		up := failed(err)
-		res.Failure, res.Class = up.Failure, up.Class
-	} else if err != nil {
-		t.h.say("clary: %v", err)
-	}
-	return res
+	t := &training{newJob(h), p}
+	t.region, t.role, t.hosts, t.current = p.Region, p.RoleArn, p.Hosts, p.CurrentHost
+	t.isolated, t.input, t.kept = p.NetworkIsolation, "channel", "Artifact"
+	return t
 }
 
 // prepare makes the folders, files and inputs of /opt/ml.
 func (t *training) prepare(ctx context.Context) error {
-	t.h.report(plan.StepDownloading)
 	for _, d := range []string{"input/config", "input/data", "model", "output/data", "code"} {
 		if err := mkdir(t.ml, d); err != nil {
 			return err
@@ -101,28 +34,71 @@ func (t *training) prepare(ctx context.Context) error {
 	if err := t.writeConfig(); err != nil {
 		return err
 	}
-	t.environment()
-	if err := t.h.prepareHome(t.p.NetworkIsolation); err != nil {
-		t.h.say("clary: the SageMaker SDK is not set up in this job: %v", err) // HOME may be the user's own idea
-	}
-	if err := t.h.prepareEnv(); err != nil {
-		return err
-	}
-	return t.fetchChannels(ctx)
-}
-
-// environment adds what SageMaker sets besides the request's own.
-func (t *training) environment() {
 	t.h.Env["TRAINING_JOB_NAME"] = t.p.JobName
 	t.h.Env["TRAINING_JOB_ARN"] = t.p.JobArn
-	if t.h.Env["AWS_REGION"] == "" && t.p.Region != "" {
-		t.h.Env["AWS_REGION"] = t.p.Region
+	if err := t.surround(); err != nil {
+		return err
 	}
+	for _, ch := range t.p.Channels {
+		if err := t.fetchChannel(ctx, ch); err != nil {
+			return err
+		}
+	}
+	return t.restore(ctx)
+}
+
+func (t *training) fetchChannel(ctx context.Context, ch plan.Channel) error {
+	if ch.Name == "" || ch.Name == "." || ch.Name == ".." || strings.ContainsAny(ch.Name, "/\x00") {
+		return userError("%q is not a channel name", ch.Name)
+	}
+	to := tree{t.ml, mlPath, "input/data/" + ch.Name}
+	if err := mkdir(to.root, to.dir); err != nil {
+		return err
+	}
+	list, err := newListing(t.ml, to.dir+"-manifest")
+	if err != nil {
+		return err
+	}
+	defer list.close()
+	if err := t.fetch(ctx, ch, to, list.add); err != nil {
+		return err
+	}
+	return list.done()
+}
+
+// restore brings the checkpoints of an earlier job of the same prefix, and has
+// the folder sent there from then on.
+func (t *training) restore(ctx context.Context) error {
+	cp := t.p.Checkpoint
+	if cp == nil || cp.S3Uri == "" {
+		return nil
+	}
+	const what = "CheckpointConfig"
+	dir, err := t.place(what, or(cp.LocalPath, defaultCheckpoints))
+	if err != nil {
+		return err
+	}
+	if err := dir.make(what); err != nil {
+		return err
+	}
+	m, err := t.mirror(what, cp.S3Uri, dir, true)
+	if err != nil {
+		return err
+	}
+	return m.restore(ctx, plan.Channel{Name: "checkpoints", S3Uri: cp.S3Uri})
 }
 
 // first says whether this host uploads what all hosts share.
 func (t *training) first() bool {
 	return len(t.p.Hosts) == 0 || t.p.CurrentHost == slices.Min(t.p.Hosts)
+}
+
+func (t *training) finish(ctx context.Context, res *plan.Result) []error {
+	t.readFailure(res)
+	if err := t.upload(ctx, res); err != nil {
+		return []error{err}
+	}
+	return nil
 }
 
 // readFailure takes the program's own word on its failure. Where that does
@@ -133,7 +109,7 @@ func (t *training) readFailure(res *plan.Result) {
 		return
 	}
 	const name, most = "output/failure", 1024
-	data, err := tree{t.ml, "."}.readStart(name, 4*most)
+	data, err := tree{t.ml, mlPath, "."}.readStart(name, 4*most)
 	if err != nil {
 		return // none is the usual case
 	}

@@ -14,15 +14,22 @@ import (
 // deepest is how many folders deep an output may be.
 const deepest = 200
 
+// mlPath is where the program finds what is the job's.
+const mlPath = "/opt/ml"
+
 // tree is a folder that the program may have filled or replaced with
 // anything. It is reached through root alone, and nothing in it is opened in a
 // way that could wait: a pipe or a device is seen for what it is.
 type tree struct {
 	root *os.Root
-	dir  string
+	base string // where root is, as the program sees it
+	dir  string // below root
 }
 
 func (t tree) at(name string) string { return path.Join(t.dir, name) }
+
+// path is where the program sees it.
+func (t tree) path(name string) string { return path.Join(t.base, t.dir, name) }
 
 // open opens one of its files.
 func (t tree) open(name string) (*os.File, fs.FileInfo, error) {
@@ -72,6 +79,14 @@ func (t tree) empty() (bool, error) {
 	return false, err
 }
 
+// make makes it for the program, as what says that the request asks.
+func (t tree) make(what string) error {
+	if err := mkdir(t.root, t.dir); err != nil {
+		return userError("%s: LocalPath %s cannot be made: %v", what, t.path("."), err)
+	}
+	return nil
+}
+
 // walk visits everything below in order, folders before what they hold. It
 // follows no link, and what vanishes meanwhile is passed over.
 func (t tree) walk(visit func(name string, info fs.FileInfo) error) error {
@@ -80,7 +95,7 @@ func (t tree) walk(visit func(name string, info fs.FileInfo) error) error {
 
 func (t tree) walkDir(dir string, depth int, visit func(string, fs.FileInfo) error) error {
 	if depth > deepest {
-		return userError("/opt/ml/%s: folders are nested more than %d deep", t.dir, deepest)
+		return userError("%s: folders are nested more than %d deep", t.path("."), deepest)
 	}
 	d, err := t.openDir(dir)
 	if errors.Is(err, os.ErrNotExist) {

@@ -48,17 +48,17 @@ func (t *training) upload(ctx context.Context, res *plan.Result) error {
 // plain files below <prefix><name>/ when the job asks for no compression. An
 // empty folder is sent only when it must be.
 func (t *training) uploadTree(ctx context.Context, dir, bucket, prefix, name string, always bool) (string, error) {
-	from := tree{t.ml, dir}
+	from := tree{t.ml, mlPath, dir}
 	empty, err := from.empty()
 	if err != nil {
-		return "", fmt.Errorf("/opt/ml/%s: %w", dir, err)
+		return "", fmt.Errorf("%s: %w", from.path("."), err)
 	}
 	if empty && !always {
 		return "", nil
 	}
 	if t.p.Compression == "NONE" {
 		key := prefix + name + "/"
-		return "s3://" + bucket + "/" + key, t.uploadPlain(ctx, from, empty, bucket, key)
+		return "s3://" + bucket + "/" + key, (&mirror{j: &t.job, from: from, bucket: bucket, prefix: key}).send(ctx, true)
 	}
 	key := prefix + name + ".tar.gz"
 	r, w := io.Pipe()
@@ -67,12 +67,18 @@ func (t *training) uploadTree(ctx context.Context, dir, bucket, prefix, name str
 	}()
 	_, err = t.h.API.Upload(ctx, bucket, key, r)
 	_ = r.CloseWithError(errors.New("upload ended")) // lets the archiver end
-	return "s3://" + bucket + "/" + key, t.putError(ctx, "/opt/ml/"+dir, bucket, key, err)
+	return "s3://" + bucket + "/" + key, t.putError(ctx, from.path("."), bucket, key, err)
 }
 
 // uploadable visits files, folders and links that stay inside. What has no
-// place in an archive is named in the log and left out.
-func (t *training) uploadable(from tree, visit func(name string, info fs.FileInfo, link string) error) error {
+// place in an archive is left out and named in the log, if it is to be told.
+func (j *job) uploadable(from tree, tell bool, visit func(name string, info fs.FileInfo, link string) error) error {
+	leave := func(name, why string) error {
+		if tell {
+			j.h.say("clary: %s is %s and is not uploaded", from.path(name), why)
+		}
+		return nil
+	}
 	return from.walk(func(name string, info fs.FileInfo) error {
 		switch {
 		case info.Mode().IsRegular(), info.IsDir():
@@ -83,13 +89,11 @@ func (t *training) uploadable(from tree, visit func(name string, info fs.FileInf
 				return err
 			}
 			if !staysInside(name, target) {
-				t.h.say("clary: /opt/ml/%s is a link to %s, outside the folder, and is not uploaded", from.at(name), target)
-				return nil
+				return leave(name, "a link to "+target+", outside the folder,")
 			}
 			return visit(name, info, target)
 		}
-		t.h.say("clary: /opt/ml/%s is neither file nor folder and is not uploaded", from.at(name))
-		return nil
+		return leave(name, "neither file nor folder")
 	})
 }
 
@@ -112,7 +116,7 @@ func (t *training) archive(w io.Writer, from tree, empty bool) error {
 	}
 	tw := tar.NewWriter(gz)
 	if !empty {
-		err = t.uploadable(from, func(name string, info fs.FileInfo, link string) error {
+		err = t.uploadable(from, true, func(name string, info fs.FileInfo, link string) error {
 			return addEntry(tw, from, name, info, link)
 		})
 	}
@@ -142,33 +146,9 @@ func addEntry(tw *tar.Writer, from tree, name string, info fs.FileInfo, link str
 		return err
 	}
 	if n, err := io.CopyN(tw, f, h.Size); errors.Is(err, io.EOF) {
-		return userError("/opt/ml/%s became shorter while it was uploaded (%d of %d bytes)", from.at(name), n, h.Size)
+		return userError("%s became shorter while it was uploaded (%d of %d bytes)", from.path(name), n, h.Size)
 	} else if err != nil {
 		return err
 	}
 	return nil
-}
-
-// uploadPlain sends files one by one; links to files within the folder become
-// copies.
-func (t *training) uploadPlain(ctx context.Context, from tree, empty bool, bucket, prefix string) error {
-	if empty {
-		return nil
-	}
-	return t.uploadable(from, func(name string, info fs.FileInfo, link string) error {
-		if info.IsDir() {
-			return nil
-		}
-		f, _, err := from.open(name)
-		if link != "" && err != nil {
-			t.h.say("clary: /opt/ml/%s is not a link to a file and is not uploaded", from.at(name))
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		defer f.Close() //nolint:errcheck // read only
-		_, err = t.h.API.Upload(ctx, bucket, prefix+name, f)
-		return t.putError(ctx, "/opt/ml/"+from.at(name), bucket, prefix+name, err)
-	})
 }

@@ -11,21 +11,24 @@ import (
 	"clary/internal/stage/plan"
 )
 
-// nothingFound says in AWS's words that a channel has no objects, and names
+// nothingFound says in AWS's words that an input has no objects, and names
 // what the user may have meant.
-func (t *training) nothingFound(ctx context.Context, ch plan.Channel, bucket, prefix, why string) error {
+func (j *job) nothingFound(ctx context.Context, ch plan.Channel, bucket, prefix, why string) error {
 	text := fmt.Sprintf("No S3 objects found under S3 URL %q given in input data source. Please ensure that the bucket exists in the selected region (%s), "+
 		"that objects exist under that S3 prefix, and that the role %q has \"s3:ListBucket\" permissions on bucket %q.",
-		ch.S3Uri, t.p.Region, t.p.RoleArn, bucket)
+		ch.S3Uri, j.region, j.role, bucket)
 	if why != "" {
 		text += " " + why
 	}
-	return userError("%s%s", text, t.meant(ctx, bucket, prefix))
+	return userError("%s%s", text, j.meant(ctx, bucket, prefix))
 }
 
+// named is how a text calls an input.
+func (j *job) named(ch plan.Channel) string { return fmt.Sprintf("%s %q", j.input, ch.Name) }
+
 // meant is a question for what the user may have meant, or "".
-func (t *training) meant(ctx context.Context, bucket, prefix string) string {
-	if near := t.nearest(ctx, bucket, prefix); near != "" && near != "s3://"+bucket+"/"+prefix {
+func (j *job) meant(ctx context.Context, bucket, prefix string) string {
+	if near := j.nearest(ctx, bucket, prefix); near != "" && near != "s3://"+bucket+"/"+prefix {
 		return fmt.Sprintf(" Did you mean %q?", near)
 	}
 	return ""
@@ -34,10 +37,10 @@ func (t *training) meant(ctx context.Context, bucket, prefix string) string {
 // nearest looks for what is named much like bucket and prefix: level by level,
 // where it does not find a name it goes on below the one most like it. It sees
 // only what the role may list.
-func (t *training) nearest(ctx context.Context, bucket, prefix string) string {
-	first, err := t.h.API.Near(ctx, bucket, "", 1)
+func (j *job) nearest(ctx context.Context, bucket, prefix string) string {
+	first, err := j.h.API.Near(ctx, bucket, "", 1)
 	if client.Code(err) == "NoSuchBucket" {
-		all, err := t.h.API.Buckets(ctx)
+		all, err := j.h.API.Buckets(ctx)
 		if err != nil {
 			return "" // advice only
 		}
@@ -53,12 +56,12 @@ func (t *training) nearest(ctx context.Context, bucket, prefix string) string {
 		if part == "" {
 			continue
 		}
-		names, err := t.h.API.Near(ctx, bucket, at, 1000)
+		names, err := j.h.API.Near(ctx, bucket, at, 1000)
 		if err != nil || len(names) == 0 {
 			return "" // below what was found, nothing is like it
 		}
-		for j := range names {
-			names[j] = strings.TrimPrefix(names[j], at)
+		for n := range names {
+			names[n] = strings.TrimPrefix(names[n], at)
 		}
 		switch {
 		case slices.Contains(names, part):
@@ -116,33 +119,33 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-func (t *training) listError(ctx context.Context, ch plan.Channel, bucket, prefix string, err error) error {
+func (j *job) listError(ctx context.Context, ch plan.Channel, bucket, prefix string, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case client.Code(err) == "NoSuchBucket":
-		return t.nothingFound(ctx, ch, bucket, prefix, fmt.Sprintf("The bucket %q does not exist.", bucket))
+		return j.nothingFound(ctx, ch, bucket, prefix, fmt.Sprintf("The bucket %q does not exist.", bucket))
 	case client.IsDenied(err):
-		return t.nothingFound(ctx, ch, bucket, prefix, "Error message from S3: "+said(err))
+		return j.nothingFound(ctx, ch, bucket, prefix, "Error message from S3: "+said(err))
 	}
 	//nolint:staticcheck // the text is shown to people as it is
-	return fmt.Errorf("Data download failed: channel %q: %w", ch.Name, err)
+	return fmt.Errorf("Data download failed: %s: %w", j.named(ch), err)
 }
 
-func (t *training) getError(ctx context.Context, ch plan.Channel, it item, err error) error {
+func (j *job) getError(ctx context.Context, ch plan.Channel, it item, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case client.Code(err) == "NoSuchBucket":
-		return userError("Data download failed: channel %q: the bucket %q does not exist", ch.Name, it.bucket)
+		return userError("Data download failed: %s: the bucket %q does not exist", j.named(ch), it.bucket)
 	case client.IsNotFound(err):
-		return userError("Data download failed: channel %q: the object s3://%s/%s does not exist.%s", ch.Name, it.bucket, it.key, t.meant(ctx, it.bucket, it.key))
+		return userError("Data download failed: %s: the object s3://%s/%s does not exist.%s", j.named(ch), it.bucket, it.key, j.meant(ctx, it.bucket, it.key))
 	case client.IsDenied(err):
 		return userError("Data download failed:AccessDenied (403): Access Denied. The role %q may not read s3://%s/%s: it needs \"s3:GetObject\" on \"arn:aws:s3:::%s/%s\". Error message from S3: %s",
-			t.p.RoleArn, it.bucket, it.key, it.bucket, it.key, said(err))
+			j.role, it.bucket, it.key, it.bucket, it.key, said(err))
 	}
 	//nolint:staticcheck // the text is shown to people as it is
-	return fmt.Errorf("Data download failed: channel %q: s3://%s/%s: %w", ch.Name, it.bucket, it.key, err)
+	return fmt.Errorf("Data download failed: %s: s3://%s/%s: %w", j.named(ch), it.bucket, it.key, err)
 }
 
 // said is what S3 said in the error.
@@ -153,19 +156,17 @@ func said(err error) string {
 	return err.Error()
 }
 
-func (t *training) putError(ctx context.Context, what, bucket, key string, err error) error {
+func (j *job) putError(ctx context.Context, what, bucket, key string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case client.Code(err) == "NoSuchBucket":
-		return userError("Artifact upload failed: %s: the bucket %q does not exist.%s", what, bucket, t.meant(ctx, bucket, ""))
+		return userError("%s upload failed: %s: the bucket %q does not exist.%s", j.kept, what, bucket, j.meant(ctx, bucket, ""))
 	case client.Code(err) == "InsufficientStorage":
-		//nolint:staticcheck // the text is shown to people as it is
-		return fmt.Errorf("Artifact upload failed: %s: the server's disk is too full to keep s3://%s/%s. Make room on it and train again", what, bucket, key)
+		return fmt.Errorf("%s upload failed: %s: the server's disk is too full to keep s3://%s/%s. Make room on it and run the job again", j.kept, what, bucket, key)
 	case client.IsDenied(err):
-		return userError("Artifact upload failed:AccessDenied (403): Access Denied. The role %q may not write %s to s3://%s/%s: it needs \"s3:PutObject\" on \"arn:aws:s3:::%s/%s\". Error message from S3: %s",
-			t.p.RoleArn, what, bucket, key, bucket, key, said(err))
+		return userError("%s upload failed:AccessDenied (403): Access Denied. The role %q may not write %s to s3://%s/%s: it needs \"s3:PutObject\" on \"arn:aws:s3:::%s/%s\". Error message from S3: %s",
+			j.kept, j.role, what, bucket, key, bucket, key, said(err))
 	}
-	//nolint:staticcheck // the text is shown to people as it is
-	return fmt.Errorf("Artifact upload failed: %s: s3://%s/%s: %w", what, bucket, key, err)
+	return fmt.Errorf("%s upload failed: %s: s3://%s/%s: %w", j.kept, what, bucket, key, err)
 }

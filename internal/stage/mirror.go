@@ -1,0 +1,212 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"clary/internal/client"
+	"clary/internal/stage/plan"
+)
+
+const (
+	// lookEvery is how often a live mirror looks for changes. It sends a file
+	// that did not change between two looks, and all at the end.
+	lookEvery = 5 * time.Second
+	// Files beyond this size are sent few at a time: of each, a whole part is in
+	// memory.
+	smallFile  = 512 << 10
+	largeFiles = 2
+)
+
+// mirror sends a folder's files to an S3 prefix: once, when the program has
+// ended, or while it runs too. Nothing is ever deleted in S3.
+type mirror struct {
+	j              *job
+	from           tree
+	bucket, prefix string
+
+	live bool
+	quit chan struct{}
+	wg   sync.WaitGroup
+
+	seen map[string]stamp // at the last look
+	mu   sync.Mutex       // guards sent
+	sent map[string]stamp
+}
+
+type stamp struct {
+	size int64
+	mod  time.Time
+}
+
+func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime()} }
+
+// mirror has a folder sent to a prefix from the program's start on, or at its
+// end.
+func (j *job) mirror(what, uri string, from tree, live bool) (*mirror, error) {
+	if j.h.API == nil {
+		return nil, fmt.Errorf("%s: this task has no way to S3", what)
+	}
+	bucket, prefix, err := client.ParseURI(strings.TrimSuffix(uri, "/"))
+	if err != nil {
+		return nil, userError("%s: %v", what, err)
+	}
+	if prefix != "" {
+		prefix += "/"
+	}
+	m := &mirror{j: j, from: from, bucket: bucket, prefix: prefix, live: live, quit: make(chan struct{}), sent: map[string]stamp{}}
+	j.mirrors = append(j.mirrors, m)
+	return m, nil
+}
+
+// restore brings what is in S3 already.
+func (m *mirror) restore(ctx context.Context, ch plan.Channel) error {
+	err := m.j.fetchAll(ctx, ch, m.from, func(ctx context.Context) iter.Seq2[item, error] {
+		return m.j.below(ctx, ch, m.bucket, m.prefix)
+	})
+	if err != nil {
+		return err
+	}
+	for f, err := range m.files(false) {
+		if err != nil {
+			return err
+		}
+		m.sent[f.name] = f.stamp
+	}
+	return nil
+}
+
+// watch looks for changes until rest.
+func (m *mirror) watch(ctx context.Context) {
+	if !m.live {
+		return
+	}
+	m.wg.Go(func() {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		told := false
+		for {
+			select {
+			case <-m.quit:
+				return
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if err := m.send(ctx, false); err != nil && !told && ctx.Err() == nil {
+					told = true
+					m.j.h.say("clary: %v", err)
+				}
+			}
+		}
+	})
+}
+
+// rest ends the looks.
+func (m *mirror) rest() {
+	close(m.quit)
+	m.wg.Wait()
+}
+
+// file is one that is there to be sent.
+type file struct {
+	name string
+	stamp
+}
+
+// files are those of the folder; a link to one is one.
+func (m *mirror) files(tell bool) iter.Seq2[file, error] {
+	enough := errors.New("enough")
+	return func(yield func(file, error) bool) {
+		empty, err := m.from.empty()
+		if err != nil {
+			err = userError("%s cannot be read to be uploaded: %v", m.from.path("."), err) // what it is now, the program made it
+		} else if !empty {
+			err = m.j.uploadable(m.from, tell, func(name string, info fs.FileInfo, link string) error {
+				if link != "" {
+					to, err := m.from.root.Stat(m.from.at(name))
+					if err != nil || !to.Mode().IsRegular() {
+						if tell {
+							m.j.h.say("clary: %s is not a link to a file and is not uploaded", m.from.path(name))
+						}
+						return nil
+					}
+					info = to
+				}
+				if info.IsDir() || yield(file{name, stampOf(info)}, nil) {
+					return nil
+				}
+				return enough
+			})
+		}
+		if err != nil && !errors.Is(err, enough) {
+			yield(file{}, err)
+		}
+	}
+}
+
+// changed are those files that were not sent as they are now. Unless it is the
+// end, they have rested since the last look.
+func (m *mirror) changed(end bool) iter.Seq2[file, error] {
+	return func(yield func(file, error) bool) {
+		now := map[string]stamp{}
+		defer func() { m.seen = now }()
+		for f, err := range m.files(end) {
+			if err == nil && m.live {
+				m.mu.Lock()
+				done := m.sent[f.name] == f.stamp
+				m.mu.Unlock()
+				if !end {
+					now[f.name] = f.stamp
+				}
+				if done || !end && m.seen[f.name] != f.stamp {
+					continue
+				}
+			}
+			if !yield(f, err) {
+				return
+			}
+		}
+	}
+}
+
+// send sends what changed.
+func (m *mirror) send(ctx context.Context, end bool) error {
+	large := make(chan struct{}, largeFiles)
+	// What is on its way when a file fails goes on.
+	return each(ctx, parallel, func(context.Context) iter.Seq2[file, error] { return m.changed(end) }, func(_ context.Context, f file) error {
+		if f.size > smallFile {
+			large <- struct{}{}
+			defer func() { <-large }()
+		}
+		return m.sendOne(ctx, f)
+	})
+}
+
+func (m *mirror) sendOne(ctx context.Context, f file) error {
+	in, _, err := m.from.open(f.name)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil // it is gone since
+	case errors.Is(err, os.ErrPermission):
+		return userError("%s cannot be read to be uploaded: %v", m.from.path(f.name), err)
+	case err != nil:
+		return err
+	}
+	defer in.Close() //nolint:errcheck // read only
+	if _, err := m.j.h.API.Upload(ctx, m.bucket, m.prefix+f.name, in); err != nil {
+		return m.j.putError(ctx, m.from.path(f.name), m.bucket, m.prefix+f.name, err)
+	}
+	if m.live {
+		m.mu.Lock()
+		m.sent[f.name] = f.stamp
+		m.mu.Unlock()
+	}
+	return nil
+}
