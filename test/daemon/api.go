@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,16 +183,44 @@ func (a *API) AwaitJob(ctx context.Context, name string) (*Job, error) {
 	}
 }
 
-const logGroup = "/aws/sagemaker/TrainingJobs"
+// ProcessingJob is what DescribeProcessingJob tells.
+type ProcessingJob struct {
+	ProcessingJobName, ProcessingJobStatus, FailureReason, ExitMessage string
+	ProcessingStartTime, ProcessingEndTime                             float64
+}
+
+// AwaitProcessing waits until a processing job has come to its end.
+func (a *API) AwaitProcessing(ctx context.Context, name string) (*ProcessingJob, error) {
+	for {
+		j := new(ProcessingJob)
+		if err := a.SageMaker(ctx, "DescribeProcessingJob", map[string]string{"ProcessingJobName": name}, j); err != nil {
+			return j, fmt.Errorf("job %s: %w", name, err)
+		}
+		if s := j.ProcessingJobStatus; s == "Completed" || s == "Failed" || s == "Stopped" {
+			return j, nil
+		}
+		select {
+		case <-ctx.Done():
+			return j, fmt.Errorf("job %s is still %s: %w", name, j.ProcessingJobStatus, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// The log groups of jobs.
+const (
+	logGroup        = "/aws/sagemaker/TrainingJobs"
+	ProcessingGroup = "/aws/sagemaker/ProcessingJobs"
+)
 
 // streams are the names of a job's log streams.
-func (a *API) streams(ctx context.Context, job string) ([]string, error) {
+func (a *API) streams(ctx context.Context, group, job string) ([]string, error) {
 	var out struct {
 		LogStreams []struct {
 			LogStreamName string `json:"logStreamName"`
 		} `json:"logStreams"`
 	}
-	err := a.JSON(ctx, "logs", "Logs_20140328.DescribeLogStreams", map[string]string{"logGroupName": logGroup, "logStreamNamePrefix": job + "/"}, &out)
+	err := a.JSON(ctx, "logs", "Logs_20140328.DescribeLogStreams", map[string]string{"logGroupName": group, "logStreamNamePrefix": job + "/"}, &out)
 	if client.Code(err) == "ResourceNotFoundException" {
 		err = nil
 	}
@@ -201,16 +231,26 @@ func (a *API) streams(ctx context.Context, job string) ([]string, error) {
 	return names, err
 }
 
-// LogLines are the messages of a job's log streams, in order.
+// LogLines are the messages of a training job's log streams, in order.
 func (a *API) LogLines(ctx context.Context, job string) ([]string, error) {
-	streams, err := a.streams(ctx, job)
+	by, err := a.Streams(ctx, logGroup, job)
+	var lines []string
+	for _, s := range slices.Sorted(maps.Keys(by)) {
+		lines = append(lines, by[s]...)
+	}
+	return lines, err
+}
+
+// Streams are the messages of a job's log streams, in order, by their names.
+func (a *API) Streams(ctx context.Context, group, job string) (map[string][]string, error) {
+	streams, err := a.streams(ctx, group, job)
 	if err != nil {
 		return nil, err
 	}
-	var lines []string
+	by := map[string][]string{}
 	for _, s := range streams {
 		for token := ""; ; {
-			in := map[string]any{"logGroupName": logGroup, "logStreamName": s, "startFromHead": true}
+			in := map[string]any{"logGroupName": group, "logStreamName": s, "startFromHead": true}
 			if token != "" {
 				in["nextToken"] = token
 			}
@@ -224,7 +264,7 @@ func (a *API) LogLines(ctx context.Context, job string) ([]string, error) {
 				return nil, err
 			}
 			for _, e := range page.Events {
-				lines = append(lines, e.Message)
+				by[s] = append(by[s], e.Message)
 			}
 			if page.Next == token {
 				break
@@ -232,7 +272,7 @@ func (a *API) LogLines(ctx context.Context, job string) ([]string, error) {
 			token = page.Next
 		}
 	}
-	return lines, nil
+	return by, nil
 }
 
 // Usage is what is billed of the jobs, by name.
@@ -299,7 +339,7 @@ func With(member string, v any) func(map[string]any) {
 
 // DeleteLog deletes the log streams of a job.
 func (a *API) DeleteLog(ctx context.Context, job string) error {
-	streams, err := a.streams(ctx, job)
+	streams, err := a.streams(ctx, logGroup, job)
 	for _, s := range streams {
 		in := map[string]string{"logGroupName": logGroup, "logStreamName": s}
 		if derr := a.JSON(ctx, "logs", "Logs_20140328.DeleteLogStream", in, nil); derr != nil && client.Code(derr) != "ResourceNotFoundException" {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,7 +35,7 @@ func (d *Daemon) Tasks() ([]Task, error) {
 	var out []Task
 	for _, dir := range dirs {
 		var spec struct{ Task struct{ Kind, Name string } }
-		if err := readJSON(filepath.Join(dir, "spec.json"), &spec); err != nil || spec.Task.Kind != "training" && spec.Task.Kind != "notebook" {
+		if err := readJSON(filepath.Join(dir, "spec.json"), &spec); err != nil || !slices.Contains([]string{"training", "processing", "notebook"}, spec.Task.Kind) {
 			continue // being made or removed
 		}
 		t := Task{ID: filepath.Base(dir), Name: spec.Task.Name}
@@ -55,7 +56,8 @@ func (d *Daemon) Tasks() ([]Task, error) {
 	return out, nil
 }
 
-// TaskOf finds the task of a job; nil if there is none.
+// TaskOf finds the task of a job, that of its first instance; nil if there is
+// none.
 func (d *Daemon) TaskOf(job string) *Task {
 	ts, err := d.Tasks()
 	if err != nil {
