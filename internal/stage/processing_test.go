@@ -165,8 +165,10 @@ func TestProcessingEnds(t *testing.T) {
 		name, script string
 		want         plan.Result
 	}{
-		{"failure", `echo x > $ML/out/x; printf why > $ML/output/message; echo ignored > $ML/output/failure; printf 'Traceback (most recent call last):\n  File "p.py", line 2\nValueError: bad\n'; exit 3`,
-			plan.Result{ExitCode: 3, Class: "AlgorithmError", Failure: "Traceback (most recent call last):\n  File \"p.py\", line 2\nValueError: bad", ExitMessage: "why"}},
+		{
+			"failure", `echo x > $ML/out/x; printf why > $ML/output/message; echo ignored > $ML/output/failure; printf 'Traceback (most recent call last):\n  File "p.py", line 2\nValueError: bad\n'; exit 3`,
+			plan.Result{ExitCode: 3, Class: "AlgorithmError", Failure: "Traceback (most recent call last):\n  File \"p.py\", line 2\nValueError: bad", ExitMessage: "why"},
+		},
 		{"signal", `echo x > $ML/out/x; echo dying; kill -KILL $$`, plan.Result{ExitCode: 137, Signal: "killed", Class: "AlgorithmError", Failure: "dying"}},
 		{"message too long", `echo x > $ML/out/x; yes é | tr -d '\n' | head -c 2001 > $ML/output/message`, plan.Result{ExitMessage: strings.Repeat("é", 512)}},
 		{"message cut within a letter", `echo x > $ML/out/x; (printf x; yes é | tr -d '\n') | head -c 2001 > $ML/output/message`, plan.Result{ExitMessage: "x" + strings.Repeat("é", 511)}},

@@ -73,11 +73,10 @@ func (t *training) uploadTree(ctx context.Context, dir, bucket, prefix, name str
 // uploadable visits files, folders and links that stay inside. What has no
 // place in an archive is left out and named in the log, if it is to be told.
 func (j *job) uploadable(from tree, tell bool, visit func(name string, info fs.FileInfo, link string) error) error {
-	leave := func(name, why string) error {
+	leave := func(name, why string) {
 		if tell {
 			j.h.say("clary: %s is %s and is not uploaded", from.path(name), why)
 		}
-		return nil
 	}
 	return from.walk(func(name string, info fs.FileInfo) error {
 		switch {
@@ -89,11 +88,13 @@ func (j *job) uploadable(from tree, tell bool, visit func(name string, info fs.F
 				return err
 			}
 			if !staysInside(name, target) {
-				return leave(name, "a link to "+target+", outside the folder,")
+				leave(name, "a link to "+target+", outside the folder,")
+				return nil
 			}
 			return visit(name, info, target)
 		}
-		return leave(name, "neither file nor folder")
+		leave(name, "neither file nor folder")
+		return nil
 	})
 }
 
