@@ -102,12 +102,20 @@ func (e *Engine) Delete(ctx context.Context, c op.Call, name string) error {
 		case !Terminal(r.Phase):
 			return apierr.InUse("%s %s is in status %s and cannot be deleted; stop it first.", e.title(), r.Arn, r.Phase)
 		}
+		st, err := ReadStatus(r)
+		if err == nil && st.Cleaned {
+			err = errDone // it has nothing on the machine: its name is free at once
+		}
 		r.Phase = phaseDeleting
-		return nil
+		return err
 	})
 }
 
-var errUnchanged = errors.New("unchanged")
+// What an edit of a record can come to, besides another record.
+var (
+	errUnchanged = errors.New("unchanged")
+	errDone      = errors.New("the record has done its work")
+)
 
 // change edits a job's record in one transaction and has it looked at.
 func (e *Engine) change(ctx context.Context, c op.Call, name string, edit func(*resource.Record) error) error {
@@ -117,7 +125,10 @@ func (e *Engine) change(ctx context.Context, c op.Call, name string, edit func(*
 		if err != nil {
 			return err
 		}
-		if err := edit(r); err != nil {
+		switch err := edit(r); {
+		case errors.Is(err, errDone):
+			return tx.Delete(k)
+		case err != nil:
 			return err
 		}
 		r.Modified = time.Now()

@@ -6,6 +6,7 @@ import (
 
 	shared "clary/internal/api"
 	api "clary/internal/api/sagemaker"
+	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
 	"clary/internal/job"
 	"clary/internal/resource"
@@ -13,6 +14,10 @@ import (
 
 // Kind is the record kind of processing jobs.
 const Kind resource.Kind = "ProcessingJob"
+
+// deleting is the phase of a job that was deleted while its tasks were being
+// removed. It is no ProcessingJobStatus: such a job is not told of.
+const deleting = "Deleting"
 
 // Processing serves and reconciles processing jobs.
 type Processing struct {
@@ -86,6 +91,9 @@ func (p *Processing) Delete(ctx context.Context, c op.Call, in *api.DeleteProces
 // and how the job stands.
 func (p *Processing) Describe(ctx context.Context, c op.Call, in *api.DescribeProcessingJobRequest) (*op.Kept[api.DescribeProcessingJobResponse], error) {
 	r, err := p.Await(ctx, c, in.ProcessingJobName)
+	if err == nil && r.Phase == deleting {
+		err = apierr.Validation("%s", p.Missing(r.Name, false))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +133,9 @@ func (p *Processing) List(ctx context.Context, c op.Call, in *api.ListProcessing
 	}
 	out := &api.ListProcessingJobsResponse{ProcessingJobSummaries: make([]api.ProcessingJobSummary, 0, len(jobs)), NextToken: next}
 	for _, j := range jobs {
+		if j.Phase == deleting {
+			continue
+		}
 		out.ProcessingJobSummaries = append(out.ProcessingJobSummaries, api.ProcessingJobSummary{
 			ProcessingJobName: j.Name, ProcessingJobArn: j.Arn, ProcessingJobStatus: j.Phase, FailureReason: j.Failure, ExitMessage: j.ExitMessage,
 			CreationTime: shared.At(j.Created), LastModifiedTime: shared.At(j.Modified), ProcessingEndTime: shared.At(j.Ended),

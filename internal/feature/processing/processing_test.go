@@ -223,26 +223,58 @@ func TestOperations(t *testing.T) {
 		if _, err := p.Stop(ctx, c, &apism.StopProcessingJobRequest{ProcessingJobName: "job"}); codeOf(err) != "ValidationException" || !strings.Contains(err.Error(), "the processing job is in status Completed") {
 			t.Errorf("stop of a finished job: %v", err)
 		}
+		// It has just ended, and its tasks are still there.
 		if _, err := p.Delete(ctx, c, &apism.DeleteProcessingJobRequest{ProcessingJobName: "job"}); err != nil {
 			t.Fatal(err)
 		}
+		gone(t, p)
+		for range 2 {
+			if _, err := p.Reconcile(ctx, resource.Key{Account: jobtest.Account, Region: jobtest.Region, Kind: Kind, Name: "job"}); err != nil {
+				t.Fatal(err)
+			}
+			gone(t, p)
+		}
+		// Of the next one of its name nothing is left when it is deleted.
+		if _, err := p.Create(ctx, c, good("job")); err != nil {
+			t.Fatal(err)
+		}
+		settle(t, p, false)
 		if _, err := p.Reconcile(ctx, resource.Key{Account: jobtest.Account, Region: jobtest.Region, Kind: Kind, Name: "job"}); err != nil {
 			t.Fatal(err)
 		}
-		for what, err := range map[string]error{
-			"describe": second(p.Describe(ctx, c, &apism.DescribeProcessingJobRequest{ProcessingJobName: "job"})),
-			"stop":     second(p.Stop(ctx, c, &apism.StopProcessingJobRequest{ProcessingJobName: "job"})),
-			"delete":   second(p.Delete(ctx, c, &apism.DeleteProcessingJobRequest{ProcessingJobName: "job"})),
-		} {
-			text := "Could not find job to update with name: job"
-			if what == "describe" {
-				text = "Could not find requested job with name: job"
-			}
-			if codeOf(err) != "ValidationException" || !strings.Contains(err.Error(), text) {
-				t.Errorf("%s of a job that is no more: %v", what, err)
-			}
+		if _, err := p.Delete(ctx, c, &apism.DeleteProcessingJobRequest{ProcessingJobName: "job"}); err != nil {
+			t.Fatal(err)
+		}
+		gone(t, p)
+		if _, err := p.Create(ctx, c, good("job")); err != nil {
+			t.Errorf("the name of a deleted job: %v", err)
 		}
 	})
+}
+
+// gone sees that a job which was deleted is nowhere any more.
+func gone(t *testing.T, p *Processing) {
+	t.Helper()
+	if _, err := p.Describe(t.Context(), jobtest.Call(), &apism.DescribeProcessingJobRequest{ProcessingJobName: "job"}); codeOf(err) != "ValidationException" || !strings.Contains(err.Error(), "Could not find requested job with name: job") {
+		t.Errorf("it is described: %v", err)
+	}
+	if l, err := p.List(t.Context(), jobtest.Call(), &apism.ListProcessingJobsRequest{}); err != nil || len(l.ProcessingJobSummaries) != 0 {
+		t.Errorf("it is listed: %+v, %v", l, err)
+	}
+}
+
+// TestMissing has what is said of a job that never was.
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	p := bench(t, nil)
+	for text, err := range map[string]error{
+		"Could not find requested job with name: job": second(p.Describe(t.Context(), jobtest.Call(), &apism.DescribeProcessingJobRequest{ProcessingJobName: "job"})),
+		"Could not find job to update with name: job": second(p.Stop(t.Context(), jobtest.Call(), &apism.StopProcessingJobRequest{ProcessingJobName: "job"})),
+	} {
+		if codeOf(err) != "ValidationException" || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v, want %s", err, text)
+		}
+	}
 }
 
 func second[T any](_ T, err error) error { return err }
