@@ -29,7 +29,7 @@ func (b Bills) byName() map[string]cost {
 			end, c.Running = b.Now, true
 		}
 		if u.Unit == meter.InstanceSecond && end.After(u.Start) {
-			c.Seconds += int64(end.Sub(u.Start) / time.Second)
+			c.Seconds += int64((end.Sub(u.Start) + time.Second - 1) / time.Second) // begun ones, as AWS counts them
 		}
 		out[u.Name] = c
 	}

@@ -12,7 +12,7 @@ import (
 // processingJobs are processing jobs, as the pages of jobs have them.
 func processingJobs() *jobKind {
 	return &jobKind{
-		Kind: "ProcessingJob", Section: "processing-jobs", Group: "/aws/sagemaker/ProcessingJobs", Note: "What it said",
+		Kind: "ProcessingJob", Section: "processing-jobs", Group: "/aws/sagemaker/ProcessingJobs", Note: "Message",
 		Keeps: "what is then in the folders of its outputs is kept in S3.",
 		hints: []hint{
 			{"VolumeSizeInGB", "Give the job a larger volume: VolumeSizeInGB in ClusterConfig (volume_size_in_gb in the SDK)."},
@@ -37,8 +37,8 @@ func listProcessing(v *view, q jobQuery) (rows []jobRow, next string, err error)
 	}
 	for _, j := range out.ProcessingJobSummaries {
 		r := jobRow{Name: j.ProcessingJobName, Status: j.ProcessingJobStatus, Note: j.ExitMessage, Created: j.CreationTime.Time, Ended: j.ProcessingEndTime.Time}
-		if r.Note == "" {
-			r.Note = j.FailureReason
+		if r.Note == "" { // the end of a traceback says what it was
+			r.Note = j.FailureReason[strings.LastIndexByte(j.FailureReason, '\n')+1:]
 		}
 		rows = append(rows, r)
 	}

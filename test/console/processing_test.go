@@ -34,21 +34,24 @@ while True:
     time.sleep(0.25)
 `
 
-// processing is a CreateProcessingJob that runs a Python script on hosts.
-func processing(name, script string, hosts int) map[string]any {
+// processing is a CreateProcessingJob that runs a script on hosts.
+func processing(name string, hosts int) map[string]any {
 	place := "s3://" + bucket + "/clean/" + name
+	input := func(input, uri string) any {
+		return map[string]any{"InputName": input, "S3Input": map[string]any{
+			"S3Uri": "s3://" + bucket + uri, "LocalPath": "/opt/ml/processing/input/" + input, "S3DataType": "S3Prefix", "S3InputMode": "File",
+		}}
+	}
 	return map[string]any{
 		"ProcessingJobName": name,
 		"RoleArn":           "arn:aws:iam::123456789012:role/Unknown",
 		"AppSpecification": map[string]any{
 			"ImageUri":            "123456789012.dkr.ecr.us-east-1.amazonaws.com/sagemaker-base-python:3.10",
-			"ContainerEntrypoint": []string{"python3", "-c", script},
+			"ContainerEntrypoint": []string{"python3", "/opt/ml/processing/input/code/" + name + ".py"},
 			"ContainerArguments":  []string{"--drop", "empty"},
 		},
-		"Environment": map[string]string{"LANG": "C.UTF-8"},
-		"ProcessingInputs": []any{map[string]any{"InputName": "measures", "S3Input": map[string]any{
-			"S3Uri": "s3://" + bucket + "/measures/", "LocalPath": "/opt/ml/processing/input/measures", "S3DataType": "S3Prefix", "S3InputMode": "File",
-		}}},
+		"Environment":      map[string]string{"LANG": "C.UTF-8"},
+		"ProcessingInputs": []any{input("measures", "/measures/"), input("code", "/code/"+name+".py")},
 		"ProcessingOutputConfig": map[string]any{"Outputs": []any{
 			map[string]any{"OutputName": "table", "S3Output": map[string]any{"S3Uri": place + "/table", "LocalPath": "/opt/ml/processing/output/table", "S3UploadMode": "EndOfJob"}},
 			map[string]any{"OutputName": "plots", "S3Output": map[string]any{"S3Uri": place + "/plots", "LocalPath": "/opt/ml/processing/output/plots", "S3UploadMode": "Continuous"}},
@@ -66,16 +69,17 @@ func TestProcessingPages(t *testing.T) {
 	ctx := t.Context()
 	must(t, api.CreateBucket(ctx, bucket))
 	must(t, api.Put(ctx, bucket, "measures/flowers.csv", []byte("length,width,kind\n5.1,3.5,setosa\n6.2,,versicolor\n5.9,3.0,virginica\n")))
-	create := func(in map[string]any) {
+	create := func(name, script string, hosts int) {
 		t.Helper()
-		must(t, api.SageMaker(ctx, "CreateProcessingJob", in, nil))
+		must(t, api.Put(ctx, bucket, "code/"+name+".py", []byte(script)))
+		must(t, api.SageMaker(ctx, "CreateProcessingJob", processing(name, hosts), nil))
 	}
 	b := open(t, d)
 	b.signIn("/processing-jobs")
 	b.shoot("empty-processing-jobs")
 	js[bool](b, "window.here = true")
-	create(processing("clean-flowers", cleaner, 1))
-	create(processing("prices", breaker, 1))
+	create("clean-flowers", cleaner, 1)
+	create("prices", breaker, 1)
 	row := func(name, status string) string {
 		return `[...document.querySelectorAll("#jobs tbody tr")].some(r => /` + name + `.*` + status + `/s.test(r.innerText))`
 	}
@@ -84,7 +88,7 @@ func TestProcessingPages(t *testing.T) {
 	if !js[bool](b, "window.here === true") {
 		t.Error("the page was loaded again")
 	}
-	create(processing("count-parts", counter, 2))
+	create("count-parts", counter, 2)
 	b.visit("/processing-jobs")
 	b.until("the running job", row("count-parts", "InProgress"))
 	for _, want := range []string{"Kept 2 of 3 rows.", "KeyError: 'price'"} {
