@@ -6,17 +6,21 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"clary/internal/meter"
+	"clary/internal/resource"
 	"clary/test/daemon"
 )
 
 // cleaner is a program that says what it was given, lets its hosts meet, and
 // leaves files, a message and an exit code.
-const cleaner = `import json, os, socket, sys, time
+const cleaner = `import json, os, signal, socket, sys, time
+signal.signal(signal.SIGTERM, lambda *a: sys.exit(143))
 resources = json.load(open("/opt/ml/config/resourceconfig.json"))
 config = json.load(open("/opt/ml/config/processingjobconfig.json"))
 host, hosts = resources["current_host"], resources["hosts"]
@@ -36,12 +40,14 @@ json.dump(seen, open(os.path.join(out, host + ".json"), "w"))
 with open(os.path.join(out, host + ".bin"), "wb") as f:
     for _ in range(int(sys.argv[1])): f.write(os.urandom(1 << 20))
 open("/opt/ml/output/message", "w").write("cleaned at " + host)
+print("ready")
+time.sleep(int(sys.argv[3]))
 if host == hosts[-1]: sys.exit(int(sys.argv[2]))
 `
 
-// clean is a job of two instances that leaves so many MiB each and whose last
-// host exits so.
-func clean(name string, size, code int) map[string]any {
+// clean is a job of two instances that leaves so many MiB each, then takes so
+// many seconds, and whose last host exits so.
+func clean(name string, size, code, secs int) map[string]any {
 	input := func(name, uri, distribution string) map[string]any {
 		return map[string]any{"InputName": name, "S3Input": map[string]any{
 			"S3Uri": uri, "LocalPath": "/opt/ml/processing/input/" + name, "S3DataType": "S3Prefix", "S3InputMode": "File", "S3DataDistributionType": distribution,
@@ -53,7 +59,7 @@ func clean(name string, size, code int) map[string]any {
 		"AppSpecification": map[string]any{
 			"ImageUri":            "123456789012.dkr.ecr.us-east-1.amazonaws.com/sagemaker-base-python:3.10",
 			"ContainerEntrypoint": []string{"/usr/bin/python3", "-u", "/opt/ml/processing/input/code/clean.py"},
-			"ContainerArguments":  []string{fmt.Sprint(size), fmt.Sprint(code)},
+			"ContainerArguments":  []string{fmt.Sprint(size), fmt.Sprint(code), fmt.Sprint(secs)},
 		},
 		"ProcessingInputs": []any{input("code", "s3://faults/code/clean.py", "FullyReplicated"), input("data", "s3://faults/rows/", "ShardedByS3Key")},
 		"ProcessingOutputConfig": map[string]any{"Outputs": []any{map[string]any{"OutputName": "out", "S3Output": map[string]any{
@@ -65,8 +71,8 @@ func clean(name string, size, code int) map[string]any {
 }
 
 // TestProcessing runs jobs of two instances that share their input and both
-// upload: one that ends well, one of which a host fails, and one whose server
-// is killed while it uploads.
+// upload: one that ends well, one of which a host fails, one that is stopped,
+// and one whose server is killed while it uploads.
 func TestProcessing(t *testing.T) {
 	t.Parallel()
 	w := start(t, dataDir(t))
@@ -78,52 +84,99 @@ func TestProcessing(t *testing.T) {
 		w.must(w.Put(t.Context(), bucket, "rows/"+name, []byte(rows[name])))
 	}
 	for _, tc := range []struct {
-		name   string
-		size   int // MiB that each host uploads
-		code   int
-		kill   bool
-		status string
+		name             string
+		size, code, secs int
+		during           func(t *testing.T, name string)
+		status           string
+		reason           string // how it ends
+		message          string
 	}{
-		{"well", 1, 0, false, "Completed"},
-		{"badly", 1, 3, false, "Failed"},
-		{"killed", 100, 0, true, "Completed"},
+		{name: "well", size: 1, status: "Completed", message: "cleaned at algo-1"},
+		{name: "badly", size: 1, code: 3, status: "Failed", reason: ", exit code: 3", message: "cleaned at algo-2"},
+		{name: "stopped", size: 1, secs: 300, during: w.stopReady, status: "Stopped", message: "cleaned at algo-1"},
+		{name: "killed", size: 100, during: w.killUploading, status: "Completed", message: "cleaned at algo-1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w.must(w.SageMaker(t.Context(), "CreateProcessingJob", clean(tc.name, tc.size, tc.code), nil))
-			if tc.kill {
-				w.task(t, tc.name, "uploading", in("Uploading"))
-				w.must(w.Kill())
-				if task := w.TaskOf(tc.name); task == nil || task.Exited {
-					t.Fatal("the upload was over too soon")
-				}
-				w.must(w.Start(context.WithoutCancel(t.Context())))
+			w.must(w.SageMaker(t.Context(), "CreateProcessingJob", clean(tc.name, tc.size, tc.code, tc.secs), nil))
+			if tc.during != nil {
+				tc.during(t, tc.name)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			j, err := w.AwaitProcessing(ctx, tc.name)
-			w.must(err)
-			reason, message := "", "cleaned at algo-1"
-			if tc.code != 0 {
-				reason, message = fmt.Sprintf(", exit code: %d", tc.code), "cleaned at algo-2"
+			if err != nil {
+				t.Fatal(err)
 			}
-			if j.ProcessingJobStatus != tc.status || !strings.HasSuffix(j.FailureReason, reason) || reason == "" && j.FailureReason != "" || j.ExitMessage != message {
+			if j.ProcessingJobStatus != tc.status || !strings.HasSuffix(j.FailureReason, tc.reason) || tc.reason == "" && j.FailureReason != "" || j.ExitMessage != tc.message {
 				t.Errorf("it is %+v", j)
 			}
 			w.shared(t, tc.name, tc.size, rows)
 			w.spoke(t, tc.name)
-			usage, err := w.Usage(t.Context())
-			w.must(err)
-			us := usage[tc.name]
-			if len(us) != 1 || us[0].Component != "processing" || us[0].Kind != "ProcessingJob" || us[0].Quantity != 2 || us[0].InstanceType != "ml.m5.large" {
-				t.Fatalf("billed %+v", us)
-			}
-			near := func(at time.Time, stamp float64) bool { return math.Abs(float64(at.UnixMicro())/1e6-stamp) < 0.002 }
-			if !near(us[0].Start, j.ProcessingStartTime) || !near(us[0].End, j.ProcessingEndTime) {
-				t.Errorf("it ran from %f to %f and is billed %+v", j.ProcessingStartTime, j.ProcessingEndTime, us[0])
-			}
-			eventually(t, "nothing to be left", func() bool { return len(w.Left(us[0].UID)) == 0 })
+			uid := w.charged(t, j)
+			eventually(t, "nothing to be left", func() bool { return len(w.Left(uid)) == 0 })
 		})
 	}
+}
+
+// stopReady stops a job whose hosts have done their work and go on.
+func (w *world) stopReady(t *testing.T, name string) {
+	t.Helper()
+	eventually(t, "both hosts to be ready", func() bool {
+		by, err := w.Streams(t.Context(), daemon.ProcessingGroup, name)
+		w.must(err)
+		ready := 0
+		for _, lines := range by {
+			if slices.Contains(lines, "ready") {
+				ready++
+			}
+		}
+		return ready == 2
+	})
+	w.must(w.SageMaker(t.Context(), "StopProcessingJob", map[string]string{"ProcessingJobName": name}, nil))
+}
+
+// killUploading kills the server while a job uploads, and starts it again.
+func (w *world) killUploading(t *testing.T, name string) {
+	t.Helper()
+	w.task(t, name, "uploading", in("Uploading"))
+	w.must(w.Kill())
+	if task := w.TaskOf(name); task == nil || task.Exited {
+		t.Fatal("the upload was over too soon")
+	}
+	w.must(w.Start(context.WithoutCancel(t.Context())))
+}
+
+// charged sees that a job's two instances are billed once, for as long as it
+// says, and have a price in each book. It gives the job's UID.
+func (w *world) charged(t *testing.T, j *daemon.ProcessingJob) string {
+	t.Helper()
+	name := j.ProcessingJobName
+	var rep struct {
+		Usage []resource.Usage
+		Bills map[string]meter.Statement
+	}
+	w.must(w.Document(t.Context(), "sagemaker", "/_clary/usage", url.Values{"kind": {"ProcessingJob"}, "name": {name}}, &rep))
+	if len(rep.Usage) != 1 {
+		t.Fatalf("billed %+v", rep.Usage)
+	}
+	u := rep.Usage[0]
+	near := func(at time.Time, stamp float64) bool { return math.Abs(float64(at.UnixMicro())/1e6-stamp) < 0.002 }
+	if u.Component != "processing" || u.Quantity != 2 || u.InstanceType != "ml.m5.large" || !near(u.Start, j.ProcessingStartTime) || !near(u.End, j.ProcessingEndTime) {
+		t.Errorf("it ran from %f to %f and is billed %+v", j.ProcessingStartTime, j.ProcessingEndTime, u)
+	}
+	for book, granule := range map[string]time.Duration{"minute": time.Minute, "aws": time.Second} {
+		var units int64
+		for _, l := range rep.Bills[book].Lines {
+			units += l.Units
+			if l.Unpriced || l.MicroUSD <= 0 {
+				t.Errorf("book %s: %+v", book, l)
+			}
+		}
+		if want := 2 * int64((u.End.Sub(u.Start)+granule-1)/granule*granule/time.Second); units != want {
+			t.Errorf("book %s charges %d instance-seconds, not %d", book, units, want)
+		}
+	}
+	return u.UID
 }
 
 // shared sees that both hosts uploaded all that they made, and that each had a
