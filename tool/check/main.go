@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string) error {
 	clients := false
 	switch args[0] {
 	case "test":
-		parts, clients = []part{build, lint, simulation, unit, generated, pages, sdk}, true
+		parts, clients = []part{build, lint, simulation, unit, generated, ends}, true
 	case "shots":
 		parts = []part{build, pages}
 	case "check":
@@ -209,37 +209,31 @@ var (
 		}
 		return r.compareGenerated(ctx, c)
 	}}
-	pages = part{"the console and notebook instances of a real server in Chromium", func(ctx context.Context, r *runner) error {
-		c, err := r.clients()
-		if err != nil {
-			return err
-		}
-		other, err := r.sdks()
-		if err != nil {
-			return err
-		}
-		env, err := shared(c.Env(), other.Env())
-		if err != nil {
-			return err
-		}
-		return r.tests(ctx, env, "standard-quiet", []string{"./test/console/..."}, "-count=1", "-timeout", "20m")
-	}}
-	sdk = part{"end to end: SageMaker SDK v2 and v3, boto3, AWS CLI, AWS SDKs for Go and JavaScript against a real server", func(ctx context.Context, r *runner) error {
-		c, err := r.clients()
-		if err != nil {
-			return err
-		}
-		other, err := r.sdks()
-		if err != nil {
-			return err
-		}
-		env, err := shared(c.Env(), other.Env())
-		if err != nil {
-			return err
-		}
-		return r.tests(ctx, env, "standard-verbose", []string{"./test/sdk/..."}, "-count=1", "-parallel", "5", "-timeout", "20m")
-	}}
+	pages = live("the console and notebook instances of a real server in Chromium", "./test/console/...")
+	sdk   = live("SageMaker SDK v2 and v3, boto3, AWS CLI, AWS SDKs for Go and JavaScript against a real server", "./test/sdk/...")
+	// Beside each other: both wait most of the time.
+	ends = live("end to end, against real servers: "+
+		"SageMaker SDK v2 and v3, boto3, AWS CLI, AWS SDKs for Go and JavaScript; console and notebook instances in Chromium", "./test/sdk/...", "./test/console/...")
 )
+
+// live is a step that drives real servers with real clients.
+func live(title string, pkgs ...string) part {
+	return part{title, func(ctx context.Context, r *runner) error {
+		c, err := r.clients()
+		if err != nil {
+			return err
+		}
+		other, err := r.sdks()
+		if err != nil {
+			return err
+		}
+		env, err := shared(c.Env(), other.Env())
+		if err != nil {
+			return err
+		}
+		return r.tests(ctx, env, "standard-verbose", pkgs, "-count=1", "-parallel", "5", "-timeout", "20m")
+	}}
+}
 
 // shared is the environment of tests whose servers leave what they build for
 // each other.
