@@ -15,6 +15,7 @@ ROLE = "arn:aws:iam::123456789012:role/SageMakerRole"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
 JOBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jobs")
 GROUP = "/aws/sagemaker/TrainingJobs"
+PROCESSING = "/aws/sagemaker/ProcessingJobs"
 ENDED = ("Completed", "Failed", "Stopped")
 
 
@@ -71,16 +72,78 @@ def run(job, script, **more):
     return wait(job)
 
 
-def lines(job):
+def processing(job, script, **more):
+    """A processing job that runs a shell script of up to 256 characters in the
+    scikit-learn image."""
+    cluster = {"InstanceType": "ml.m5.large", "InstanceCount": more.pop("InstanceCount", 1), "VolumeSizeInGB": 5}
+    return {
+        "ProcessingJobName": job,
+        "RoleArn": ROLE,
+        "AppSpecification": {"ImageUri": IMAGE, "ContainerEntrypoint": ["/bin/bash", "-c"], "ContainerArguments": [script]},
+        "ProcessingResources": {"ClusterConfig": cluster},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        **more,
+    }
+
+
+def given(uri, name="data", path="/opt/ml/processing/input/data", **more):
+    """An input of a processing job."""
+    s3 = {"S3Uri": uri, "LocalPath": path, "S3DataType": "S3Prefix", "S3InputMode": "File", **more}
+    return {"InputName": name, "S3Input": s3}
+
+
+def made(uri, name="out", path="/opt/ml/processing/output", mode="EndOfJob"):
+    """An output of a processing job."""
+    return {"OutputName": name, "S3Output": {"S3Uri": uri, "LocalPath": path, "S3UploadMode": mode}}
+
+
+def processed(job, within=240):
+    """The description of a processing job that has ended."""
+    sm = boto3.client("sagemaker")
+    deadline = time.monotonic() + within
+    while (d := sm.describe_processing_job(ProcessingJobName=job))["ProcessingJobStatus"] not in ENDED:
+        assert time.monotonic() < deadline, f"{job} is still {d['ProcessingJobStatus']}"
+        time.sleep(0.2)
+    return d
+
+
+def process(job, script, **more):
+    boto3.client("sagemaker").create_processing_job(**processing(job, script, **more))
+    return processed(job)
+
+
+def printed(job, line, within=120):
+    """Waits until a processing job has printed a line."""
+    deadline = time.monotonic() + within
+    while line not in lines(job, PROCESSING):
+        status = boto3.client("sagemaker").describe_processing_job(ProcessingJobName=job)["ProcessingJobStatus"]
+        assert status == "InProgress" and time.monotonic() < deadline, f"{job} is {status} and never said {line!r}"
+        time.sleep(0.2)
+
+
+def objects(uri):
+    """The objects below an S3 URI, by what is left of their keys."""
+    s3 = boto3.client("s3")
+    b, _, prefix = uri.removeprefix("s3://").partition("/")
+    prefix = prefix.rstrip("/") + "/"
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=b, Prefix=prefix)
+    keys = [o["Key"] for p in pages for o in p.get("Contents", [])]
+    return {k.removeprefix(prefix): s3.get_object(Bucket=b, Key=k)["Body"].read() for k in keys}
+
+
+def lines(job, group=GROUP):
     """Every line that the job printed, over all of its streams, without what
     the building of its runtime said."""
     logs = boto3.client("logs")
     out = []
-    streams = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=job + "/")["logStreams"]
+    try:
+        streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=job + "/")["logStreams"]
+    except logs.exceptions.ResourceNotFoundException:  # no job has printed anything yet
+        return out
     for s in streams:
         token = {}
         while True:
-            page = logs.get_log_events(logGroupName=GROUP, logStreamName=s["logStreamName"], startFromHead=True, **token)
+            page = logs.get_log_events(logGroupName=group, logStreamName=s["logStreamName"], startFromHead=True, **token)
             out += [e["message"] for e in page["events"] if not e["message"].startswith("[clary] ")]
             if token and token["nextToken"] == page["nextForwardToken"]:
                 break

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from helpers import GROUP, ROLE, bucket, name, request, wait
+from helpers import GROUP, PROCESSING, ROLE, bucket, made, name, objects, processed, processing, request, wait
 
 
 class CLI:
@@ -73,6 +73,27 @@ def test_training_job(aws, tmp_path):
     assert events["events"][-1]["message"] == "from the cli"
     if aws.version >= (2, 0):
         assert "from the cli" in aws("logs", "tail", GROUP, "--log-stream-name-prefix", job, "--since", "1h", "--format", "short")
+
+
+def test_processing_job(aws, tmp_path):
+    job, out = name("cli"), f"s3://{bucket()}/{name('out')}"
+    (tmp_path / "job.json").write_text(json.dumps(processing(
+        job, "echo from the cli | tee /opt/ml/processing/output/said", ProcessingOutputConfig={"Outputs": [made(out)]})))
+    created = aws.json("sagemaker", "create-processing-job", "--cli-input-json", f"file://{tmp_path}/job.json")
+    named = ("--processing-job-name", job)
+    assert created["ProcessingJobArn"].endswith(f":processing-job/{job}")
+    assert processed(job)["ProcessingJobStatus"] == "Completed"
+    aws("sagemaker", "wait", "processing-job-completed-or-stopped", *named)
+    assert aws.json("sagemaker", "describe-processing-job", *named)["ProcessingJobStatus"] == "Completed"
+    assert objects(out) == {"said": b"from the cli\n"}
+    events = aws.json("logs", "filter-log-events", "--log-group-name", PROCESSING, "--log-stream-name-prefix", job + "/")["events"]
+    assert events[-1]["message"] == "from the cli"
+    listed = aws.json("sagemaker", "list-processing-jobs", "--name-contains", job, "--status-equals", "Completed")
+    assert [j["ProcessingJobName"] for j in listed["ProcessingJobSummaries"]] == [job]
+    again = aws("sagemaker", "create-processing-job", "--cli-input-json", f"file://{tmp_path}/job.json", fails=True)
+    assert "(ResourceInUse)" in again and "already exists" in again
+    err = aws("sagemaker", "stop-processing-job", *named, fails=True)
+    assert "(ValidationException)" in err
 
 
 def test_stop_and_list(aws, tmp_path):

@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import tarfile
 import tempfile
 
 import boto3
+import numpy as np
 import pytest
 import sagemaker
 from sagemaker.analytics import TrainingJobAnalytics
 from sagemaker.estimator import Estimator
 from sagemaker.exceptions import UnexpectedStatusException
+from sagemaker.inputs import TrainingInput
 from sagemaker.sklearn import SKLearn
 
 from helpers import IMAGE, JOBS, ROLE, archive, lines, name, secondary, wait
@@ -152,6 +155,37 @@ def test_generic_estimator(session, train):
     )
     e.fit({"train": train}, logs="None")
     assert list(archive(e.model_data)) == ["model.joblib"]
+
+
+def test_distributed(session, tmp_path, s3):
+    """Two hosts, each with a part of the rows, train the model that one host
+    with all of them would get."""
+    from sklearn.datasets import load_iris
+
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    prefix = name("rows")
+    for i in range(4):
+        s3.put_object(Bucket=session.default_bucket(), Key=f"{prefix}/{i}.csv", Body=x.assign(label=y)[i::4].to_csv(index=False).encode())
+    e = Estimator(
+        image_uri=IMAGE, entry_point="allreduce.py", source_dir=JOBS, instance_count=2, instance_type="ml.m5.large",
+        role=ROLE, sagemaker_session=session, base_job_name=name("two"), hyperparameters={"epochs": 300},
+    )
+    e.fit({"train": TrainingInput(f"s3://{session.default_bucket()}/{prefix}", distribution="ShardedByS3Key")}, wait=False)
+    job = e.latest_training_job.name
+    d = wait(job)
+    out = lines(job)
+    assert d["TrainingJobStatus"] == "Completed", (d.get("FailureReason"), out)
+    for host in ("algo-1", "algo-2"):  # two files of 150 / 4 rows each
+        assert any(re.fullmatch(f"{host} has 7[456] of 150 rows", line) for line in out), out
+
+    rows, weights = np.column_stack([x.to_numpy(), np.ones(150)]), np.zeros(5)
+    for _ in range(300):
+        weights -= 0.1 * rows.T @ (1 / (1 + np.exp(-rows @ weights)) - (y > 0)) / 150
+    ends = [line.split("; ")[1] for line in out if " ends at accuracy=1.0000; " in line]
+    assert len(ends) == 2 and ends[0] == ends[1], out
+    np.testing.assert_allclose([float(w) for w in ends[0].split()], weights, rtol=1e-9)
+    np.testing.assert_allclose(json.loads(archive(e.model_data)["weights-algo-1.json"]), weights, rtol=1e-9)
+    assert d["BillableTimeInSeconds"] == d["TrainingTimeInSeconds"]  # of each host
 
 
 def test_requirements_are_installed(session, tmp_path):

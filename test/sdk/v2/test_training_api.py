@@ -96,7 +96,7 @@ def test_isolated_program_sees_nothing(sm):
 
 
 @pytest.mark.parametrize("member, value", [
-    ("ResourceConfig", {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 5}),
+    ("ResourceConfig", {"InstanceGroups": [{"InstanceGroupName": "g", "InstanceType": "ml.m5.large", "InstanceCount": 1}], "VolumeSizeInGB": 5}),
     ("AlgorithmSpecification", {"TrainingInputMode": "Pipe"}),
 ])
 def test_what_is_not_honoured_is_refused(sm, member, value):

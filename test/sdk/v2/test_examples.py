@@ -1,0 +1,22 @@
+"""Examples that end by themselves, as a user starts them."""
+
+import json
+import os
+import subprocess
+import sys
+
+from helpers import archive
+
+EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "examples")
+
+
+def test_processing(tmp_path):
+    r = subprocess.run([sys.executable, os.path.join(EXAMPLES, "processing", "run.py"), str(tmp_path)], capture_output=True, text=True, timeout=600)
+    assert r.returncode == 0, r.stdout + r.stderr
+    said = dict(line.split(": ", 1) for line in r.stdout.splitlines() if line.startswith(("processing job: ", "plot: ", "model: ")))
+    assert said["processing job"].endswith("342 of 344 penguins kept")
+    assert json.loads((tmp_path / "report.json").read_text())["to train with"] == 256
+    with open(said["plot"], "rb") as f:
+        assert f.read(8) == b"\x89PNG\r\n\x1a\n"
+    assert "test:accuracy=1.0000" in r.stdout
+    assert list(archive(said["model"])) == ["model.joblib"]
