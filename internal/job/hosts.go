@@ -152,14 +152,14 @@ func endingOf(t *compute.TaskStatus) ending {
 	return endedFault
 }
 
-// failing says that a host is over in a way in which the others must not go on.
-func (h hosts) failing() bool {
-	for _, t := range h {
+// failing is a host that is over in a way in which the others must not go on.
+func (h hosts) failing() (host int, is bool) {
+	for i, t := range h {
 		if over(t) && endingOf(t) != endedWell {
-			return true
+			return i, true
 		}
 	}
-	return false
+	return 0, false
 }
 
 // failed is the host that failed first, if one did; excused are not counted.

@@ -146,7 +146,7 @@ func TestHostsEndTogether(t *testing.T) {
 		want  effect
 	}{"well": {well, effectAwait}, "broke": {broke, effectStop}, "out of time": {limited, effectStop}, "memory": {memory, effectStop}} {
 		d := next(phaseInProgress, started(), observed{now: at(99), hosts: hosts{host(1, 2, 0, 9, tc.first), host(1, 2, 0, 0, well)}, about: some()})
-		if d.effect != tc.want || d.phase != phaseInProgress || d.st.Broken != (tc.want == effectStop) {
+		if d.effect != tc.want || d.phase != phaseInProgress || d.st.Broken != (tc.want == effectStop) || d.st.Broken != (d.st.Said == "algo-1 is over, so the other instances are stopped.") {
 			t.Errorf("%s: effect %v, %s, broken %v", name, d.effect, d.phase, d.st.Broken)
 		}
 	}

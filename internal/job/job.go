@@ -77,7 +77,7 @@ func (f *Family) Group() string { return "/aws/sagemaker/" + string(f.Kind) + "s
 
 func (f *Family) noun() string { return f.Word + " job" }
 
-// Noun begins a sentence.
+// title begins a sentence.
 func (f *Family) title() string { return strings.ToUpper(f.Word[:1]) + f.Word[1:] + " job" }
 
 // Engine reconciles the jobs of one family, and has of their operations what
@@ -87,8 +87,8 @@ type Engine struct {
 	Family
 	holds holds
 
-	mu   sync.Mutex // guards jobs
-	jobs map[string]resource.Key
+	mu   sync.Mutex              // guards jobs
+	jobs map[string]resource.Key // by UID, as long as they have something to do
 }
 
 // New makes the engine of one family.

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"time"
 	"unicode/utf8"
 
@@ -68,6 +69,7 @@ func next(phase string, st Status, o observed) decision {
 
 	d.st.Launched = true
 	d.fold(o.hosts)
+	first, failing := o.hosts.failing()
 	switch {
 	case o.hosts.over():
 		if !o.logsDone {
@@ -77,7 +79,10 @@ func next(phase string, st Status, o observed) decision {
 		d.end(o)
 	case st.StopAsked != nil:
 		d.effect, d.after = effectStop, 5*time.Second
-	case o.hosts.failing():
+	case failing:
+		if !d.st.Broken {
+			d.st.tell(hostName(first) + " is over, so the other instances are stopped.")
+		}
 		d.st.Broken = true
 		d.effect, d.after = effectStop, 5*time.Second
 	default:
@@ -150,17 +155,12 @@ func (d *decision) end(o observed) {
 		a.host = hostName(host)
 	}
 	for _, t := range o.hosts {
-		if t == nil || t.Exit == nil {
-			continue
-		}
-		if r := t.Exit.Result; d.st.Artifact == "" {
-			d.st.Artifact = r.Artifact
-		}
-		if r := t.Exit.Result; d.st.ExitMessage == "" {
-			d.st.ExitMessage = r.ExitMessage
+		if !lost(t) {
+			r := t.Exit.Result
+			d.st.Artifact, d.st.ExitMessage = cmp.Or(d.st.Artifact, r.Artifact), cmp.Or(d.st.ExitMessage, r.ExitMessage)
 		}
 	}
-	if t == nil || lost(t) {
+	if lost(t) {
 		if at.IsZero() {
 			// Nobody knows since when: it is billed no further than it was seen.
 			at = o.now
@@ -172,9 +172,7 @@ func (d *decision) end(o observed) {
 		return
 	}
 	e := t.Exit
-	if e.Result.ExitMessage != "" {
-		d.st.ExitMessage = e.Result.ExitMessage
-	}
+	d.st.ExitMessage = cmp.Or(e.Result.ExitMessage, d.st.ExitMessage)
 	switch how := endingOf(t); {
 	case e.Reason == compute.ReasonMemory:
 		d.fail(a.outOfMemory(e), at)

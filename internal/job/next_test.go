@@ -180,7 +180,8 @@ func TestNextProperties(t *testing.T) {
 			if Terminal(d.phase) && d.st.Launched && !o.hosts.over() {
 				t.Fatalf("seed %d: %s with a host that runs", seed, d.phase)
 			}
-			if why := d.st.StopAsked != nil || o.hosts.failing(); d.effect == effectStop && !why || d.effect == effectAwait && why && d.st.Launched && !o.hosts.over() {
+			_, failing := o.hosts.failing()
+			if why := d.st.StopAsked != nil || failing; d.effect == effectStop && !why || d.effect == effectAwait && why && d.st.Launched && !o.hosts.over() {
 				t.Fatalf("seed %d: effect %v while stop is asked, or a host failed: %v", seed, d.effect, why)
 			}
 			phase, st = d.phase, d.st
