@@ -2,6 +2,7 @@ package computetest
 
 import (
 	_ "embed"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func hostilePeers(t *testing.T, c *Cell) {
 			}
 			return c.attack(id, hostilePeersScript, ctx)
 		})
-		others := append(strangers, tasks[1])
+		others := slices.Concat(strangers, tasks[1:])
 		startAll(t, s.d, others...)
 		for _, tk := range others {
 			untilLine(t, s.d, tk.ID)

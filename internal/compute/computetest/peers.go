@@ -93,7 +93,7 @@ func stopAll(t *testing.T, d compute.Driver, tasks ...compute.Task) {
 
 // met is what ask of the programs says of a host that answers.
 func met(host, job string) string {
-	return fmt.Sprintf("met %s %s True %s %s True", host, job, host, job)
+	return fmt.Sprintf("met %s %s True 30000 %s %s True", host, job, host, job)
 }
 
 // meet has every host ask every other, in jobs that have the same names and

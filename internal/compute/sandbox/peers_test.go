@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 
 	"clary/internal/compute"
 	"clary/internal/compute/computetest"
+	"clary/internal/compute/sandbox"
 )
 
 func TestPeers(t *testing.T) {
@@ -163,5 +165,50 @@ func TestPeersNamed(t *testing.T) {
 		if err := d.Start(t.Context(), tk); err == nil || !strings.Contains(err.Error(), "cannot have this id") {
 			t.Errorf("%+v: %v", tk.Network, err)
 		}
+	}
+}
+
+// BenchmarkPeers sends one MiB after the other to a peer: -benchtime 5s has the
+// start of both hardly count.
+func BenchmarkPeers(b *testing.B) {
+	bin, err := binary()
+	if err != nil {
+		b.Fatal(err)
+	}
+	d, err := sandbox.New(sandbox.Config{Dir: filepath.Join(b.TempDir(), "tasks"), TaskBinary: bin})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close() //nolint:errcheck // returns nil
+	b.SetBytes(1 << 20)
+	for i, text := range []string{`
+import socket, sys
+c, _ = socket.create_server(("", 7000)).accept()
+b, n = bytearray(1 << 20), 0
+while k := c.recv_into(b): n += k
+sys.exit(n != int(sys.argv[1]) << 20)`, `
+import socket, sys, time
+while True:
+    try: c = socket.create_connection(("algo-1", 7000)); break
+    except OSError: time.sleep(0.01)
+for _ in range(int(sys.argv[1])): c.sendall(bytes(1 << 20))`} {
+		tk := python(fmt.Sprintf("bench%d-%d", b.N, i+1), text, strconv.Itoa(b.N))
+		tk.Network = compute.Network{Host: fmt.Sprintf("algo-%d", i+1), Peers: []string{"algo-1", "algo-2"}}
+		if err := d.Start(b.Context(), tk); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for {
+		st, err := d.Status(b.Context(), compute.TaskID(fmt.Sprintf("bench%d-1", b.N)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if st.Phase == compute.Ended {
+			if st.Exit.Result.ExitCode != 0 {
+				b.Fatalf("%+v", *st.Exit)
+			}
+			return
+		}
+		<-d.Changes()
 	}
 }

@@ -45,8 +45,8 @@ def introduce():
 
     def datagrams():
         while True:
-            b, who = u.recvfrom(100)
-            u.sendto(said, who)
+            b, who = u.recvfrom(65536)
+            u.sendto(b"%d %s" % (len(b), said), who)
 
     for f in (streams, datagrams):
         threading.Thread(target=f, daemon=True).start()
@@ -59,7 +59,7 @@ def ask(host):
     u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     u.settimeout(0.5)
     while True:
-        u.sendto(b"?", (host, PORT))
+        u.sendto(bytes(30000), (host, PORT))  # more than one packet holds
         try:
             b, who = u.recvfrom(100)
         except OSError:  # not there, or lost

@@ -55,8 +55,8 @@ func newPeers(s *task.Spec) *peers {
 // join begins to move packets, and asks those that are there already. Who comes
 // later asks us.
 func (p *peers) join(fd int, errs *log.Logger) error {
-	if p == nil {
-		return errors.New("init hands out a way to peers of a task that has none")
+	if p == nil || p.port != nil {
+		return errors.New("init hands out a way to peers that nobody has asked for")
 	}
 	if err := checkPort(fd); err != nil {
 		return err
@@ -98,8 +98,11 @@ func (p *peers) ask(i int) {
 	if json.NewEncoder(c).Encode(task.Control{Peer: p.me + 1}) != nil {
 		return
 	}
-	if way := take(c); way != nil && task.Hand(c, task.DialledOK, p.port) == nil {
-		p.keep(c, i, way)
+	if way := take(c); way != nil {
+		defer way.Close()
+		if task.Hand(c, task.DialledOK, p.port) == nil {
+			p.keep(c, i, way)
+		}
 	}
 }
 
@@ -113,6 +116,7 @@ func (p *peers) answer(c *net.UnixConn, number int) {
 		return
 	}
 	if way := take(c); way != nil {
+		defer way.Close()
 		p.keep(c, number-1, way)
 	}
 }
@@ -139,7 +143,6 @@ func (p *peers) keep(c *net.UnixConn, i int, way *os.File) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ways[i] = slices.DeleteFunc(p.ways[i], func(f *os.File) bool { return f == way })
-	_ = way.Close()
 }
 
 // A packet as the sockets have it: the kernel's notes, addresses of hardware,
@@ -197,6 +200,6 @@ func (p *peers) send(to int, packet []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w := p.ways[to]; len(w) > 0 {
-		_, _ = unix.SendmsgN(int(w[len(w)-1].Fd()), packet, nil, nil, unix.MSG_DONTWAIT)
+		_ = unix.Sendto(int(w[len(w)-1].Fd()), packet, unix.MSG_DONTWAIT, nil)
 	}
 }
