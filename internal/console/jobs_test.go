@@ -168,6 +168,11 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%s: want %q: %s", path, want, page)
 		}
 	}
+	w, two := newWorld(), int64(2)
+	w.job.ResourceConfig, w.job.CreationTime = &sm.ResourceConfig{InstanceCount: &two}, api.At(time.Now())
+	if page := get(t, w, "/training-jobs/j?host=algo-2").Body.String(); !strings.Contains(page, "Every value that algo-2 printed") || !strings.Contains(page, "of j/algo-2-1") {
+		t.Errorf("the metrics are not those of the host that is shown: %s", page)
+	}
 	for _, host := range []string{"algo-3", "algo-0", "algo-01", "x"} {
 		for _, page := range []string{"", "/log", "/log/live"} {
 			if rec := get(t, newWorld(), "/processing-jobs/p"+page+"?host="+host); rec.Code != http.StatusNotFound {
