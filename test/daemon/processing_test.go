@@ -164,7 +164,7 @@ func (w *world) charged(t *testing.T, j *daemon.ProcessingJob) string {
 	if u.Component != "processing" || u.Quantity != 2 || u.InstanceType != "ml.m5.large" || !near(u.Start, j.ProcessingStartTime) || !near(u.End, j.ProcessingEndTime) {
 		t.Errorf("it ran from %f to %f and is billed %+v", j.ProcessingStartTime, j.ProcessingEndTime, u)
 	}
-	for book, granule := range map[string]time.Duration{"minute": time.Minute, "aws": time.Second} {
+	for book, granule := range map[string]float64{"minute": 60, "aws": 1} {
 		var units int64
 		for _, l := range rep.Bills[book].Lines {
 			units += l.Units
@@ -172,8 +172,8 @@ func (w *world) charged(t *testing.T, j *daemon.ProcessingJob) string {
 				t.Errorf("book %s: %+v", book, l)
 			}
 		}
-		if want := 2 * int64((u.End.Sub(u.Start)+granule-1)/granule*granule/time.Second); units != want {
-			t.Errorf("book %s charges %d instance-seconds, not %d", book, units, want)
+		if want := 2 * granule * math.Ceil(u.End.Sub(u.Start).Seconds()/granule); float64(units) != want {
+			t.Errorf("book %s charges %d instance-seconds, not %.0f", book, units, want)
 		}
 	}
 	return u.UID

@@ -28,7 +28,7 @@ type Processing struct {
 // New makes the feature.
 func New(c job.Config) *Processing {
 	return &Processing{Engine: job.New(c, job.Family{
-		Kind: Kind, Word: "processing", Reasons: true, Read: work,
+		Kind: Kind, Word: "processing", Reasons: true, Read: work, Hint: hint,
 		Missing: func(name string, change bool) string {
 			if change {
 				return "Could not find job to update with name: " + name

@@ -367,6 +367,43 @@ func TestTask(t *testing.T) {
 	}
 }
 
+func TestHint(t *testing.T) {
+	t.Parallel()
+	r := good("job")
+	r.ProcessingInputs = []apism.ProcessingInput{input("code", base+"/input/code"), input("data", base+"/input/data/")}
+	r.ProcessingOutputConfig = &apism.ProcessingOutputConfig{Outputs: []apism.ProcessingOutput{output("out", base+"/output")}}
+	const there = `None of the job's inputs lies there: "code" in /opt/ml/processing/input/code, "data" in /opt/ml/processing/input/data/. Add it to ProcessingInputs, which is what run() is given`
+	for _, tc := range []struct{ cause, want string }{
+		{"FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/processing/input/rows.csv'", there},
+		{"python3: can't open file '/opt/ml/processing/code/x.py': [Errno 2] No such file or directory", there},
+		{"File \"/opt/ml/processing/input/code/x.py\", line 1\nFileNotFoundError: /opt/ml/processing/rows", there},
+		{"FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/processing/input/data/rows.csv'", ""},
+		{"FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/processing/output/x/rows.csv'", ""},
+		{"FileNotFoundError: [Errno 2] No such file or directory: '/etc/rows.csv'", ""},
+		{"ValueError: /opt/ml/processing/input/rows.csv", ""},
+	} {
+		if got := hint(workOf(t, r), tc.cause); got != tc.want {
+			t.Errorf("%s: %q", tc.cause, got)
+		}
+	}
+	if got := hint(workOf(t, good("job")), "No such file or directory: '/opt/ml/processing/input'"); !strings.HasPrefix(got, "None of the job's inputs lies there: it has none. ") {
+		t.Errorf("of no inputs: %q", got)
+	}
+}
+
+func workOf(t *testing.T, r *request) *job.Work {
+	t.Helper()
+	spec, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := work(&resource.Record{Spec: spec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
 // TestSmallestConfig has what programs index in a file of a job that names
 // little.
 func TestSmallestConfig(t *testing.T) {

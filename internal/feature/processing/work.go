@@ -2,6 +2,10 @@ package processing
 
 import (
 	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -90,6 +94,32 @@ func staged(spec *request) (inputs []plan.Input, outputs []plan.Output) {
 		}
 	}
 	return inputs, outputs
+}
+
+var missingFile = regexp.MustCompile(`(?:No such file or directory: |FileNotFoundError: |can't open file )['"]?(` + base + `/[A-Za-z0-9._/-]+)`)
+
+// hint says where the inputs lie of a program that looked beside them.
+func hint(w *job.Work, cause string) string {
+	m := missingFile.FindStringSubmatch(cause)
+	if m == nil {
+		return ""
+	}
+	within := func(folder string) bool { return strings.HasPrefix(m[1]+"/", path.Clean(folder)+"/") }
+	p := w.Plan("", nil, runtimes.Runtime{}).Processing
+	var lie []string
+	for _, in := range p.Inputs {
+		if within(in.LocalPath) {
+			return ""
+		}
+		lie = append(lie, fmt.Sprintf("%q in %s", in.Name, in.LocalPath))
+	}
+	if slices.ContainsFunc(p.Outputs, func(out plan.Output) bool { return within(out.LocalPath) }) {
+		return ""
+	}
+	if len(lie) == 0 {
+		lie = []string{"it has none"}
+	}
+	return "None of the job's inputs lies there: " + strings.Join(lie, ", ") + ". Add it to ProcessingInputs, which is what run() is given"
 }
 
 func orElse(s, d string) string {
