@@ -41,6 +41,7 @@ func hostilePeers(t *testing.T, c *Cell) {
 			t.Errorf("exit %+v", *st.Exit)
 		}
 		judge(t, lines, []verdict{
+			{"descriptors", "0=/dev/null 1=pipe 2=pipe"},
 			{"honest", "honest"},
 			{"honest-still", "honest"},
 			{"source-*", sent},

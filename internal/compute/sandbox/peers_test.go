@@ -97,7 +97,7 @@ func TestPeersFlood(t *testing.T) {
 	st := speaks(t, d, asker)
 	pid := processes(t, p, flood)["supervisor"]
 	before := resident(t, pid)
-	computetest.Wait(t, d, flood, "alive", func(now compute.TaskStatus) bool { return now.Heartbeat.Sub(st.Heartbeat) > 20*time.Second })
+	computetest.Wait(t, d, flood, "alive", func(now compute.TaskStatus) bool { return now.Heartbeat.Sub(st.Heartbeat) > 10*time.Second })
 	if after := resident(t, pid); after > before+8<<10 {
 		t.Errorf("the supervisor had %d KiB, and has %d", before, after)
 	}
@@ -151,6 +151,27 @@ func TestPeersStalled(t *testing.T) {
 	killSupervisor(t, p, "stall-2")
 	computetest.Wait(t, d, "stall-2", "lost", func(s compute.TaskStatus) bool { return s.Phase == compute.Lost })
 	speaks(t, d, "stall-3")
+}
+
+// TestPeersServerKilled: hosts go on without the server that started them, and
+// meet one that the next server starts.
+func TestPeersServerKilled(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	s := startServer(t, p)
+	for i, text := range []string{echoes, asks} {
+		s.start(t, host("left", i+1, text))
+		if l := s.line(t); l != "started" {
+			t.Fatal(l)
+		}
+	}
+	s.kill(t)
+	d := p.open(t)
+	if err := d.Start(t.Context(), host("left", 3, asks)); err != nil {
+		t.Fatal(err)
+	}
+	speaks(t, d, "left-2")
+	speaks(t, d, "left-3")
 }
 
 // TestPeersNamed: hosts are known by the ids of their tasks.

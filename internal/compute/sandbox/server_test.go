@@ -80,6 +80,21 @@ func (s *serverProcess) line(t *testing.T) string {
 	return l[:len(l)-1]
 }
 
+// start has it start a task, and returns when it is about to.
+func (s *serverProcess) start(t *testing.T, tk compute.Task) {
+	t.Helper()
+	b, err := json.Marshal(tk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.in.Write(append(b, '\n')); err != nil {
+		t.Fatal(err)
+	}
+	if l := s.line(t); l != "starting" {
+		t.Fatal(l)
+	}
+}
+
 func (s *serverProcess) kill(t *testing.T) {
 	t.Helper()
 	if err := s.cmd.Process.Kill(); err != nil {
@@ -117,16 +132,7 @@ func TestServerKilled(t *testing.T) {
 		t.Helper()
 		p := newPlace(t)
 		s := startServer(t, p)
-		b, err := json.Marshal(task)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.in.Write(append(b, '\n')); err != nil {
-			t.Fatal(err)
-		}
-		if l := s.line(t); l != "starting" {
-			t.Fatal(l)
-		}
+		s.start(t, task)
 		return p, s
 	}
 	t.Run("during Start", func(t *testing.T) {

@@ -61,3 +61,15 @@ def aside(f, *args):
     os.close(r)
     os.wait()
     return got.decode()
+
+
+def descriptors():
+    """What this process has open."""
+    found = []
+    for n in sorted(os.listdir("/proc/self/fd"), key=int):
+        try:
+            to = os.readlink("/proc/self/fd/" + n)
+        except FileNotFoundError:
+            continue  # of the listing itself
+        found.append(n + "=" + to.split(":")[0])
+    return " ".join(found)

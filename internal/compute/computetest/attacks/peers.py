@@ -66,6 +66,7 @@ def honest():
             continue
 
 
+attempt("descriptors", descriptors)
 attempt("honest", honest)
 
 # Sources of others, and the own ones that peers must not see.
