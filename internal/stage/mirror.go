@@ -19,10 +19,9 @@ const (
 	// lookEvery is how often a live mirror looks for changes. It sends a file
 	// that did not change between two looks, and all at the end.
 	lookEvery = 5 * time.Second
-	// Files beyond this size are sent few at a time: of each, a whole part is in
+	// Files beyond this size are sent one at a time: whole parts of it are in
 	// memory.
-	smallFile  = 512 << 10
-	largeFiles = 2
+	smallFile = 512 << 10
 )
 
 // mirror sends a folder's files to an S3 prefix: once, when the program has
@@ -178,12 +177,12 @@ func (m *mirror) changed(end bool) iter.Seq2[file, error] {
 
 // send sends what changed.
 func (m *mirror) send(ctx context.Context, end bool) error {
-	large := make(chan struct{}, largeFiles)
+	var large sync.Mutex
 	// What is on its way when a file fails goes on.
 	return each(ctx, parallel, func(context.Context) iter.Seq2[file, error] { return m.changed(end) }, func(_ context.Context, f file) error {
 		if f.size > smallFile {
-			large <- struct{}{}
-			defer func() { <-large }()
+			large.Lock()
+			defer large.Unlock()
 		}
 		return m.sendOne(ctx, f)
 	})
