@@ -20,6 +20,7 @@ import (
 	"clary/internal/stage/launch"
 	"clary/internal/stage/notebook"
 	"clary/internal/stage/rescue"
+	"clary/internal/stage/spark"
 )
 
 // Supervisor, init and warden set up their first thread and make children of
@@ -40,6 +41,8 @@ func run(args []string) int {
 	switch filepath.Base(args[0]) {
 	case "train":
 		verb = "launch"
+	case build.SparkSubmit:
+		return spark.Main(args[1:], os.Environ(), os.Stderr)
 	case "sudo": // of a task that has a user, as are those that follow
 		return sudo.Main(args[1:], os.Environ(), os.Stdout, os.Stderr)
 	case control.Crontab, control.Systemctl, control.Initctl:

@@ -105,11 +105,15 @@ func (a *app) examineRuntimes() []finding {
 	if err != nil {
 		return []finding{{"note", "runtimes", err.Error()}}
 	}
-	if s.Runtimes == 0 {
-		return []finding{{"ok", "runtimes", "none yet: the first job of an image builds one"}}
+	list := []finding{{"ok", "runtimes", "none yet: the first job of an image builds one"}}
+	if s.Runtimes > 0 {
+		list[0].Detail = fmt.Sprintf("%d, %.1f GiB, and %.1f GiB of downloads; one that no job asks for goes after %d days",
+			s.Runtimes, float64(s.Bytes)/(1<<30), float64(s.Spare)/(1<<30), int(s.UnusedAfter.Hours()/24))
 	}
-	return []finding{{"ok", "runtimes", fmt.Sprintf("%d, %.1f GiB, and %.1f GiB of downloads; one that no job asks for goes after %d days",
-		s.Runtimes, float64(s.Bytes)/(1<<30), float64(s.Spare)/(1<<30), int(s.UnusedAfter.Hours()/24))}}
+	if s.NoSpark != "" {
+		list = append(list, finding{"note", "spark", "jobs of Spark images fail: " + s.NoSpark})
+	}
+	return list
 }
 
 func (a *app) examineServer(ctx context.Context) []finding {

@@ -5,7 +5,20 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"clary/internal/runtimes"
 )
+
+func TestDoctorSaysWhatSparkLacks(t *testing.T) {
+	t.Parallel()
+	for lack, want := range map[string]int{"": 1, "no Java": 2} {
+		a := &app{IO: IO{Runtimes: func(string) (runtimes.Survey, error) { return runtimes.Survey{NoSpark: lack}, nil }}}
+		got := a.examineRuntimes()
+		if len(got) != want || got[0].Level != "ok" || want == 2 && (got[1].Level != "note" || !strings.Contains(got[1].Detail, lack)) {
+			t.Errorf("%q: %+v", lack, got)
+		}
+	}
+}
 
 func TestDoctorKnowsAnOldCLI(t *testing.T) {
 	t.Parallel()

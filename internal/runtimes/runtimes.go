@@ -62,4 +62,5 @@ type Survey struct {
 	Bytes       int64         // of the runtimes
 	Spare       int64         // bytes of downloads and of builds
 	UnusedAfter time.Duration // how long a runtime stays that no job asks for
+	NoSpark     string        // what the machine lacks for jobs of Spark images; "" for nothing
 }

@@ -23,8 +23,7 @@ import (
 )
 
 const (
-	// taskBinary is where a task finds clary-task.
-	taskBinary = "/run/clary/clary-task"
+	taskBinary = build.Task
 	taskPrefix = "build-"
 	buildLimit = 30 * time.Minute
 	// failureStays is how long a failure is told to whoever waited for the
@@ -59,7 +58,7 @@ func (b *ongoing) running() bool { return b.failedAt.IsZero() }
 // Ensure asks for a runtime and says how that stands.
 func (c *Catalog) Ensure(ctx context.Context, rt runtimes.Runtime) (runtimes.State, error) {
 	if rt.ID == "" {
-		return runtimes.State{Failed: noPython(c.interpreters(ctx))}, nil
+		return runtimes.State{Failed: c.lacks(ctx, rt.Recipe)}, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -32,6 +32,8 @@ type Config struct {
 	Envs func(context.Context) ([]string, error)
 	// Pythons lists the machine's interpreters; nil: FindPythons.
 	Pythons func(context.Context) []Python
+	// Javas lists the machine's Java runtimes; nil: FindJavas.
+	Javas func() []Java
 }
 
 // Catalog is safe for concurrent use.
@@ -61,6 +63,9 @@ func New(cfg Config) (*Catalog, error) {
 	}
 	if cfg.Pythons == nil {
 		cfg.Pythons = FindPythons
+	}
+	if cfg.Javas == nil {
+		cfg.Javas = FindJavas
 	}
 	for _, d := range []string{"", "builds", "work", "cache", goneDir} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, d), 0o700); err != nil {
@@ -115,7 +120,10 @@ func (c *Catalog) Resolve(ctx context.Context, imageURI string) (runtimes.Runtim
 	if err != nil {
 		return runtimes.Runtime{}, err
 	}
-	rt := runtimes.Runtime{Recipe: w.recipe, Train: []string{"train"}, ScriptMode: true, Env: c.env()}
+	rt := runtimes.Runtime{Recipe: w.recipe, Env: c.env()}
+	if w.recipe != spark {
+		rt.Train, rt.ScriptMode = []string{"train"}, true
+	}
 	if w.recipe == scikitLearn {
 		rt.Framework = "sagemaker_sklearn_container.training:main"
 		rt.Env["SAGEMAKER_TRAINING_MODULE"] = rt.Framework
@@ -149,6 +157,14 @@ func (c *Catalog) fit(ctx context.Context, w wanted, rt *runtimes.Runtime) error
 		rt.Title = w.recipe
 		return nil
 	}
+	if w.recipe == spark {
+		java, ok := chooseJava(ch.variant, c.cfg.Javas())
+		if !ok {
+			rt.Title = w.recipe
+			return nil
+		}
+		rt.Env["JAVA_HOME"] = java.Home
+	}
 	files, err := ch.variant.files(ch.python.Minor)
 	if err != nil {
 		return fmt.Errorf("recipe %s: %w", w.recipe, err)
@@ -159,6 +175,8 @@ func (c *Catalog) fit(ctx context.Context, w wanted, rt *runtimes.Runtime) error
 	switch w.recipe {
 	case scikitLearn:
 		rt.Title = fmt.Sprintf("scikit-learn %s, %s", versionOf(files[build.LockFile], scikitLearn), rt.Title)
+	case spark:
+		rt.Title = fmt.Sprintf("Spark %s, %s", ch.variant.Version, rt.Title)
 	case jupyterLab:
 		rt.Title = fmt.Sprintf("JupyterLab %s, SageMaker SDK %s, %s", versionOf(files[build.LockFile], jupyterLab), sdkVersion, rt.Title)
 	}

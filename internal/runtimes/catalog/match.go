@@ -13,7 +13,7 @@ import (
 // wanted is what an image URI asks for.
 type wanted struct {
 	recipe  string
-	line    line // of scikit-learn; zero: the newest
+	line    line // of scikit-learn or Spark; zero: the newest
 	minor   int  // of Python; 0: any
 	missing string
 }
@@ -41,6 +41,7 @@ func lineOf(version string) line {
 var (
 	sklearnTag = regexp.MustCompile(`^(\d+\.\d+)(\.\d+)?(-\d+)?(-cpu)?(-py3\d*)?$`)
 	baseRepo   = regexp.MustCompile(`^sagemaker-base-python(?:-3(\d+))?$`)
+	sparkTag   = regexp.MustCompile(`^(\d+\.\d+)(\.\d+)?(-cpu)?(-py3\d*)?(-v[\d.]+)?$`)
 	pythonTag  = regexp.MustCompile(`^3(?:\.(\d+))?(?:\.\d+)?(?:-[a-z0-9.-]+)?$`)
 )
 
@@ -62,6 +63,12 @@ func match(uri string) (wanted, error) {
 			return wanted{}, unknown(uri, fmt.Sprintf("the tag %q is none of scikit-learn's, which are like 1.2-1-cpu-py3", tag))
 		}
 		return wanted{recipe: scikitLearn, line: lineOf(m[1])}, nil
+	case repo == "sagemaker-spark-processing":
+		m := sparkTag.FindStringSubmatch(tag)
+		if m == nil {
+			return wanted{}, unknown(uri, fmt.Sprintf("the tag %q is none of Spark's, which are like 3.5-cpu-py39-v1.0", tag))
+		}
+		return wanted{recipe: spark, line: lineOf(m[1]), missing: sparkMisses}, nil
 	case baseRepo.MatchString(repo):
 		minor, _ := strconv.Atoi(baseRepo.FindStringSubmatch(repo)[1])
 		return wanted{recipe: basePython, minor: minor}, nil
@@ -81,12 +88,14 @@ func match(uri string) (wanted, error) {
 	return wanted{}, unknown(uri, "")
 }
 
+const sparkMisses = "Spark runs on one host, in local mode, and reads and writes the folders of the job's inputs and outputs, not s3:// or s3a:// itself"
+
 func unknown(uri, why string) error {
 	if why != "" {
 		why = ": " + why
 	}
 	return fmt.Errorf("%w %s%s. Clary runs images of these names: sagemaker-scikit-learn (tags 0.20.0, 0.23-1, 1.0-1, 1.2-1, 1.4-2, each with -cpu-py3), "+
-		"sagemaker-base-python, sagemaker-distribution and python:3.x, of any registry and account. Use one of them; what a script needs besides, "+
+		"sagemaker-spark-processing, sagemaker-base-python, sagemaker-distribution and python:3.x, of any registry and account. Use one of them; what a script needs besides, "+
 		"a requirements.txt beside it installs", runtimes.ErrUnknownImage, uri, why)
 }
 
@@ -135,9 +144,6 @@ func choose(w wanted, pythons []Python) (choice, bool) {
 // distance is 0 for the asked line, grows with newer ones, and is far for
 // older ones.
 func distance(w wanted, v Variant) int {
-	if w.recipe != scikitLearn {
-		return 0
-	}
 	have := lineOf(v.Version)
 	if w.line == (line{}) {
 		return -(have.major*1000 + have.minor)
@@ -151,12 +157,16 @@ func distance(w wanted, v Variant) int {
 
 func note(w wanted, c choice) string {
 	var notes []string
-	if w.recipe == scikitLearn && w.line != (line{}) {
+	if w.line != (line{}) {
+		what := w.recipe
+		if w.recipe == spark {
+			what = "Spark"
+		}
 		switch d := lineOf(c.variant.Version).compare(w.line); {
 		case d > 0:
-			notes = append(notes, fmt.Sprintf("scikit-learn %s instead of %s: the nearest newer version with wheels for this machine's Python 3.%d", c.variant.Version, w.line, c.python.Minor))
+			notes = append(notes, fmt.Sprintf("%s %s instead of %s: the nearest newer version with wheels for this machine's Python 3.%d", what, c.variant.Version, w.line, c.python.Minor))
 		case d < 0:
-			notes = append(notes, fmt.Sprintf("scikit-learn %s instead of %s: the newest version that this catalog has for Python 3.%d", c.variant.Version, w.line, c.python.Minor))
+			notes = append(notes, fmt.Sprintf("%s %s instead of %s: the newest version that this catalog has for Python 3.%d", what, c.variant.Version, w.line, c.python.Minor))
 		}
 	}
 	if w.minor != 0 && w.minor != c.python.Minor {

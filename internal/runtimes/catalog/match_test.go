@@ -50,6 +50,10 @@ func TestMatchAndChoose(t *testing.T) {
 		{"docker.io/library/python:3.13.1-slim-bookworm", []Python{system311, system313}, "base-python-1-py313", ""},
 		{"public.ecr.aws/docker/library/python:3.12", []Python{system311}, "base-python-1-py311", "Python 3.11 instead of 3.12"},
 		{"localhost:5000/python:3.11@sha256:" + strings.Repeat("0", 64), []Python{system311}, "base-python-1-py311", ""},
+		{"173754725891.dkr.ecr.us-east-1.amazonaws.com/sagemaker-spark-processing:3.5-cpu-py39-v1.0", []Python{system311}, "spark-3.5.9-py311", "not s3://"},
+		{"173754725891.dkr.ecr.us-east-1.amazonaws.com/sagemaker-spark-processing:3.3-cpu", []Python{system313, home311}, "spark-3.5.9-py311", "Spark 3.5.9 instead of 3.3: the nearest newer"},
+		{ecr + "sagemaker-spark-processing:3.5-cpu", []Python{system313}, "none", ""},
+		{ecr + "sagemaker-spark-processing:latest", []Python{system311}, "unknown", ""},
 		{"python:2.7", []Python{system311}, "unknown", ""},
 		{"python@sha256:" + strings.Repeat("0", 64), []Python{system311}, "unknown", ""},
 		{ecr + "sagemaker-scikit-learn", []Python{system311}, "unknown", ""},
@@ -122,7 +126,7 @@ func TestLocks(t *testing.T) {
 }
 
 func FuzzMatch(f *testing.F) {
-	for _, s := range []string{"a/sagemaker-scikit-learn:1.2-1-cpu-py3", "python:3", "x@y", ":::", "//"} {
+	for _, s := range []string{"a/sagemaker-scikit-learn:1.2-1-cpu-py3", "a/sagemaker-spark-processing:3.5-cpu", "python:3", "x@y", ":::", "//"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {

@@ -19,6 +19,10 @@ type Variant struct {
 	Version string // of the framework; "1" where there is none
 	Pythons []int  // minors of Python 3, best first
 	Pins    []string
+	// Spark is the hash of PySpark's archive, and Javas are what it runs on,
+	// best first; for the recipe spark alone.
+	Spark string
+	Javas []int
 }
 
 func (v Variant) lockFile(minor int) string {
@@ -32,6 +36,7 @@ const (
 	jupyterLab  = "jupyterlab"    // what serves a notebook instance
 	condaPython = "conda-python3" // the kernel of its notebooks
 	condaOther  = "conda-scikit-learn"
+	spark       = "spark"
 )
 
 // Both recipes hold what scripts for these images import most and what the
@@ -44,7 +49,7 @@ var common = []string{"boto3", "requests", "pyyaml", "psutil", "pip", "setuptool
 // newer ones do not go together.
 func Variants() []Variant {
 	era := func(version string, pythons []int, pins ...string) Variant {
-		return Variant{scikitLearn, version, pythons, append(append([]string{"scikit-learn==" + version, "joblib"}, pins...), common...)}
+		return Variant{Recipe: scikitLearn, Version: version, Pythons: pythons, Pins: append(append([]string{"scikit-learn==" + version, "joblib"}, pins...), common...)}
 	}
 	return []Variant{
 		era("1.1.3", []int{11}, "numpy==1.24.4", "scipy==1.10.1", "pandas==1.5.3"),
@@ -53,29 +58,34 @@ func Variants() []Variant {
 		era("1.4.2", []int{11, 12}, "numpy==1.26.4", "scipy==1.13.1", "pandas==2.2.3"),
 		era("1.5.2", []int{13}, "numpy==2.1.3", "scipy==1.14.1", "pandas==2.2.3"),
 		era("1.7.2", []int{14}, "numpy==2.3.5", "scipy==1.16.3", "pandas==2.3.3"),
-		{basePython, "1", []int{11, 12, 13, 14}, append([]string{"numpy", "pandas"}, common...)},
+		{Recipe: basePython, Version: "1", Pythons: []int{11, 12, 13, 14}, Pins: append([]string{"numpy", "pandas"}, common...)},
 		// The widgets' two halves, in server and kernel, go together by version.
-		{jupyterLab, "4.6.6", []int{11, 12, 13, 14}, []string{"jupyterlab==4.6.6", "jupyterlab-git==0.55.0", "jupyter-server-proxy==4.6.0", "jupyterlab-widgets==3.0.17", "ipykernel", "nbconvert", "awscli"}},
+		{Recipe: jupyterLab, Version: "4.6.6", Pythons: []int{11, 12, 13, 14}, Pins: []string{"jupyterlab==4.6.6", "jupyterlab-git==0.55.0", "jupyter-server-proxy==4.6.0", "jupyterlab-widgets==3.0.17", "ipykernel", "nbconvert", "awscli"}},
 		kernel([]int{11, 12}, "scikit-learn==1.4.2", "numpy==1.26.4", "scipy==1.13.1", "pandas==2.3.3"),
 		kernel([]int{13}, "scikit-learn==1.5.2", "numpy==2.1.3", "scipy==1.14.1", "pandas==2.3.3"),
 		kernel([]int{14}, "scikit-learn==1.7.2", "numpy==2.3.5", "scipy==1.16.3", "pandas==2.3.3"),
 		offer("1.1.3", []int{11}, "numpy==1.24.4", "scipy==1.10.1", "pandas==1.5.3"),
 		offer("1.2.1", []int{11}, "numpy==1.24.4", "scipy==1.10.1", "pandas==1.5.3"),
 		offer("1.3.2", []int{12}, "numpy==1.26.4", "scipy==1.11.4", "pandas==2.1.4"),
+		{
+			Recipe: spark, Version: "3.5.9", Pythons: []int{11}, Javas: []int{17, 11, 8},
+			Pins:  append([]string{"py4j==0.10.9.7", "numpy==1.26.4", "pandas==2.2.3", "pyarrow==17.0.0"}, common...),
+			Spark: "ea27adc39ddac9413b8951e45aa748cbed6c785971b81386efc41938f6243d93",
+		},
 	}
 }
 
 // kernel is conda_python3 on the versions of a scikit-learn runtime, so that a
 // notebook reads what its jobs wrote.
 func kernel(pythons []int, pins ...string) Variant {
-	return Variant{condaPython, sdkVersion, pythons, append(append([]string{"sagemaker==" + sdkVersion, "matplotlib", "ipykernel", "ipywidgets==8.1.9"}, pins...), common...)}
+	return Variant{Recipe: condaPython, Version: sdkVersion, Pythons: pythons, Pins: append(append([]string{"sagemaker==" + sdkVersion, "matplotlib", "ipykernel", "ipywidgets==8.1.9"}, pins...), common...)}
 }
 
 // offer is a further kernel, of a scikit-learn runtime that conda_python3 is not
 // on: it is installed where a notebook first wants it. The SageMaker SDK does
 // not go with such versions.
 func offer(version string, pythons []int, pins ...string) Variant {
-	return Variant{condaOther, version, pythons, append(append([]string{"scikit-learn==" + version, "joblib", "matplotlib", "ipykernel"}, pins...), common...)}
+	return Variant{Recipe: condaOther, Version: version, Pythons: pythons, Pins: append(append([]string{"scikit-learn==" + version, "joblib", "matplotlib", "ipykernel"}, pins...), common...)}
 }
 
 // sdkVersion is of the SageMaker SDK in a notebook's kernel.
@@ -93,6 +103,9 @@ func (v Variant) files(minor int) (map[string][]byte, error) {
 		return nil, err
 	}
 	files := map[string][]byte{build.LockFile: lock, build.UVFile: uv}
+	if v.Spark != "" {
+		files[build.SparkFile] = fmt.Appendf(nil, "pyspark==%s --hash=sha256:%s\n", v.Version, v.Spark)
+	}
 	if v.Recipe != jupyterLab {
 		return files, nil
 	}

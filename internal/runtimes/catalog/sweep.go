@@ -176,14 +176,15 @@ func size(dir string) (int64, error) {
 
 // Survey says what is kept below dir, without a catalog.
 func Survey(dir string) (runtimes.Survey, error) {
+	s := runtimes.Survey{UnusedAfter: unusedAfter, NoSpark: noSpark(FindJavas())}
 	all, err := list(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return runtimes.Survey{}, nil
+		return s, nil
 	}
 	if err != nil {
-		return runtimes.Survey{}, fmt.Errorf("runtimes: %w", err)
+		return s, fmt.Errorf("runtimes: %w", err)
 	}
-	s := runtimes.Survey{Runtimes: len(all), UnusedAfter: unusedAfter}
+	s.Runtimes = len(all)
 	for _, k := range all {
 		s.Bytes += k.bytes
 	}

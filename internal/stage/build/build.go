@@ -98,6 +98,9 @@ func (b *builder) run(ctx context.Context) error {
 	if err := b.kernels(ctx, uv); err != nil {
 		return err
 	}
+	if err := b.spark(ctx); err != nil {
+		return err
+	}
 	return b.endpoints()
 }
 

@@ -64,7 +64,7 @@ func (b *builder) wheel(ctx context.Context, hashes []string) ([]byte, error) {
 	b.say("fetching uv from %s", hostOf(b.index))
 	hc := &http.Client{Timeout: 10 * time.Minute}
 	defer hc.CloseIdleConnections()
-	files, err := b.list(ctx, hc)
+	files, err := b.list(ctx, hc, "uv")
 	if err != nil {
 		return nil, err
 	}
@@ -154,9 +154,9 @@ func fits(wheel []byte) bool {
 	return false
 }
 
-// list reads the index's page of uv, in JSON or in HTML.
-func (b *builder) list(ctx context.Context, hc *http.Client) ([]file, error) {
-	page := b.index + "/uv/"
+// list reads the index's page of a project, in JSON or in HTML.
+func (b *builder) list(ctx context.Context, hc *http.Client, project string) ([]file, error) {
+	page := b.index + "/" + project + "/"
 	data, err := get(ctx, hc, page, "application/vnd.pypi.simple.v1+json, text/html;q=0.5")
 	if err != nil {
 		return nil, err
@@ -191,7 +191,7 @@ func parseIndex(page string, data []byte) ([]file, error) {
 			} `json:"files"`
 		}
 		if err := json.Unmarshal(data, &doc); err != nil {
-			return nil, fmt.Errorf("the index's page of uv: %w", err)
+			return nil, fmt.Errorf("the index's page of %s: %w", path.Base(base.Path), err)
 		}
 		for _, f := range doc.Files {
 			add(f.URL, f.Filename, f.Hashes["sha256"])
@@ -205,6 +205,20 @@ func parseIndex(page string, data []byte) ([]file, error) {
 }
 
 func get(ctx context.Context, hc *http.Client, address, accept string) ([]byte, error) {
+	body, err := open(ctx, hc, address, accept)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close() //nolint:errcheck // read below
+	data, err := io.ReadAll(io.LimitReader(body, maxWheel))
+	if err != nil {
+		return nil, fmt.Errorf("reading from %s: %w", hostOf(address), err)
+	}
+	return data, nil
+}
+
+// open asks for a file; what is no such file is an error.
+func open(ctx context.Context, hc *http.Client, address, accept string) (io.ReadCloser, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
@@ -219,16 +233,15 @@ func get(ctx context.Context, hc *http.Client, address, accept string) ([]byte, 
 		}
 		return nil, fmt.Errorf("%s cannot be reached: %w", hostOf(address), err)
 	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
 	defer resp.Body.Close() //nolint:errcheck // read below
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxWheel))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 200))
 	if err != nil {
 		return nil, fmt.Errorf("reading from %s: %w", hostOf(address), err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		text := strings.TrimSpace(string(data[:min(len(data), 200)]))
-		return nil, fmt.Errorf("%s answers %s: %s", hostOf(address), resp.Status, text)
-	}
-	return data, nil
+	return nil, fmt.Errorf("%s answers %s: %s", hostOf(address), resp.Status, strings.TrimSpace(string(data)))
 }
 
 // hostOf is an address without what may be secret in it.
