@@ -100,7 +100,7 @@ func TestClients(t *testing.T) {
 	for _, c := range []struct{ name, venv string }{{"v2", v2}, {"v3", v3}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 			defer cancel()
 			cmd := d.Command(ctx, c.venv, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider",
 				"-n", "3", "--dist", "worksteal", "--durations", "5", "--color", "no", c.name)

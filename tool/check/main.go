@@ -231,7 +231,7 @@ func live(title string, pkgs ...string) part {
 		if err != nil {
 			return err
 		}
-		return r.tests(ctx, env, "standard-verbose", pkgs, "-count=1", "-parallel", "5", "-timeout", "20m")
+		return r.tests(ctx, env, "standard-verbose", pkgs, "-count=1", "-parallel", "4", "-timeout", "40m")
 	}}
 }
 

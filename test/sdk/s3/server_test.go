@@ -145,7 +145,7 @@ func run(t *testing.T, scheme, program string, args ...string) {
 	t.Parallel()
 	env := venv(t)
 	srv := start(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{
