@@ -100,7 +100,7 @@ func TestUploadSizes(t *testing.T) {
 	t.Parallel()
 	s3 := clienttest.New("bucket")
 	c := start(t, s3)
-	for _, size := range []int{0, 1, partSize - 1, partSize, partSize + 1, 2 * partSize, 2*partSize + 7} {
+	for _, size := range []int{0, 1, partSize >> 7, partSize>>7 + 1, 1 << 20, partSize - 1, partSize, partSize + 1, 2 * partSize, 2*partSize + 7} {
 		want := make([]byte, size)
 		rng := rand.NewChaCha8([32]byte{byte(size)})
 		_, _ = rng.Read(want)
@@ -127,6 +127,27 @@ func TestUploadFailureLeavesNothing(t *testing.T) {
 	}
 	if _, ok := s3.Object("bucket", "k"); ok || s3.Uploads() != 0 {
 		t.Error("something was left behind")
+	}
+}
+
+func TestUploadOfARefusedPart(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{"1", "2", "5"} {
+		s3 := clienttest.New("bucket")
+		s3.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Query().Get("partNumber") != part {
+				return false
+			}
+			clienttest.Fail(w, http.StatusForbidden, "AccessDenied", "no part "+part)
+			return true
+		}
+		_, err := start(t, s3).Upload(t.Context(), "bucket", "k", bytes.NewReader(make([]byte, 5*partSize)))
+		if e, ok := errors.AsType[*Error](err); !ok || e.Message != "no part "+part {
+			t.Errorf("part %s: err = %v", part, err)
+		}
+		if _, ok := s3.Object("bucket", "k"); ok || s3.Uploads() != 0 {
+			t.Errorf("part %s: something was left behind", part)
+		}
 	}
 }
 
