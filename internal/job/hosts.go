@@ -1,6 +1,7 @@
 package job
 
 import (
+	"slices"
 	"time"
 
 	"clary/internal/compute"
@@ -12,21 +13,16 @@ import (
 type hosts []*compute.TaskStatus
 
 // steps are what stage reports, in order.
-func steps() [3]string {
-	return [...]string{plan.StepDownloading, plan.StepTraining, plan.StepUploading}
-}
+var steps = [...]string{plan.StepDownloading, plan.StepTraining, plan.StepUploading} //nolint:gochecknoglobals // a constant
 
 // reached is when a host came to a step or one after it; zero: not yet.
 func reached(t *compute.TaskStatus, step int) time.Time {
 	if t == nil {
 		return time.Time{}
 	}
-	names := steps()
 	for _, s := range t.Steps {
-		for _, n := range names[step:] {
-			if s.Name == n {
-				return s.At
-			}
+		if slices.Contains(steps[step:], s.Name) {
+			return s.At
 		}
 	}
 	return time.Time{}
@@ -135,19 +131,18 @@ func endingOf(t *compute.TaskStatus) ending {
 	r := t.Exit.Result
 	program := r.Class == "" || r.Class == "AlgorithmError"
 	switch t.Exit.Reason {
-	case compute.ReasonMemory, compute.ReasonDisk, compute.ReasonFailed:
-		return endedFault
-	case compute.ReasonStopped, compute.ReasonMaxRuntime:
-		if !program { // what the job had made is not where its owner will look for it
-			return endedFault
+	case compute.ReasonExited:
+		switch {
+		case r.Failure == "" && r.ExitCode == 0 && r.Signal == "":
+			return endedWell
+		case program:
+			return endedBroke
 		}
-		return endedAsked
-	}
-	switch {
-	case r.Failure == "" && r.ExitCode == 0 && r.Signal == "":
-		return endedWell
-	case program:
-		return endedBroke
+	case compute.ReasonStopped, compute.ReasonMaxRuntime:
+		if program { // else what the job had made is not where its owner will look for it
+			return endedAsked
+		}
+	case compute.ReasonMemory, compute.ReasonDisk, compute.ReasonFailed:
 	}
 	return endedFault
 }

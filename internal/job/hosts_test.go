@@ -15,7 +15,7 @@ func host(down, train, up, end int, e compute.Exit) *compute.TaskStatus {
 	t := &compute.TaskStatus{Phase: compute.Running, Started: at(0)}
 	for i, s := range []int{down, train, up} {
 		if s > 0 {
-			t.Steps = append(t.Steps, compute.Step{Name: steps()[i], At: at(s)})
+			t.Steps = append(t.Steps, compute.Step{Name: steps[i], At: at(s)})
 		}
 	}
 	if end > 0 {
@@ -55,7 +55,7 @@ func TestReached(t *testing.T) {
 				want = at(s)
 			}
 			if got := tc.hosts.reached(step); !got.Equal(want) {
-				t.Errorf("%s: %s at %s, want %s", name, steps()[step], got, want)
+				t.Errorf("%s: %s at %s, want %s", name, steps[step], got, want)
 			}
 		}
 	}

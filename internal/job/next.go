@@ -132,7 +132,7 @@ func waiting(phase string, st Status, f *Family, now time.Time) decision {
 
 // fold takes over the steps that the hosts came to and that were not yet seen.
 func (d *decision) fold(h hosts) {
-	for step := d.st.StepsSeen; step < len(steps()); step++ {
+	for step := d.st.StepsSeen; step < len(steps); step++ {
 		at := h.reached(step)
 		if at.IsZero() {
 			continue

@@ -185,7 +185,7 @@ func TestNextProperties(t *testing.T) {
 				t.Fatalf("seed %d: effect %v while stop is asked, or a host failed: %v", seed, d.effect, why)
 			}
 			phase, st = d.phase, d.st
-			switch d.effect {
+			switch d.effect { //nolint:exhaustive // the others do nothing to tasks
 			case effectStart:
 				// A server may die while it starts them.
 				for i := range o.hosts {
@@ -221,7 +221,7 @@ func lives(r *rand.Rand, task *compute.TaskStatus, now int) {
 	switch {
 	case over(task):
 	case len(task.Steps) < 3 && r.IntN(3) == 0:
-		task.Steps = append(task.Steps, compute.Step{Name: steps()[len(task.Steps)], At: at(now)})
+		task.Steps = append(task.Steps, compute.Step{Name: steps[len(task.Steps)], At: at(now)})
 	case r.IntN(8) == 0:
 		task.Phase = compute.Ended
 		task.Exit = &compute.Exit{At: at(now), Reason: []compute.Reason{compute.ReasonExited, compute.ReasonExited, compute.ReasonMaxRuntime, compute.ReasonMemory}[r.IntN(4)], Result: plan.Result{ExitCode: r.IntN(2)}}
