@@ -147,7 +147,7 @@ func (j *job) place(what, local string) (tree, error) {
 	}
 	root, err := os.OpenRoot(j.h.path(base))
 	if err != nil {
-		return tree{}, userError("%s: LocalPath %s cannot be used: %v", what, local, err)
+		return tree{}, userError("%s: LocalPath %s cannot be used: %v. Use a folder below %s", what, local, err, mlPath)
 	}
 	j.opened = append(j.opened, root)
 	return tree{root, base, path.Clean("./" + strings.TrimPrefix(local, base))}, nil

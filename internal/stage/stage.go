@@ -2,7 +2,7 @@
 // are fetched, the program runs, outputs are uploaded. It alone knows
 // /opt/ml. It acts as the job's role through S3, and it never trusts a path or
 // a file once the program has run: everything below /opt/ml is then reached
-// through os.Root. Start at Run.
+// through os.Root. Start at Run; what jobs of all kinds share is in job.go.
 package stage
 
 import (

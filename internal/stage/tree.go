@@ -82,7 +82,7 @@ func (t tree) empty() (bool, error) {
 // make makes it for the program, as what says that the request asks.
 func (t tree) make(what string) error {
 	if err := mkdir(t.root, t.dir); err != nil {
-		return userError("%s: LocalPath %s cannot be made: %v", what, t.path("."), err)
+		return userError("%s: LocalPath %s cannot be made: %v. Use a folder below %s", what, t.path("."), err, mlPath)
 	}
 	return nil
 }
