@@ -1,6 +1,7 @@
 package console
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +55,16 @@ func hostNames(count *int64) []string {
 		out = append(out, "algo-"+strconv.FormatInt(i+1, 10))
 	}
 	return out
+}
+
+var hostName = regexp.MustCompile(`\balgo-[0-9]+\b`) //nolint:gochecknoglobals // a constant pattern
+
+// mainHost is whose log tells most: the host that a failure names, or the first.
+func (j *job) mainHost() string {
+	if h := hostName.FindString(j.Failure); slices.Contains(j.Hosts, h) {
+		return h
+	}
+	return j.Hosts[0]
 }
 
 // step is one entry of a job's history.

@@ -173,6 +173,14 @@ func TestHosts(t *testing.T) {
 	if page := get(t, w, "/training-jobs/j?host=algo-2").Body.String(); !strings.Contains(page, "Every value that algo-2 printed") || !strings.Contains(page, "of j/algo-2-1") {
 		t.Errorf("the metrics are not those of the host that is shown: %s", page)
 	}
+	for reason, host := range map[string]string{
+		"AlgorithmError: algo-2: no route to algo-1, exit code: 1": "algo-2", "AlgorithmError: algo-9 is not there": "algo-1",
+	} {
+		w.reason = reason
+		if page := get(t, w, "/processing-jobs/p").Body.String(); !strings.Contains(page, "of p/"+host+"-1") {
+			t.Errorf("%s: the log is not that of %s", reason, host)
+		}
+	}
 	for _, host := range []string{"algo-3", "algo-0", "algo-01", "x"} {
 		for _, page := range []string{"", "/log", "/log/live"} {
 			if rec := get(t, newWorld(), "/processing-jobs/p"+page+"?host="+host); rec.Code != http.StatusNotFound {

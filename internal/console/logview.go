@@ -38,15 +38,16 @@ type logBody struct {
 }
 
 // logOf begins a view of the log of the host that is asked for; without one, of
-// all hosts or of the first. part and q lead to the same view of another host's.
+// all hosts or of the main one. part and q lead to the same view of another host's.
 func (v *view) logOf(j *job, all bool, part string, q url.Values) (*logBody, error) {
 	b := &logBody{Job: j.Name, Path: j.Path, Group: j.Kind.Group, Host: v.r.FormValue("host")}
 	hosts := j.Hosts
-	if all && len(hosts) > 1 {
+	all = all && len(hosts) > 1
+	if all {
 		hosts = append([]string{""}, hosts...)
 	}
-	if b.Host == "" {
-		b.Host = hosts[0]
+	if b.Host == "" && !all {
+		b.Host = j.mainHost()
 	}
 	if !slices.Contains(hosts, b.Host) {
 		return nil, errNoPage

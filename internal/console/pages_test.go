@@ -37,6 +37,7 @@ type world struct {
 	job    sm.DescribeTrainingJobResponse
 	deny   bool   // what things cost
 	refuse string // an operation that is not allowed
+	reason string // why the processing job failed
 }
 
 func (w *world) Serves(string, string) bool { return true }
@@ -134,7 +135,7 @@ func gitConfig() *sm.GitConfig {
 func (w *world) processing() *sm.DescribeProcessingJobResponse {
 	two := int64(2)
 	p := &sm.DescribeProcessingJobResponse{
-		ProcessingJobName: "p", ProcessingJobStatus: "Failed", FailureReason: "AlgorithmError: ModuleNotFoundError <b>&", ExitMessage: "wrote half",
+		ProcessingJobName: "p", ProcessingJobStatus: "Failed", FailureReason: w.reason, ExitMessage: "wrote half",
 		CreationTime: w.job.CreationTime, ProcessingStartTime: w.job.CreationTime, ProcessingEndTime: w.job.TrainingEndTime,
 		AppSpecification:       &sm.AppSpecification{ImageUri: "image:1", ContainerEntrypoint: []string{"python3", "x.py"}},
 		ProcessingResources:    &sm.ProcessingResources{ClusterConfig: &sm.ProcessingClusterConfig{InstanceCount: &two, InstanceType: "ml.m5.large", VolumeSizeInGB: 10}},
@@ -209,7 +210,7 @@ func open(t *testing.T, w *world) (*Console, *http.Cookie) {
 
 func newWorld() *world {
 	yes := api.At(time.Now().Add(-time.Hour))
-	w := &world{count: map[string]int{}, job: sm.DescribeTrainingJobResponse{
+	w := &world{count: map[string]int{}, reason: "AlgorithmError: ModuleNotFoundError <b>&", job: sm.DescribeTrainingJobResponse{
 		TrainingJobName: "j", TrainingJobStatus: "Completed", CreationTime: yes, TrainingEndTime: api.At(time.Now()),
 		AlgorithmSpecification: &sm.AlgorithmSpecification{MetricDefinitions: []sm.MetricDefinition{{Name: "loss", Regex: "loss=([0-9.]+)"}}},
 		OutputDataConfig:       &sm.OutputDataConfig{S3OutputPath: "s3://b/o"},
