@@ -56,7 +56,6 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Unmount(b.ml(""), 0) //nolint:errcheck // the namespace ends
-	b.s3.Set("bucket", "in/a", "fits")
 	b.s3.Set("bucket", "in/b", strings.Repeat("x", 2<<20))
 	res := b.process(plan.Processing{Inputs: []plan.Input{input("i", "s3://bucket/in", "/opt/ml/in")}})
 	if want := "Data download failed: No space left on device while s3://bucket/in/b was written. Please use a larger VolumeSizeInGB"; res.Class != "ClientError" || res.Failure != want || strings.Contains(b.log.String(), "never") {
