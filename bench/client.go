@@ -150,6 +150,16 @@ func trainingJob(name, image string, command ...string) map[string]any {
 	}
 }
 
+func processingJob(name string, command ...string) map[string]any {
+	return map[string]any{
+		"ProcessingJobName":   name,
+		"RoleArn":             "arn:aws:iam::123456789012:role/SageMakerRole",
+		"AppSpecification":    map[string]any{"ImageUri": knownImage, "ContainerEntrypoint": command},
+		"ProcessingResources": map[string]any{"ClusterConfig": map[string]any{"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30}},
+		"StoppingCondition":   map[string]any{"MaxRuntimeInSeconds": 3600},
+	}
+}
+
 const (
 	bucketName = "clary-bench"
 	knownImage = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"

@@ -7,7 +7,8 @@ a 1.5 kB append and fdatasync that waiting requests share. *fork+exec*: ` + "`/b
 sandbox driver alone, called in process: start, end, status. *Pipe*: the same Python script printing into a pipe that the
 benchmark reads. *write()*: the same bytes appended to a file in the same batches, no format, no index, no fsync.
 *Plain files*: a bare Go net/http server that keeps each object as a file and answers a PUT after fsync of file and folder; it
-looks at no signature and no checksum, and its listing is always the same text. versitygw keeps plain files too and does not
+looks at no signature and no checksum, and its listing is always the same text. *Plain copy*: objects read from that server into
+a folder and sent back to it, eight at a time. versitygw keeps plain files too and does not
 fsync; Clary's PUT is on disk when it is answered.
 
 Clary verifies each signature and asks its policy engine before it answers, and a create is on disk (fsync, shared by those who

@@ -26,7 +26,8 @@ type bench struct {
 	moto   string          // moto_server, or ""
 	rounds int
 	period time.Duration
-	jobs   int // preloaded for the start at scale
+	jobs   int   // preloaded for the start at scale
+	staged int64 // MiB of the one large object that a job takes in and gives out
 	// gateway is a versitygw to compare with; "" fetches one.
 	gateway string
 	busy    string
@@ -83,13 +84,14 @@ func main() {
 func run() error {
 	b := &bench{busy: busy()}
 	out := flag.String("out", "bench/README.md", "where the table goes")
-	only := flag.String("only", "", "names of parts, comma-separated: api, list, jobs, burst, sklearn, fit, logs, idle, console, notebook, proxy, s3, s3scale, s3memory")
+	only := flag.String("only", "", "names of parts, comma-separated: api, list, jobs, staging, burst, sklearn, fit, logs, idle, console, notebook, proxy, s3, s3scale, s3memory")
 	flag.StringVar(&b.clary, "clary", "bin/clary", "the binary to measure")
 	flag.StringVar(&b.moto, "moto", os.Getenv("BENCH_MOTO"), "moto_server to compare with; none if empty")
 	flag.StringVar(&b.gateway, "versitygw", os.Getenv("BENCH_VERSITYGW"), "versitygw to compare with; fetched if empty")
 	flag.IntVar(&b.rounds, "rounds", 5, "of each load, interleaved with its floor")
 	flag.DurationVar(&b.period, "period", 1500*time.Millisecond, "of one round")
 	flag.IntVar(&b.jobs, "jobs", 100_000, "jobs for the start at scale")
+	flag.Int64Var(&b.staged, "staged", 5000, "MiB of the large object that a job takes in and gives out; three times as much is written")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -112,7 +114,7 @@ func run() error {
 	for _, p := range []struct {
 		name string
 		fn   func() error
-	}{{"api", b.api}, {"list", b.listRows}, {"jobs", b.jobRows}, {"burst", b.burstRow}, {"sklearn", b.sklearnRow}, {"fit", b.fitRows}, {"logs", b.logRows}, {"idle", b.idleRows}, {"console", b.consoleRows}, {"notebook", b.notebookRows}, {"proxy", b.proxyRows}, {"s3", b.s3Rows}, {"s3scale", b.s3ScaleRows}, {"s3memory", b.s3MemoryRows}} {
+	}{{"api", b.api}, {"list", b.listRows}, {"jobs", b.jobRows}, {"staging", b.stagingRows}, {"burst", b.burstRow}, {"sklearn", b.sklearnRow}, {"fit", b.fitRows}, {"logs", b.logRows}, {"idle", b.idleRows}, {"console", b.consoleRows}, {"notebook", b.notebookRows}, {"proxy", b.proxyRows}, {"s3", b.s3Rows}, {"s3scale", b.s3ScaleRows}, {"s3memory", b.s3MemoryRows}} {
 		if *only != "" && !strings.Contains(","+*only+",", ","+p.name+",") {
 			continue
 		}

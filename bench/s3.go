@@ -31,12 +31,17 @@ const (
 // object makes one signed request about an object. The body is not hashed by
 // the client, as over TLS: the figure is the server's.
 func (c *client) object(ctx context.Context, method, path, query string, body []byte) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.url, bytes.NewReader(body))
+	return c.stream(ctx, method, path, query, bytes.NewReader(body), int64(len(body)), io.Discard)
+}
+
+// stream is object with bodies that are not in memory.
+func (c *client) stream(ctx context.Context, method, path, query string, body io.Reader, size int64, answer io.Writer) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.url, body)
 	if err != nil {
 		return 0, err
 	}
 	req.URL.Path, req.URL.RawQuery = path, query
-	req.ContentLength = int64(len(body))
+	req.ContentLength = size
 	sigv4.Sign(req, c.creds, region, "s3", sigv4.UnsignedPayload, time.Now())
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -47,15 +52,18 @@ func (c *client) object(ctx context.Context, method, path, query string, body []
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
 		return 0, fmt.Errorf("%s %s: HTTP %d: %s", method, path, resp.StatusCode, text)
 	}
-	return io.Copy(io.Discard, resp.Body)
+	return io.Copy(answer, resp.Body)
 }
 
 // listing is what the rows need of a page.
 type listing struct {
 	IsTruncated           bool
 	NextContinuationToken string
-	Contents              []struct{ Key string }
-	CommonPrefixes        []struct{ Prefix string }
+	Contents              []struct {
+		Key  string
+		Size int64
+	}
+	CommonPrefixes []struct{ Prefix string }
 }
 
 func (c *client) list(ctx context.Context, bucket string, query url.Values) (l listing, err error) {

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"clary/internal/aws/sigv4"
 	"clary/internal/store"
 	"clary/internal/store/sqlite"
 )
@@ -185,7 +184,10 @@ func (b *bench) s3MemoryRows() (err error) {
 		}
 	}
 	begin := time.Now()
-	if err := watch(func() error { return s.client.streamPut(b.ctx, "/"+bucketName+"/2g") }); err != nil {
+	if err := watch(func() error {
+		_, err := s.client.stream(b.ctx, http.MethodPut, "/"+bucketName+"/2g", "", &pattern{left: streamed}, streamed, io.Discard)
+		return err
+	}); err != nil {
 		return err
 	}
 	up := time.Since(begin)
@@ -208,23 +210,4 @@ func (b *bench) s3MemoryRows() (err error) {
 		goal:  "≤ idle + 32 MiB", met: reached(peak <= idle+32<<10),
 	})
 	return nil
-}
-
-func (c *client) streamPut(ctx context.Context, path string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.url+path, &pattern{left: streamed})
-	if err != nil {
-		return err
-	}
-	req.ContentLength = streamed
-	sigv4.Sign(req, c.creds, region, "s3", sigv4.UnsignedPayload, time.Now())
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("HTTP %d: %.300s", resp.StatusCode, text)
-	}
-	return err
 }
