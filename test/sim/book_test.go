@@ -405,7 +405,7 @@ func (b *book) quiet(l *life) bool {
 type bookOutput struct{ output }
 
 func (o bookOutput) Ensure(task compute.TaskID, st logs.Stream, sides ...logs.Side) error {
-	return o.in.Ensure(string(task), st, namespace, nil, nil, sides...)
+	return o.in.Ensure(string(task), st, "", nil, nil, sides...)
 }
 
 // mortalDoor is the way into notebooks as long as the server lives.

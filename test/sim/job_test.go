@@ -15,39 +15,67 @@ import (
 	"clary/internal/aws/op"
 	"clary/internal/compute"
 	"clary/internal/compute/fake"
+	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
+	engine "clary/internal/job"
 	"clary/internal/resource"
 	"clary/internal/stage/plan"
 	"clary/internal/store"
 )
 
-// job is what a client does and how its task goes.
+// job is what a client does and how its tasks go.
 type job struct {
 	name       string
-	script     fake.Script
+	kind       resource.Kind
+	scripts    []fake.Script // of its hosts
 	maxRuntime time.Duration
 	create     time.Duration // after the beginning
 	stop       time.Duration // after it was created; 0: never
 	erase      bool          // deleted once it is over
 
-	slept time.Duration // by the machine, in the middle of the task's run
+	slept time.Duration // by the machine, in the middle of the first host's run
 
 	created, deleted atomic.Bool // answered
 	stopped          atomic.Bool // asked for, and not refused
 
-	mu    sync.Mutex          // guards final
-	final *compute.TaskStatus // the last word of its supervisor
+	mu     sync.Mutex                  // guards what follows
+	nap    time.Time                   // when the machine sleeps
+	finals map[int]*compute.TaskStatus // the last words of the hosts' supervisors
+	gaveUp map[int]int                 // how often a host was forgotten since others had no room
 }
 
 func (j *job) key() resource.Key {
-	return resource.Key{Account: account, Region: region, Kind: training.Kind, Name: j.name}
+	return resource.Key{Account: account, Region: region, Kind: j.kind, Name: j.name}
 }
 
-func newJob(rng *rand.Rand, name string, calm bool) *job {
+// group is the log group of jobs of its kind, and the namespace of metrics.
+func (j *job) group() string { return "/aws/sagemaker/" + string(j.kind) + "s" }
+
+func newJob(rng *rand.Rand, name string, hosts int, calm bool) *job {
 	span := func(most time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(most))) }
-	j := &job{name: name, create: span(10 * time.Minute), maxRuntime: 30*time.Minute + span(3*time.Hour), erase: rng.IntN(4) == 0}
+	j := &job{
+		name: name, kind: []resource.Kind{training.Kind, processing.Kind}[rng.IntN(2)],
+		create: span(10 * time.Minute), maxRuntime: 30*time.Minute + span(3*time.Hour), erase: rng.IntN(4) == 0,
+		finals: make(map[int]*compute.TaskStatus), gaveUp: make(map[int]int),
+	}
+	if hosts == 0 {
+		hosts = []int{1, 1, 2, 3}[rng.IntN(4)]
+	}
 	run := []time.Duration{time.Second, time.Minute, time.Hour, 6 * time.Hour}[rng.IntN(4)]
-	sc := &j.script
+	for range hosts {
+		j.scripts = append(j.scripts, newScript(rng, name, run, hosts))
+	}
+	if rng.IntN(3) == 0 {
+		j.stop = 1 + span([]time.Duration{time.Second, time.Minute, 2 * time.Hour}[rng.IntN(3)])
+	}
+	if !calm && rng.IntN(3) == 0 {
+		j.slept = span(time.Hour)
+	}
+	return j
+}
+
+func newScript(rng *rand.Rand, name string, run time.Duration, hosts int) (sc fake.Script) {
+	span := func(most time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(most))) }
 	sc.Delay, sc.Run = span(20*time.Second), time.Millisecond+span(run)
 	at := span(sc.Run)
 	sc.Steps = []fake.Step{{Name: plan.StepDownloading, At: span(at + 1)}, {Name: plan.StepTraining, At: at}}
@@ -60,7 +88,7 @@ func newJob(rng *rand.Rand, name string, calm bool) *job {
 	for i := range rng.IntN(30) {
 		sc.Output = append(sc.Output, fmt.Sprintf("line %d of %s loss=%d;", i, name, i))
 	}
-	switch rng.IntN(8) {
+	switch rng.IntN(8 * hosts) {
 	case 0:
 		sc.Result = plan.Result{ExitCode: 1, Failure: "it broke"}
 	case 1:
@@ -71,26 +99,44 @@ func newJob(rng *rand.Rand, name string, calm bool) *job {
 		sc.Lost = sc.Delay + span(sc.Run)
 	}
 	sc.IgnoreTERM = rng.IntN(3) == 0
-	if rng.IntN(3) == 0 {
-		j.stop = 1 + span([]time.Duration{time.Second, time.Minute, 2 * time.Hour}[rng.IntN(3)])
-	}
-	if !calm && rng.IntN(3) == 0 {
-		j.slept = span(time.Hour)
-	}
-	return j
+	return sc
 }
 
-func (j *job) request() *apism.CreateTrainingJobRequest {
-	return &apism.CreateTrainingJobRequest{
-		TrainingJobName: j.name, RoleArn: "arn:aws:iam::" + account + ":role/Role",
+// role is the jobs' own.
+const role = "arn:aws:iam::" + account + ":role/Role"
+
+func (l *life) createJob(j *job) error {
+	hosts, limit := int64(len(j.scripts)), int64(j.maxRuntime/time.Second)
+	if j.kind == processing.Kind {
+		_, err := l.processing.Create(context.Background(), call(), &apism.CreateProcessingJobRequest{
+			ProcessingJobName: j.name, RoleArn: role,
+			AppSpecification: &apism.AppSpecification{ImageUri: "image", ContainerEntrypoint: []string{"run"}},
+			ProcessingResources: &apism.ProcessingResources{ClusterConfig: &apism.ProcessingClusterConfig{
+				InstanceType: "ml.m5.large", InstanceCount: &hosts, VolumeSizeInGB: 30,
+			}},
+			StoppingCondition: &apism.ProcessingStoppingCondition{MaxRuntimeInSeconds: limit},
+		})
+		return err
+	}
+	_, err := l.training.Create(context.Background(), call(), &apism.CreateTrainingJobRequest{
+		TrainingJobName: j.name, RoleArn: role,
 		AlgorithmSpecification: &apism.AlgorithmSpecification{
 			TrainingImage: "image", TrainingInputMode: "File",
 			MetricDefinitions: []apism.MetricDefinition{{Name: "loss", Regex: "loss=([0-9]+);"}},
 		},
 		OutputDataConfig:  &apism.OutputDataConfig{S3OutputPath: "s3://bucket/out"},
-		ResourceConfig:    &apism.ResourceConfig{InstanceType: "ml.m5.large", InstanceCount: api.Ptr(int64(1)), VolumeSizeInGB: api.Ptr(int64(30))},
-		StoppingCondition: &apism.StoppingCondition{MaxRuntimeInSeconds: api.Ptr(int64(j.maxRuntime / time.Second))},
+		ResourceConfig:    &apism.ResourceConfig{InstanceType: "ml.m5.large", InstanceCount: &hosts, VolumeSizeInGB: api.Ptr(int64(30))},
+		StoppingCondition: &apism.StoppingCondition{MaxRuntimeInSeconds: &limit},
+	})
+	return err
+}
+
+// engine is the one that carries the job.
+func (l *life) engine(j *job) *engine.Engine {
+	if j.kind == processing.Kind {
+		return l.processing.Engine
 	}
+	return l.training.Engine
 }
 
 func call() op.Call {
@@ -107,7 +153,7 @@ func (s *sim) clients() {
 			if j.stop > 0 {
 				time.Sleep(j.stop)
 				s.insist(func(l *life) error {
-					_, err := l.jobs.Stop(context.Background(), call(), &apism.StopTrainingJobRequest{TrainingJobName: j.name})
+					err := l.engine(j).Stop(context.Background(), call(), j.name)
 					if e, ok := errors.AsType[*apierr.Error](err); ok && e.Code == "ValidationException" {
 						return nil // it was over
 					}
@@ -154,7 +200,7 @@ func refused(err error) bool {
 func (s *sim) create(j *job) {
 	first := true
 	s.insist(func(l *life) error {
-		_, err := l.jobs.Create(context.Background(), call(), j.request())
+		err := l.createJob(j)
 		if e, ok := errors.AsType[*apierr.Error](err); ok && e.Code == "ResourceInUse" && !first {
 			err = nil // the call before did it after all
 		}
@@ -170,7 +216,7 @@ func (s *sim) erase(j *job) {
 	for time.Now().Before(deadline) {
 		gone := false
 		s.insist(func(l *life) error {
-			_, err := l.jobs.Delete(context.Background(), call(), &apism.DeleteTrainingJobRequest{TrainingJobName: j.name})
+			err := l.engine(j).Delete(context.Background(), call(), j.name)
 			if e, ok := errors.AsType[*apierr.Error](err); ok {
 				switch e.Code {
 				case "ResourceInUse":
@@ -190,13 +236,23 @@ func (s *sim) erase(j *job) {
 	}
 }
 
+// hostOf is which of its job's hosts a task is, from 0.
+func hostOf(id compute.TaskID) int { return int(id[len(id)-1] - '1') }
+
 // named remembers whose task this is.
 func (s *sim) named(t compute.Task) {
 	s.booked(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if j := s.plans[t.Name]; j != nil {
-		s.names[t.ID] = j
+	j := s.plans[t.Name]
+	if j == nil {
+		return
+	}
+	s.names[t.ID] = j
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if sc := j.scripts[0]; j.nap.IsZero() {
+		j.nap = time.Now().Add(sc.Delay + sc.Run/2)
 	}
 }
 
@@ -206,8 +262,7 @@ func (s *sim) jobOf(id compute.TaskID) *job {
 	return s.names[id]
 }
 
-// clocks shows a status with the clocks of a machine that slept in the middle
-// of the task's run.
+// clocks shows a status with the clocks of a machine that slept meanwhile.
 func (s *sim) clocks(id compute.TaskID, st *compute.TaskStatus) {
 	j := s.jobOf(id)
 	if j == nil {
@@ -217,9 +272,11 @@ func (s *sim) clocks(id compute.TaskID, st *compute.TaskStatus) {
 	if st.Started.IsZero() {
 		return
 	}
-	middle := st.Started.Add(j.script.Run / 2)
+	j.mu.Lock()
+	nap := j.nap
+	j.mu.Unlock()
 	seen := func(at time.Time) time.Time {
-		if at.After(middle) {
+		if at.After(nap) {
 			return at.Add(j.slept)
 		}
 		return at
@@ -227,10 +284,10 @@ func (s *sim) clocks(id compute.TaskID, st *compute.TaskStatus) {
 	for i := range st.Steps {
 		st.Steps[i].At = seen(st.Steps[i].At)
 	}
-	if st.Heartbeat.After(middle) {
+	if st.Heartbeat.After(nap) && !st.Started.After(nap) {
 		st.Suspended = j.slept
 	}
-	st.Heartbeat = seen(st.Heartbeat)
+	st.Started, st.Heartbeat = seen(st.Started), seen(st.Heartbeat)
 	if st.Exit != nil {
 		e := *st.Exit
 		e.At = seen(e.At)
@@ -239,7 +296,7 @@ func (s *sim) clocks(id compute.TaskID, st *compute.TaskStatus) {
 }
 
 // removed keeps the last word of a task that is about to be forgotten.
-func (s *sim) removed(ctx context.Context, d compute.Driver, id compute.TaskID) {
+func (s *sim) removed(ctx context.Context, l *life, d compute.Driver, id compute.TaskID) {
 	j := s.jobOf(id)
 	st, err := d.Status(ctx, id)
 	if errors.Is(err, compute.ErrNotFound) {
@@ -258,11 +315,32 @@ func (s *sim) removed(ctx context.Context, d compute.Driver, id compute.TaskID) 
 		s.fail("task %s is of no job", id)
 		return
 	}
+	rec, err := l.store.Get(ctx, j.key())
+	if err != nil {
+		s.fail("%s: its task was removed after its record: %v", j.name, err)
+		return
+	}
+	if !over(rec.Phase) && rec.Phase != "Deleting" {
+		s.gaveUp(ctx, l, j, id)
+		return
+	}
 	if st.Phase != compute.Ended && st.Phase != compute.Lost {
 		s.fail("%s: its task was removed while it was %s", j.name, st.Phase)
 	}
 	s.clocks(id, &st)
 	j.mu.Lock()
-	j.final = &st
+	j.finals[hostOf(id)] = &st
+	j.mu.Unlock()
+}
+
+// gaveUp sees that a host which is forgotten before its job's end is one of
+// several that never were a job together.
+func (s *sim) gaveUp(ctx context.Context, l *life, j *job, id compute.TaskID) {
+	use, err := l.store.ListUsage(ctx, resource.UsageQuery{Account: account, Region: region, Kind: j.kind, Names: []string{j.name}})
+	if err != nil || len(use) > 0 || len(j.scripts) == 1 {
+		s.fail("%s: one of %d hosts was given up, billed %v, %v", j.name, len(j.scripts), spans(use), err)
+	}
+	j.mu.Lock()
+	j.gaveUp[hostOf(id)]++
 	j.mu.Unlock()
 }

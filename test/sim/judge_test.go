@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"clary/internal/compute"
+	"clary/internal/feature/training"
 	"clary/internal/logs"
 	"clary/internal/metrics"
 	"clary/internal/resource"
@@ -57,10 +58,13 @@ func (s *sim) judge(l *life) {
 	if err != nil || len(ids) != 0 {
 		s.fail("tasks stay behind: %v %v", ids, err)
 	}
-	starts := make(map[string]int)
+	starts := make(map[string]map[int]int)
 	s.mu.Lock()
 	for id, j := range s.names {
-		starts[j.name] += s.world.Starts(id)
+		if starts[j.name] == nil {
+			starts[j.name] = make(map[int]int)
+		}
+		starts[j.name][hostOf(id)] = s.world.Starts(id)
 	}
 	s.mu.Unlock()
 	for _, j := range s.plans {
@@ -69,18 +73,24 @@ func (s *sim) judge(l *life) {
 	s.judgeBooks(ctx, l, bills)
 }
 
-func (s *sim) judgeJob(ctx context.Context, l *life, j *job, starts int, bill []resource.Usage) {
-	if starts > 1 {
-		s.fail("%s ran %d times", j.name, starts)
-	}
+func (s *sim) judgeJob(ctx context.Context, l *life, j *job, starts map[int]int, bill []resource.Usage) {
 	j.mu.Lock()
-	final := j.final
+	finals := make([]*compute.TaskStatus, 0, len(j.scripts))
+	for host := range j.scripts {
+		ran := 0
+		if final := j.finals[host]; final != nil {
+			finals, ran = append(finals, final), 1
+		}
+		if n := starts[host]; n != ran+j.gaveUp[host] {
+			s.fail("%s: host %d was started %d times and given up %d times; its end was seen: %d", j.name, host, n, j.gaveUp[host], ran)
+		}
+	}
 	j.mu.Unlock()
-	if (starts == 1) != (final != nil) {
-		s.fail("%s was started %d times; its end was seen: %t", j.name, starts, final != nil)
+	if n := len(finals); n > 0 && n < len(j.scripts) {
+		s.fail("%s: the end of %d of %d hosts was seen", j.name, n, len(j.scripts))
 		return
 	}
-	s.judgeBill(j, final, bill)
+	s.judgeBill(j, finals, bill)
 	rec, err := l.store.Get(ctx, j.key())
 	switch {
 	case j.deleted.Load():
@@ -90,49 +100,82 @@ func (s *sim) judgeJob(ctx context.Context, l *life, j *job, starts int, bill []
 	case err != nil:
 		s.fail("%s: %v", j.name, err)
 	default:
-		s.judgePhase(j, final, rec)
-		if final != nil {
-			s.judgeOutput(ctx, l, j, rec, final)
+		s.judgePhase(j, finals, rec)
+		if len(finals) > 0 {
+			s.judgeOutput(ctx, l, j, rec, finals)
 		}
 	}
 }
 
-// judgePhase sees that the job ended as its task did.
-func (s *sim) judgePhase(j *job, final *compute.TaskStatus, rec *resource.Record) {
-	want := "Completed"
-	switch {
-	case final == nil:
-		want = "Stopped" // before it began
-		if !j.stopped.Load() {
-			s.fail("%s never ran and is %s", j.name, rec.Phase)
-		}
-	case final.Phase == compute.Lost:
-		want = "Failed"
-	case final.Exit.Reason == compute.ReasonStopped, final.Exit.Reason == compute.ReasonMaxRuntime:
-		want = "Stopped"
-	case final.Exit.Reason == compute.ReasonMemory, final.Exit.Result.ExitCode != 0:
-		want = "Failed"
-	}
-	if rec.Phase != want {
-		s.fail("%s is %s, want %s: %+v", j.name, rec.Phase, want, final)
-	}
+// judgePhase sees that the job ended as its tasks did.
+func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Record) {
 	if rec.Attempts != 0 || rec.LastError != "" || !rec.Due.IsZero() {
 		s.fail("%s is not at rest: due %s, attempts %d, %q", j.name, rec.Due, rec.Attempts, rec.LastError)
 	}
-	if final != nil && final.Phase != compute.Lost && final.Exit.Reason == compute.ReasonStopped && !j.stopped.Load() {
+	if len(finals) == 0 {
+		if rec.Phase != "Stopped" || !j.stopped.Load() { // before it began
+			s.fail("%s never ran and is %s", j.name, rec.Phase)
+		}
+		return
+	}
+	var fault, broke, stopped, late bool
+	for _, f := range finals {
+		switch {
+		case f.Phase == compute.Lost, f.Exit.Reason == compute.ReasonMemory:
+			fault = true
+		case f.Exit.Reason == compute.ReasonStopped:
+			stopped = true
+		case f.Exit.Reason == compute.ReasonMaxRuntime:
+			late = true
+		case f.Exit.Result.ExitCode != 0:
+			broke = true
+		}
+	}
+	want := []string{"Completed"}
+	switch {
+	case fault:
+		want = []string{"Failed"}
+	case broke && (late || stopped && j.stopped.Load()):
+		want = []string{"Failed", "Stopped"} // what came first
+	case broke:
+		want = []string{"Failed"}
+	case stopped, late:
+		want = []string{"Stopped"}
+	}
+	if !slices.Contains(want, rec.Phase) {
+		s.fail("%s is %s, want %s: %s", j.name, rec.Phase, want, words(finals))
+	}
+	if stopped && !j.stopped.Load() && !fault && !broke && !late {
 		s.fail("%s was stopped, and nobody asked for it", j.name)
 	}
 }
 
-// judgeBill sees that each second that the supervisor told of is billed once.
-func (s *sim) judgeBill(j *job, final *compute.TaskStatus, bill []resource.Usage) {
-	var start time.Time
-	if final != nil {
-		for _, st := range final.Steps {
-			if st.Name == plan.StepDownloading {
+func words(finals []*compute.TaskStatus) (out []string) {
+	for _, f := range finals {
+		out = append(out, fmt.Sprintf("%+v with %+v", *f, f.Exit))
+	}
+	return out
+}
+
+// judgeBill sees that each second that the supervisors told of, from the first
+// host's first step to the last one's end, is billed once for each host.
+func (s *sim) judgeBill(j *job, finals []*compute.TaskStatus, bill []resource.Usage) {
+	var start, end time.Time
+	var slept time.Duration
+	for _, f := range finals {
+		for _, st := range f.Steps {
+			if st.Name == plan.StepDownloading && (start.IsZero() || st.At.Before(start)) {
 				start = st.At
 			}
 		}
+		at := f.Heartbeat
+		if f.Phase == compute.Ended {
+			at = f.Exit.At
+		}
+		if at.After(end) {
+			end = at
+		}
+		slept = max(slept, f.Suspended)
 	}
 	if start.IsZero() {
 		if len(bill) != 0 {
@@ -140,19 +183,15 @@ func (s *sim) judgeBill(j *job, final *compute.TaskStatus, bill []resource.Usage
 		}
 		return
 	}
-	end := final.Heartbeat
-	if final.Phase == compute.Ended {
-		end = final.Exit.At
-	}
 	if end.Before(start) {
 		end = start
 	}
-	if end = end.Add(-final.Suspended); end.Before(start) {
+	if end = end.Add(-slept); end.Before(start) {
 		end = start
 	}
 	// Sleep is kept in seconds, as a fraction.
-	if len(bill) != 1 || !bill[0].Start.Equal(start) || bill[0].End.Sub(end).Abs() > time.Microsecond || bill[0].Quantity != 1 || bill[0].InstanceType != "ml.m5.large" {
-		s.fail("%s: billed %s, want from %s to %s; slept %s", j.name, spans(bill), start, end, final.Suspended)
+	if len(bill) != 1 || !bill[0].Start.Equal(start) || bill[0].End.Sub(end).Abs() > time.Microsecond || bill[0].Quantity != int64(len(j.scripts)) || bill[0].InstanceType != "ml.m5.large" {
+		s.fail("%s: billed %s, want from %s to %s; slept %s", j.name, spans(bill), start, end, slept)
 	}
 }
 
@@ -164,45 +203,37 @@ func spans(us []resource.Usage) string {
 	return fmt.Sprint(out)
 }
 
-// judgeOutput sees that each line is in the log once, in order, and each
-// metric in it counted once.
-func (s *sim) judgeOutput(ctx context.Context, l *life, j *job, rec *resource.Record, final *compute.TaskStatus) {
-	streams, err := l.logs.Streams(ctx, account, region, namespace, j.name+"/", "", false, false, 10)
-	if err != nil && !errors.Is(err, logs.ErrNoGroup) {
-		s.fail("%s: log streams: %v", j.name, err)
-		return
-	}
-	var got []string
-	for _, st := range streams {
-		events, err := l.logs.Events(ctx, logs.Stream{Account: account, Region: region, Group: namespace, Name: st.Name},
-			logs.Read{FromHead: true, From: -1, Max: 10000, MaxBytes: 1 << 20})
+// judgeOutput sees that each line of each host is in its log once, in order, and
+// each metric in it counted once.
+func (s *sim) judgeOutput(ctx context.Context, l *life, j *job, rec *resource.Record, finals []*compute.TaskStatus) {
+	var count, total float64
+	for host, final := range finals {
+		got, err := s.printed(ctx, l, j, host)
 		if err != nil {
-			s.fail("%s: log events: %v", j.name, err)
+			s.fail("%s: log of host %d: %v", j.name, host, err)
 			return
 		}
-		for _, e := range events {
-			if strings.HasPrefix(e.Message, "line ") {
-				got = append(got, e.Message)
-			} else if slices.Contains(got, e.Message) {
-				s.fail("%s: a note of ours is there twice: %q", j.name, e.Message)
+		// A task that ended early printed some of its lines.
+		var want []string
+		for size := int64(0); len(want) < len(j.scripts[host].Output); {
+			line := j.scripts[host].Output[len(want)]
+			size += int64(len(fmt.Sprintf("%d %s\n", rec.Created.UnixMilli(), line)))
+			if size > final.Spooled {
+				break
 			}
+			want = append(want, line)
 		}
-	}
-	// A task that ended early printed some of its lines.
-	var want []string
-	for size := int64(0); len(want) < len(j.script.Output); {
-		line := j.script.Output[len(want)]
-		size += int64(len(fmt.Sprintf("%d %s\n", rec.Created.UnixMilli(), line)))
-		if size > final.Spooled {
-			break
+		if !slices.Equal(got, want) {
+			s.fail("%s: the log of host %d has %d lines %q, want %d", j.name, host, len(got), got, len(want))
 		}
-		want = append(want, line)
+		k := float64(len(want))
+		count, total = count+k, total+k*(k-1)/2
 	}
-	if !slices.Equal(got, want) {
-		s.fail("%s: the log has %d lines %q, want %d", j.name, len(got), got, len(want))
+	if j.kind != training.Kind {
+		return // there are no metrics
 	}
 	points, err := l.metrics.Points(ctx, metrics.Query{
-		Account: account, Region: region, Namespace: namespace, Name: "loss", Dimensions: map[string]string{"TrainingJobName": j.name},
+		Account: account, Region: region, Namespace: j.group(), Name: "loss", Dimensions: map[string]string{"TrainingJobName": j.name},
 		Start: rec.Created.Add(-24 * time.Hour), End: rec.Created.Add(patience), Period: time.Minute,
 	})
 	if err != nil {
@@ -212,7 +243,37 @@ func (s *sim) judgeOutput(ctx context.Context, l *life, j *job, rec *resource.Re
 	for _, p := range points {
 		n, sum = n+p.Count, sum+p.Sum
 	}
-	if k := float64(len(want)); n != k || sum != k*(k-1)/2 {
-		s.fail("%s: %v values of the metric with sum %v, want %v", j.name, n, sum, k)
+	if n != count || sum != total {
+		s.fail("%s: %v values of the metric with sum %v, want %v and %v", j.name, n, sum, count, total)
 	}
+}
+
+// printed is what the log has of a host's program.
+func (s *sim) printed(ctx context.Context, l *life, j *job, host int) (lines []string, err error) {
+	streams, err := l.logs.Streams(ctx, account, region, j.group(), fmt.Sprintf("%s/algo-%d-", j.name, host+1), "", false, false, 10)
+	if err != nil && !errors.Is(err, logs.ErrNoGroup) {
+		return nil, err
+	}
+	s.mu.Lock()
+	calm := len(s.deaths) == 0 && len(s.fulls) == 0 // else a note between two others may be lost
+	s.mu.Unlock()
+	for _, st := range streams {
+		events, err := l.logs.Events(ctx, logs.Stream{Account: account, Region: region, Group: j.group(), Name: st.Name},
+			logs.Read{FromHead: true, From: -1, Max: 10000, MaxBytes: 1 << 20})
+		if err != nil {
+			return nil, err
+		}
+		note := ""
+		for _, e := range events {
+			switch {
+			case strings.HasPrefix(e.Message, "line "):
+				lines = append(lines, e.Message)
+			case e.Message == note && calm:
+				s.fail("%s: a note of ours is there twice: %q", j.name, note)
+			default:
+				note = e.Message
+			}
+		}
+	}
+	return lines, nil
 }

@@ -12,7 +12,9 @@ import (
 
 	"clary/internal/compute"
 	"clary/internal/feature/notebook"
+	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
+	engine "clary/internal/job"
 	"clary/internal/logs"
 	"clary/internal/logs/segment"
 	"clary/internal/metrics"
@@ -33,14 +35,15 @@ type life struct {
 	dead   atomic.Bool
 	killed chan struct{}
 
-	store   *sqlite.Store
-	logs    *segment.Store
-	metrics metrics.Store
-	ingest  *logs.Ingester
-	jobs    *training.Training
-	books   *notebook.Notebooks
-	cancel  context.CancelFunc
-	ended   chan struct{}
+	store      *sqlite.Store
+	logs       *segment.Store
+	metrics    metrics.Store
+	ingest     *logs.Ingester
+	training   *training.Training
+	processing *processing.Processing
+	books      *notebook.Notebooks
+	cancel     context.CancelFunc
+	ended      chan struct{}
 }
 
 // setClock is what a server finds whose machine's clock was set while it was
@@ -51,7 +54,7 @@ func (l *life) setClock(by time.Duration) error {
 		return nil
 	}
 	var recs []*resource.Record
-	for _, kind := range []resource.Kind{training.Kind, notebook.Kind} {
+	for _, kind := range []resource.Kind{training.Kind, processing.Kind, notebook.Kind} {
 		some, _, err := l.store.List(ctx, resource.Query{Kind: kind, Limit: 1000})
 		if err != nil {
 			return err
@@ -101,23 +104,23 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 			return drv.Spool(ctx, compute.TaskID(task), from)
 		},
 		Ended: func(task string) {
-			l.jobs.Changed(compute.TaskID(task))
-			l.books.Changed(compute.TaskID(task))
+			l.changed(compute.TaskID(task))
 		},
 	})
 	db := mortalStore{st, l}
-	l.jobs = training.New(training.Config{
+	jobs := engine.Config{
 		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: output{l.ingest}, Logs: mortalLogs{lg, l},
-		Auth: nobody{}, Sessions: nobody{}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
-	})
+		Auth: nobody{}, Sessions: nobody{}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room, Queue: new(engine.Queue),
+	}
+	l.training, l.processing = training.New(training.Config{Config: jobs}), processing.New(jobs)
 	l.books = notebook.New(notebook.Config{
 		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: bookOutput{output{l.ingest}}, Logs: mortalLogs{lg, l},
 		Auth: nobody{}, Sessions: nobody{}, Door: mortalDoor{l}, Keeper: mortalKeeper{l}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
 		IdleStop: idleStop, Record: l.record(db), Clock: s.moment, Site: func(uid string) string { return uid },
 	})
 	loop = reconcile.New(reconcile.Config{
-		Store: db, Reconcilers: []reconcile.Reconciler{l.jobs, l.books}, Owner: fmt.Sprint("life", s.lives),
-		Workers: map[resource.Kind]int{training.Kind: 4, notebook.Kind: 4}, Log: slog.New(s.log),
+		Store: db, Reconcilers: []reconcile.Reconciler{l.training, l.processing, l.books}, Owner: fmt.Sprint("life", s.lives),
+		Workers: map[resource.Kind]int{training.Kind: 4, processing.Kind: 4, notebook.Kind: 4}, Log: slog.New(s.log),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
@@ -129,8 +132,7 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 			case <-ctx.Done():
 				return
 			case id := <-drv.Changes():
-				l.jobs.Changed(id)
-				l.books.Changed(id)
+				l.changed(id)
 			}
 		}
 	}()
@@ -139,12 +141,19 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 		loop.Run(ctx)
 		<-hints
 	}()
-	for _, wake := range []func(context.Context) error{l.jobs.WakeAll, l.books.WakeAll} {
+	for _, wake := range []func(context.Context) error{l.training.WakeAll, l.processing.WakeAll, l.books.WakeAll} {
 		if err := wake(ctx); err != nil && !errors.Is(err, errDead) {
 			return nil, errors.Join(err, l.end())
 		}
 	}
 	return l, nil
+}
+
+// changed passes a hint on.
+func (l *life) changed(id compute.TaskID) {
+	l.training.Changed(id)
+	l.processing.Changed(id)
+	l.books.Changed(id)
 }
 
 // kill ends this life at once: from here on it has no effect on the world.
@@ -165,12 +174,12 @@ func (l *life) end() error {
 // output is the server's own bridge from jobs to the ingester.
 type output struct{ in *logs.Ingester }
 
-func (o output) Ensure(task compute.TaskID, st logs.Stream, job string, defs []plan.Metric) error {
+func (o output) Ensure(task compute.TaskID, st logs.Stream, dims map[string]string, defs []plan.Metric) error {
 	var ds []logs.MetricDefinition
 	for _, d := range defs {
 		ds = append(ds, logs.MetricDefinition{Name: d.Name, Regex: d.Regex})
 	}
-	return o.in.Ensure(string(task), st, namespace, map[string]string{"TrainingJobName": job}, ds)
+	return o.in.Ensure(string(task), st, st.Group, dims, ds)
 }
 
 func (o output) Forget(task compute.TaskID) { o.in.Forget(string(task)) }

@@ -190,7 +190,7 @@ func (d *mortalDriver) act(what string, effect func() error) error {
 func (d *mortalDriver) Start(ctx context.Context, t compute.Task) error {
 	d.l.s.named(t)
 	return d.act("start", func() error {
-		if d.l.s.roll(8) == 0 {
+		if d.l.s.roll(8) == 0 || d.l.s.crowded(t.ID) {
 			return compute.ErrCapacity
 		}
 		if err := d.l.s.noRoom(); err != nil {
@@ -206,7 +206,7 @@ func (d *mortalDriver) Stop(ctx context.Context, id compute.TaskID, grace time.D
 
 func (d *mortalDriver) Remove(ctx context.Context, id compute.TaskID) error {
 	return d.act("remove", func() error {
-		d.l.s.removed(ctx, d.Driver, id)
+		d.l.s.removed(ctx, d.l, d.Driver, id)
 		return d.Driver.Remove(ctx, id)
 	})
 }

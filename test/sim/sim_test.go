@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,9 +21,8 @@ import (
 )
 
 const (
-	account   = "123456789012"
-	region    = "us-east-1"
-	namespace = "/aws/sagemaker/TrainingJobs"
+	account = "123456789012"
+	region  = "us-east-1"
 	// patience is the virtual time in which all jobs must have come to an end.
 	patience = 5 * 24 * time.Hour
 )
@@ -38,6 +38,7 @@ type sim struct {
 	downs []span // when no server lived
 	naps  []span // when the machine sleeps; only notebooks' clocks show it
 	fulls []span // when the disk is full
+	most  int    // tasks that run at once; 0: as many as like
 	log   slog.Handler
 
 	mu      sync.Mutex // guards all below
@@ -83,6 +84,12 @@ func (s *sim) noRoom() error {
 		return fmt.Errorf("write: %w", store.ErrFull)
 	}
 	return nil
+}
+
+// crowded says that there is no room for another task.
+func (s *sim) crowded(id compute.TaskID) bool {
+	running := s.world.Running()
+	return s.most > 0 && len(running) >= s.most && !slices.Contains(running, id)
 }
 
 // disturb does to the machine what no server sees coming: it is restarted, or
@@ -154,6 +161,7 @@ func (s *sim) server() *life {
 type options struct {
 	seed  uint64
 	jobs  int
+	hosts int // of each job; 0: of some one, of some two or three
 	books int
 	kill  func(rng *rand.Rand) func(point int) bool
 	// left are books whose client goes away.
@@ -175,7 +183,7 @@ func run(t *testing.T, dir string, o options) (points int) {
 		s.log = slog.NewTextHandler(os.Stderr, nil)
 	}
 	for i := range o.jobs {
-		j := newJob(rng, fmt.Sprintf("job-%d", i), o.calm)
+		j := newJob(rng, fmt.Sprintf("job-%d", i), o.hosts, o.calm)
 		s.plans[j.name] = j
 	}
 	for i := range o.books {
@@ -189,10 +197,13 @@ func run(t *testing.T, dir string, o options) (points int) {
 		if b := s.books[t.Name]; b != nil {
 			return s.bookScript(b, t)
 		}
-		return s.plans[t.Name].script
+		return s.plans[t.Name].scripts[hostOf(t.ID)]
 	}, nil)
 
 	if !o.calm {
+		if o.books == 0 {
+			s.most = 3 + rng.IntN(6)
+		}
 		if o.books > 0 {
 			s.naps = newNaps(rng)
 		}
@@ -326,7 +337,8 @@ func TestEveryPoint(t *testing.T) {
 		world options
 		again []int
 	}{
-		"job":      {options{seed: 11, jobs: 1, calm: true}, []int{0, 1, 5}},
+		"job":      {options{seed: 11, jobs: 1, hosts: 1, calm: true}, []int{0, 1, 5}},
+		"hosts":    {options{seed: 11, jobs: 1, hosts: 3, calm: true}, []int{0, 1}},
 		"notebook": {options{seed: 11, books: 1, calm: true}, []int{0}},
 		"idle":     {options{seed: 11, books: 1, calm: true, left: true}, []int{0}},
 	} {
