@@ -51,12 +51,8 @@ func chooseJava(v Variant, javas []Java) (Java, bool) {
 // lacks says what to do on a machine that cannot have a recipe.
 func (c *Catalog) lacks(ctx context.Context, recipe string) string {
 	pythons := c.interpreters(ctx)
-	ch, ok := choose(wanted{recipe: recipe}, pythons)
-	switch {
-	case ok && recipe == spark:
+	if ch, ok := choose(wanted{recipe: recipe}, pythons); ok && recipe == spark {
 		return noJava(ch.variant)
-	case recipe == spark && len(pythons) > 0:
-		return "this machine lacks the Python that the packages of Spark are locked for: " + minors(sparks())
 	}
 	return noPython(pythons)
 }
@@ -70,28 +66,17 @@ func noJava(v Variant) string {
 		v.Version, strings.Join(majors, " or "), majors[0])
 }
 
-// sparks are the variants of Spark.
-func sparks() []Variant {
-	return slices.DeleteFunc(Variants(), func(v Variant) bool { return v.Recipe != spark })
-}
-
-func minors(variants []Variant) string {
-	var all []string
-	for _, v := range variants {
-		for _, minor := range v.Pythons {
-			all = append(all, fmt.Sprintf("Python 3.%d", minor))
-		}
-	}
-	return strings.Join(all, " or ")
-}
-
 // noSpark says why no job can run Spark here, as far as Java goes; "" if one can.
 func noSpark(javas []Java) string {
-	all := sparks()
-	for _, v := range all {
+	why := ""
+	for _, v := range Variants() {
+		if v.Recipe != spark {
+			continue
+		}
 		if _, ok := chooseJava(v, javas); ok {
 			return ""
 		}
+		why = noJava(v)
 	}
-	return noJava(all[0])
+	return why
 }

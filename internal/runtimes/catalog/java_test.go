@@ -77,22 +77,14 @@ func TestSparkWantsJava(t *testing.T) {
 	}
 }
 
-func TestSparkWantsItsPython(t *testing.T) {
+func TestNoSpark(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, fake.Script{})
-	c, err := New(Config{
-		Dir: s.dir, Driver: s.world.Driver(),
-		Pythons: func(context.Context) []Python { return []Python{system314} }, Javas: func() []Java { return nil },
-	})
-	if err != nil {
-		t.Fatal(err)
+	for major, can := range map[int]bool{7: false, 8: true, 17: true, 21: true, 25: false} {
+		if why := noSpark([]Java{{"/usr/lib/jvm/x", major}}); (why == "") != can {
+			t.Errorf("Java %d: %q", major, why)
+		}
 	}
-	defer c.Close()
-	rt, err := c.Resolve(t.Context(), sparkImage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if st := s.ensure(c, rt); !strings.Contains(st.Failed, "Python 3.11") {
-		t.Errorf("%+v", st)
+	if why := noSpark(nil); !strings.Contains(why, "apt-get install -y openjdk-17") {
+		t.Errorf("no Java: %q", why)
 	}
 }

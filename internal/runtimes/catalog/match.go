@@ -96,7 +96,7 @@ func unknown(uri, why string) error {
 	}
 	return fmt.Errorf("%w %s%s. Clary runs images of these names: sagemaker-scikit-learn (tags 0.20.0, 0.23-1, 1.0-1, 1.2-1, 1.4-2, each with -cpu-py3), "+
 		"sagemaker-spark-processing, sagemaker-base-python, sagemaker-distribution and python:3.x, of any registry and account. Use one of them; what a script needs besides, "+
-		"a requirements.txt beside it installs", runtimes.ErrUnknownImage, uri, why)
+		"a requirements.txt beside it installs, which in processing a FrameworkProcessor sees to", runtimes.ErrUnknownImage, uri, why)
 }
 
 // choice is a recipe for one interpreter.

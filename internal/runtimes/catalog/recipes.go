@@ -72,6 +72,11 @@ func Variants() []Variant {
 			Pins:  append([]string{"py4j==0.10.9.7", "numpy==1.26.4", "pandas==2.2.3", "pyarrow==17.0.0"}, common...),
 			Spark: "ea27adc39ddac9413b8951e45aa748cbed6c785971b81386efc41938f6243d93",
 		},
+		{
+			Recipe: spark, Version: "4.1.4", Pythons: []int{12, 13, 14}, Javas: []int{17, 21},
+			Pins:  append([]string{"py4j==0.10.9.9", "numpy==2.3.5", "pandas==2.3.3", "pyarrow==22.0.0"}, common...),
+			Spark: "bcbd5e18690cf79d438e97210ad06fb8d451a251bb77becc2b0418868d2acd73",
+		},
 	}
 }
 

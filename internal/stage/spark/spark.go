@@ -55,7 +55,7 @@ func Main(args, environ []string, stderr io.Writer) int {
 	// A configuration's options come after this one and win.
 	var shm syscall.Statfs_t
 	if err := syscall.Statfs("/dev/shm", &shm); err == nil { // half of the task's memory
-		argv = append(argv, "--conf", fmt.Sprintf("spark.driver.memory=%dm", int64(shm.Blocks)*int64(shm.Bsize)>>20))
+		argv = append(argv, "--conf", fmt.Sprintf("spark.driver.memory=%dm", shm.Blocks*uint64(shm.Bsize)>>20))
 	}
 	argv = append(append(argv, s.options...), s.app...)
 	s.env["SPARK_HOME"] = home
