@@ -246,6 +246,35 @@ func TestStartGoesOn(t *testing.T) {
 	}
 }
 
+// Hosts that were started long before the rest did nothing for their job.
+func TestHalfAStartIsNotBilled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := jobtest.Config(t, func(compute.Task) fake.Script {
+			return fake.Script{Run: time.Minute, Steps: []fake.Step{{Name: plan.StepDownloading}}}
+		})
+		b := newBench(t, c)
+		b.create("job", 3)
+		r, err := b.Store.Get(t.Context(), b.key("job"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Driver.Start(t.Context(), compute.Task{ID: compute.TaskID(r.UID + "-1"), Name: "job"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Hour) // until there is a server again
+		b.look("job")
+		time.Sleep(2 * time.Minute)
+		if r, _ = b.look("job"); r.Phase != "Completed" {
+			t.Errorf("the job is %s", r.Phase)
+		}
+		use, err := b.Store.ListUsage(t.Context(), resource.UsageQuery{Account: jobtest.Account})
+		if err != nil || len(use) != 1 || use[0].End.Sub(use[0].Start) != time.Minute {
+			t.Errorf("billed %+v, %v", use, err)
+		}
+	})
+}
+
 // follower notes whose output goes where.
 type follower struct {
 	job.Output

@@ -112,12 +112,18 @@ func (e *Engine) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 
 // start has the driver accept the job's tasks, when it is the job's turn: all
 // or none, so that no job waits for others with half of its hosts, which wait
-// for the rest.
+// for the rest. Those that a server started before it died are begun anew: what
+// they did alone is neither the job's nor billed.
 func (e *Engine) start(ctx context.Context, rec *resource.Record, w *Work, rt runtimes.Runtime, there hosts) (err error) {
-	some := there.count() > 0 // a server died while it started them
+	some := false
 	if len(there) > 1 {
 		e.Queue.start.Lock()
 		defer e.Queue.start.Unlock()
+		if there.count() > 0 {
+			if err := e.clear(ctx, rec, w); err != nil {
+				return err
+			}
+		}
 		defer func() {
 			if err == nil || !some {
 				return
