@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"clary/internal/aws/apierr"
 	"clary/internal/compute"
 	"clary/internal/compute/fake"
 	"clary/internal/job"
@@ -273,6 +274,18 @@ func TestHalfAStartIsNotBilled(t *testing.T) {
 			t.Errorf("billed %+v, %v", use, err)
 		}
 	})
+}
+
+// Names that differ in case have one ARN: tags, and what policies say of it.
+func TestNamesThatDifferInCase(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, jobtest.Config(t, forever))
+	b.Taken = func(arn string) string { return arn + " is there" }
+	b.create("Job", 1)
+	_, err := b.Create(t.Context(), jobtest.Call(), "job", jobtest.Role, order{1}, nil)
+	if e, ok := errors.AsType[*apierr.Error](err); !ok || e.Code != "ResourceInUse" || !strings.HasSuffix(e.Message, ":processing-job/job is there") {
+		t.Errorf("a second job of the ARN: %v", err)
+	}
 }
 
 // follower notes whose output goes where.

@@ -45,6 +45,12 @@ func (e *Engine) Create(ctx context.Context, c op.Call, name, roleArn string, re
 		return "", err
 	}
 	err = e.Store.Update(ctx, func(tx store.Tx) error {
+		// Two names that differ in case have one ARN, and so would have one set of tags.
+		if _, err := tx.ByArn(rec.Arn); err == nil {
+			return store.ErrExists
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
 		r := rec
 		if err := tx.Put(&r); err != nil {
 			return err
