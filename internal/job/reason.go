@@ -40,7 +40,7 @@ func (a about) reason(r plan.Result) string {
 		cause = a.family.Silent
 	}
 	suffix := ""
-	if h := a.hint(cause); h != "" {
+	if h := cut(a.hint(cause), maxReason/2); h != "" { // a hint may list all that a job has; the cause needs its room
 		suffix = ". " + h
 		cause = strings.TrimRight(cause, ". \n")
 	}

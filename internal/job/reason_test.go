@@ -70,6 +70,12 @@ func TestReasons(t *testing.T) {
 	if len(long) > maxReason || !strings.HasSuffix(long, "x. It has [train], exit code: 1") {
 		t.Errorf("a long cause hides what to do: %s", long)
 	}
+	// And a cause what to do, where that lists much.
+	a.work.Channels = []string{strings.Repeat("c", 2000)}
+	long = a.reason(died("KeyError: 'x'"))
+	if len(long) > maxReason || !strings.HasPrefix(long, "AlgorithmError: KeyError: 'x'. It has [ccc") || !strings.HasSuffix(long, "c, exit code: 1") {
+		t.Errorf("a long hint hides the cause: %s", long)
+	}
 }
 
 func TestSleepIsShown(t *testing.T) {
