@@ -67,8 +67,8 @@ type decision struct {
 	open    *time.Time     // a compute interval starts
 	close   *time.Time     // one ends, number closed; before open
 	closed  int
-	grown   bool // the volume has its new size from now on
-	shrink  bool // it could not be had: the request's size is the old one again
+	grown   bool   // the volume has its new size from now on
+	shrink  bool   // it could not be had: the request's size is the old one again
 	stopped bool   // by the idle policy
 	kept    string // the S3 URI of what was rescued, when it is whole there
 	after   time.Duration
