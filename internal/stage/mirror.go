@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc64"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -17,7 +19,8 @@ import (
 
 const (
 	// lookEvery is how often a live mirror looks for changes. It sends a file
-	// that did not change between two looks, and all at the end.
+	// that did not change between two looks, and at the end all that S3 does not
+	// have as they are.
 	lookEvery = 5 * time.Second
 	// Files beyond this size are sent one at a time: whole parts of it are in
 	// memory.
@@ -37,12 +40,20 @@ type mirror struct {
 
 	seen map[string]stamp // at the last look
 	mu   sync.Mutex       // guards sent
-	sent map[string]stamp
+	sent map[string]sent
 }
 
 type stamp struct {
 	size int64
 	mod  time.Time
+}
+
+// sent is a file as S3 has it. sum is of what was sent, 0 if the file came from
+// there: a program that writes through a mapping, or sets times, changes bytes
+// and no stamp.
+type sent struct {
+	stamp
+	sum uint64
 }
 
 func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime()} }
@@ -60,7 +71,7 @@ func (j *job) mirror(what, uri string, from tree, live bool) (*mirror, error) {
 	if prefix != "" {
 		prefix += "/"
 	}
-	m := &mirror{j: j, from: from, bucket: bucket, prefix: prefix, live: live, quit: make(chan struct{}), sent: map[string]stamp{}}
+	m := &mirror{j: j, from: from, bucket: bucket, prefix: prefix, live: live, quit: make(chan struct{}), sent: map[string]sent{}}
 	j.mirrors = append(j.mirrors, m)
 	return m, nil
 }
@@ -77,7 +88,7 @@ func (m *mirror) restore(ctx context.Context, ch plan.Channel) error {
 		if err != nil {
 			return err
 		}
-		m.sent[f.name] = f.stamp
+		m.sent[f.name] = sent{stamp: f.stamp}
 	}
 	return nil
 }
@@ -150,17 +161,16 @@ func (m *mirror) files(tell bool) iter.Seq2[file, error] {
 	}
 }
 
-// changed are those files that were not sent as they are now. Unless it is the
-// end, they have rested since the last look.
+// changed are those files that may not have been sent as they are now. Unless
+// it is the end, they have rested since the last look.
 func (m *mirror) changed(end bool) iter.Seq2[file, error] {
 	return func(yield func(file, error) bool) {
 		now := map[string]stamp{}
 		defer func() { m.seen = now }()
 		for f, err := range m.files(end) {
 			if err == nil && m.live {
-				m.mu.Lock()
-				done := m.sent[f.name] == f.stamp
-				m.mu.Unlock()
+				was := m.was(f)
+				done := was.stamp == f.stamp && (!end || was.sum == 0)
 				if !end {
 					now[f.name] = f.stamp
 				}
@@ -173,6 +183,13 @@ func (m *mirror) changed(end bool) iter.Seq2[file, error] {
 			}
 		}
 	}
+}
+
+// was is how a file was sent last.
+func (m *mirror) was(f file) sent {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sent[f.name]
 }
 
 // send sends what changed.
@@ -199,12 +216,27 @@ func (m *mirror) sendOne(ctx context.Context, f file) error {
 		return err
 	}
 	defer in.Close() //nolint:errcheck // read only
-	if _, err := m.j.h.API.Upload(ctx, m.bucket, m.prefix+f.name, in); err != nil {
+	var body io.Reader = in
+	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
+	if m.live {
+		if was := m.was(f); was.stamp == f.stamp {
+			_, err := io.Copy(sum, in)
+			if err == nil && sum.Sum64() == was.sum {
+				return nil
+			}
+			sum.Reset()
+			if _, serr := in.Seek(0, io.SeekStart); err != nil || serr != nil {
+				return errors.Join(err, serr)
+			}
+		}
+		body = io.TeeReader(in, sum)
+	}
+	if _, err := m.j.h.API.Upload(ctx, m.bucket, m.prefix+f.name, body); err != nil {
 		return m.j.putError(ctx, m.from.path(f.name), m.bucket, m.prefix+f.name, err)
 	}
 	if m.live {
 		m.mu.Lock()
-		m.sent[f.name] = f.stamp
+		m.sent[f.name] = sent{f.stamp, sum.Sum64()}
 		m.mu.Unlock()
 	}
 	return nil

@@ -3,8 +3,10 @@ package stage
 import (
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -240,6 +242,47 @@ func TestProcessingContinuous(t *testing.T) {
 	}
 	if puts != 1 {
 		t.Errorf("a file that did not change was sent %d times", puts)
+	}
+}
+
+// What changes a file's bytes and not its times was sent before, and is sent
+// again at the end.
+func TestProcessingContinuousSameTimes(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, `cd $ML/out; for f in back kept; do printf old > $f; touch -d 2020-01-01 $f; done
+python3 - <<'END'
+import mmap, os, time
+f = open("mapped", "w+b")
+f.truncate(3)
+m = mmap.mmap(f.fileno(), 3)
+m[:] = b"old"
+while not os.path.exists(os.environ["ML"] + "/go"):
+    time.sleep(0.05)
+m[:] = b"new"
+END
+printf new > back; touch -d 2020-01-01 back`)
+	var mu sync.Mutex
+	sent := map[string]int{}
+	b.s3.Fault = func(_ http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if sent[path.Base(r.URL.Path)]++; len(sent) == 3 {
+			if err := os.WriteFile(b.ml("go"), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+		return false
+	}
+	out := output("o", "s3://bucket/out", "/opt/ml/out")
+	out.Continuous = true
+	if res := b.process(plan.Processing{Outputs: []plan.Output{out}}); res != (plan.Result{}) {
+		t.Fatalf("%+v, log %s", res, b.log)
+	}
+	if got := b.stored("out/"); got != "back=new kept=old mapped=new" {
+		t.Errorf("stored %q", got)
+	}
+	if want := map[string]int{"back": 2, "kept": 1, "mapped": 2}; !maps.Equal(sent, want) {
+		t.Errorf("sent %v", sent)
 	}
 }
 
