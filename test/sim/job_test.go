@@ -315,6 +315,7 @@ func (s *sim) removed(ctx context.Context, l *life, d compute.Driver, id compute
 		s.fail("task %s is of no job", id)
 		return
 	}
+	ctx = context.WithoutCancel(ctx) // the server may be on its way out
 	rec, err := l.store.Get(ctx, j.key())
 	if err != nil {
 		s.fail("%s: its task was removed after its record: %v", j.name, err)
