@@ -25,6 +25,8 @@ const (
 	// Files beyond this size are sent one at a time: whole parts of it are in
 	// memory.
 	smallFile = 512 << 10
+	// failures is how many files may fail before the others are not tried.
+	failures = 20
 )
 
 // mirror sends a folder's files to an S3 prefix: once, when the program has
@@ -192,17 +194,29 @@ func (m *mirror) was(f file) sent {
 	return m.sent[f.name]
 }
 
-// send sends what changed.
+// send sends what changed. A file that fails keeps no other from being sent.
 func (m *mirror) send(ctx context.Context, end bool) error {
-	var large sync.Mutex
-	// What is on its way when a file fails goes on.
-	return each(ctx, parallel, func(context.Context) iter.Seq2[file, error] { return m.changed(end) }, func(_ context.Context, f file) error {
+	var large, mu sync.Mutex
+	var failed []error // guarded by mu
+	// What is on its way when there are enough of them goes on.
+	err := each(ctx, parallel, func(context.Context) iter.Seq2[file, error] { return m.changed(end) }, func(_ context.Context, f file) error {
 		if f.size > smallFile {
 			large.Lock()
 			defer large.Unlock()
 		}
-		return m.sendOne(ctx, f)
+		err := m.sendOne(ctx, f)
+		if err == nil {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(failed) == failures {
+			return err
+		}
+		failed = append(failed, err)
+		return nil
 	})
+	return errors.Join(append(failed, err)...)
 }
 
 func (m *mirror) sendOne(ctx context.Context, f file) error {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -328,6 +329,36 @@ func TestProcessingUnwritableOutput(t *testing.T) {
 				if !strings.Contains(b.log.String(), text) {
 					t.Errorf("the log does not say %q: %s", text, b.log)
 				}
+			}
+		})
+	}
+}
+
+// So is each file of one. A bucket that takes none is not asked for ever.
+func TestProcessingUnwritableFiles(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		refused string
+		stored  int
+	}{"some": {"/out/a", 100}, "all": {"/out/", 0}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, `cd $ML/out; for i in $(seq 10 19); do echo > a$i; done; for i in $(seq 100 199); do echo > b$i; done`)
+			var refused atomic.Int32
+			b.s3.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, tt.refused) {
+					return false
+				}
+				refused.Add(1)
+				clienttest.Fail(w, http.StatusForbidden, "AccessDenied", "User: x is not authorized")
+				return true
+			}
+			res := b.process(plan.Processing{Outputs: []plan.Output{output("o", "s3://bucket/out", "/opt/ml/out")}})
+			if res.Class != "ClientError" || !strings.Contains(res.Failure, "may not write /opt/ml/out/a1") {
+				t.Errorf("%+v", res)
+			}
+			if n := len(b.s3.Keys("bucket")); n != tt.stored || refused.Load() > failures+parallel {
+				t.Errorf("%d files are stored, %d were refused", n, refused.Load())
 			}
 		})
 	}
