@@ -299,6 +299,58 @@ func (f follower) Ensure(id compute.TaskID, s logs.Stream, dims map[string]strin
 	return nil
 }
 
+// slow has not taken in what some task printed.
+type slow struct {
+	job.Output
+	task string // the end of its id
+}
+
+func (s slow) Done(_ context.Context, id compute.TaskID, _ logs.Stream, _ int64) (bool, error) {
+	return !strings.HasSuffix(string(id), s.task), nil
+}
+
+// A job is not over before the log of each host is whole.
+func TestEveryLogIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for _, task := range []string{"-1", "-2", "-3"} {
+		c := jobtest.Config(t, func(compute.Task) fake.Script { return fake.Script{} })
+		whole := c.Output
+		c.Output = slow{whole, task}
+		b := newBench(t, c)
+		b.create("job", 3)
+		for range 3 {
+			if r, _ := b.look("job"); r.Phase != "InProgress" {
+				t.Errorf("without the log of host %s, the job is %s", task, r.Phase)
+			}
+		}
+		b.Output = whole
+		if r, _ := b.look("job"); r.Phase != "Completed" {
+			t.Errorf("with all logs, the job is %s", r.Phase)
+		}
+	}
+}
+
+// A server that starts knows who waits before anybody looks.
+func TestQueueAfterRestart(t *testing.T) {
+	t.Parallel()
+	c := jobtest.Config(t, forever)
+	d := &limited{Driver: c.Driver}
+	c.Driver = d
+	b := newBench(t, c)
+	b.create("old", 2)
+	b.look("old")
+	b.create("young", 1)
+	d.room = 1
+	c.Queue = nil
+	b = newBench(t, c)
+	if err := b.WakeAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, st := b.look("young"); st.Launched {
+		t.Error("the younger one takes a place of the older one's")
+	}
+}
+
 // TestSeveralInstances takes a job on three instances through its life.
 func TestSeveralInstances(t *testing.T) {
 	t.Parallel()

@@ -117,6 +117,17 @@ func TestEndOfHosts(t *testing.T) {
 	}
 }
 
+// A job of which nothing is left is billed no further than it was seen.
+func TestGoneHostsAreBilledAsSeen(t *testing.T) {
+	t.Parallel()
+	d := next(phaseInProgress, started(), observed{now: at(50), hosts: hosts{host(1, 2, 0, 0, well), host(1, 2, 0, 0, well)}, about: some()})
+	seen := d.st.Transitions[len(d.st.Transitions)-1].Start
+	d = next(d.phase, d.st, observed{now: at(5000), hosts: hosts{nil, nil}, logsDone: true, about: some()})
+	if d.phase != phaseFailed || d.close == nil || !d.close.Equal(seen) {
+		t.Errorf("%s, billed until %v, seen at %v", d.phase, d.close, seen)
+	}
+}
+
 // What one host brought is the job's, whichever it is.
 func TestWhatHostsLeave(t *testing.T) {
 	t.Parallel()
