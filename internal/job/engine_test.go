@@ -20,6 +20,7 @@ import (
 	"clary/internal/resource"
 	"clary/internal/runtimes"
 	"clary/internal/stage/plan"
+	"clary/internal/store"
 )
 
 // order is the spec of a job here.
@@ -348,6 +349,26 @@ func TestQueueAfterRestart(t *testing.T) {
 	}
 	if _, st := b.look("young"); st.Launched {
 		t.Error("the younger one takes a place of the older one's")
+	}
+}
+
+// A job that is deleted as soon as it is over leaves no task behind.
+func TestDeletedBeforeItsTasks(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, jobtest.Config(t, func(compute.Task) fake.Script { return fake.Script{} }))
+	b.create("job", 2)
+	b.look("job")
+	if r, _ := b.look("job"); r.Phase != "Completed" || len(b.tasks()) != 2 {
+		t.Fatalf("%s, of %d tasks", r.Phase, len(b.tasks()))
+	}
+	if err := b.Delete(t.Context(), jobtest.Call(), "job"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Reconcile(t.Context(), b.key("job")); err != nil || len(b.tasks()) != 0 {
+		t.Errorf("%v, of %d tasks", err, len(b.tasks()))
+	}
+	if _, err := b.Store.Get(t.Context(), b.key("job")); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("its record: %v", err)
 	}
 }
 
