@@ -147,6 +147,20 @@ type TaskStatus struct {
 	Suspended time.Duration // time the machine slept while the task ran
 	Exit      *Exit
 	Spooled   int64 // bytes of output so far; final once Phase is Ended or Lost
+	Usage     Usage // as of a heartbeat, or of the end
+}
+
+// Usage is what a task uses of its Resources. Zero members are unknown.
+type Usage struct {
+	At time.Time // between the status's other times
+	// CPU is the processor time of all its processes since it began: a busy
+	// processor makes a second each second.
+	CPU time.Duration
+	// Memory is the bytes in use, without what the kernel would drop for a
+	// program. At the end it is that of the last heartbeat, or the peak of a task
+	// that had none.
+	Memory int64
+	Disk   int64 // bytes that the task's own disk holds
 }
 
 // Step is one report of stage.

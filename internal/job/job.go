@@ -32,20 +32,21 @@ type Output interface {
 
 // Config is what jobs of all kinds work with.
 type Config struct {
-	Store    store.Store
-	Driver   compute.Driver
-	Catalog  runtimes.Catalog
-	Output   Output
-	Logs     logs.Store
-	Auth     identity.Authorizer
-	Sessions identity.Sessions
-	Capacity compute.Capacity
-	Scale    float64       // divides CPU and memory of an instance type; 0 is 1
-	Egress   bool          // jobs that are not isolated reach the outside
-	Hold     time.Duration // --hold-describe; 0: the defaults of the design
-	Wake     func(resource.Key)
-	Free     func() error // store.ErrFull when the disk takes no new work
-	Queue    *Queue       // of all kinds; nil: one of its own
+	Store     store.Store
+	Driver    compute.Driver
+	Catalog   runtimes.Catalog
+	Output    Output
+	Logs      logs.Store
+	Auth      identity.Authorizer
+	Sessions  identity.Sessions
+	Instances InstanceMetrics
+	Capacity  compute.Capacity
+	Scale     float64       // divides CPU and memory of an instance type; 0 is 1
+	Egress    bool          // jobs that are not isolated reach the outside
+	Hold      time.Duration // --hold-describe; 0: the defaults of the design
+	Wake      func(resource.Key)
+	Free      func() error // store.ErrFull when the disk takes no new work
+	Queue     *Queue       // of all kinds; nil: one of its own
 }
 
 // Family is what the jobs of one kind have of their own.
@@ -87,8 +88,9 @@ type Engine struct {
 	Family
 	holds holds
 
-	mu   sync.Mutex              // guards jobs
-	jobs map[string]resource.Key // by UID, as long as they have something to do
+	mu   sync.Mutex                       // guards what follows
+	jobs map[string]resource.Key          // by UID, as long as they have something to do
+	used map[compute.TaskID]compute.Usage // that was put last
 }
 
 // New makes the engine of one family.
@@ -99,7 +101,7 @@ func New(c Config, f Family) *Engine {
 	if c.Queue == nil {
 		c.Queue = new(Queue)
 	}
-	return &Engine{Config: c, Family: f, jobs: make(map[string]resource.Key)}
+	return &Engine{Config: c, Family: f, jobs: make(map[string]resource.Key), used: make(map[compute.TaskID]compute.Usage)}
 }
 
 // Kind is the record kind that Reconcile looks after.
@@ -166,6 +168,9 @@ func (e *Engine) track(r *resource.Record) {
 func (e *Engine) forget(r *resource.Record, hosts int) {
 	e.mu.Lock()
 	delete(e.jobs, r.UID)
+	for i := range hosts {
+		delete(e.used, taskID(r.UID, i))
+	}
 	e.mu.Unlock()
 	e.holds.forget(r.UID)
 	for i := range hosts {

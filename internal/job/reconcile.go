@@ -215,6 +215,7 @@ func (e *Engine) observe(ctx context.Context, rec *resource.Record, st Status, w
 	}
 	switch {
 	case st.Launched || o.hosts.count() == len(o.hosts):
+		e.measure(ctx, rec, w, o.hosts)
 		var err error
 		o.logsDone, err = e.output(ctx, rec, w, o.hosts)
 		return o, runtimes.Runtime{}, err

@@ -169,7 +169,7 @@ func (r *rooms) openFeatures(capacity compute.Capacity) {
 	r.onClose(r.ingest.Close)
 	jobs := job.Config{
 		Store: r.store, Driver: r.driver, Catalog: r.catalog, Output: output{r.ingest}, Logs: r.logs,
-		Auth: r.ids, Sessions: r.ids, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
+		Auth: r.ids, Sessions: r.ids, Instances: r.metrics, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
 		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room, Queue: new(job.Queue),
 	}
 	r.training = training.New(training.Config{Config: jobs, Metrics: finals{r.metrics}})

@@ -30,6 +30,7 @@ type Script struct {
 	Output     []string // lines, spread evenly over Run
 	Result     plan.Result
 	Reason     compute.Reason // "" is ReasonExited
+	Uses       compute.Usage  // from Running on; CPU is that of each second
 	Lost       time.Duration  // when its supervisor vanishes, counted from Start; 0: never
 
 	// Work is what the program does to files when it starts: it is given those
@@ -217,6 +218,10 @@ func (t *task) at(now time.Time) compute.TaskStatus {
 	}
 	if over {
 		st.Phase, st.Exit, st.Heartbeat = compute.Ended, &exit, end
+	}
+	if u := t.script.Uses; u != (compute.Usage{}) && st.Heartbeat.After(running) {
+		u.At, u.CPU = st.Heartbeat, time.Duration(st.Heartbeat.Sub(running).Seconds()*float64(u.CPU))
+		st.Usage = u
 	}
 	return st
 }

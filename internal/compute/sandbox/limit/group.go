@@ -2,7 +2,6 @@ package limit
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -123,49 +122,56 @@ func (g *Group) Doors() (doors []*os.File, folder int, err error) {
 
 // OOMKills counts the processes that were killed for want of memory.
 func (g *Group) OOMKills() int {
-	if g == nil {
-		return 0
-	}
-	d, ok := g.dirs["memory"]
-	if !ok {
-		return 0
-	}
-	file := "memory.oom_control"
-	if d.v2 {
-		file = "memory.events"
-	}
-	b, err := os.ReadFile(filepath.Join(d.path, file))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, "oom_kill "); ok {
-			n, _ := strconv.Atoi(strings.TrimSpace(v))
-			return n
-		}
-	}
-	return 0
+	return int(value(g.read("memory", "memory.oom_control", "memory.events"), "oom_kill "))
 }
 
 // Peak is the most memory that was used at once, 0 if unknown.
 func (g *Group) Peak() int64 {
-	if g == nil {
-		return 0
+	return value(g.read("memory", "memory.max_usage_in_bytes", "memory.peak"), "")
+}
+
+// Memory is how much is in use, without files that were read and would be
+// dropped for a program; 0 if unknown.
+func (g *Group) Memory() int64 {
+	used := value(g.read("memory", "memory.usage_in_bytes", "memory.current"), "")
+	stat := g.read("memory", "memory.stat", "memory.stat")
+	return max(0, used-max(value(stat, "total_inactive_file "), value(stat, "inactive_file ")))
+}
+
+// CPU is the processor time that was used, 0 if unknown: version 1 may count it
+// elsewhere.
+func (g *Group) CPU() time.Duration {
+	text := g.read("cpu", "cpuacct.usage", "cpu.stat")
+	return max(time.Duration(value(text, "usage_usec "))*time.Microsecond, time.Duration(value(text, "")))
+}
+
+// read is a controller's file, which either version calls by another name; ""
+// if there is none.
+func (g *Group) read(controller, v1, v2 string) string {
+	if !g.Has(controller) {
+		return ""
 	}
-	d, ok := g.dirs["memory"]
-	if !ok {
-		return 0
-	}
-	file := "memory.max_usage_in_bytes"
+	d := g.dirs[controller]
+	file := v1
 	if d.v2 {
-		file = "memory.peak"
+		file = v2
 	}
 	b, err := os.ReadFile(filepath.Join(d.path, file))
 	if err != nil {
-		return 0
+		return ""
 	}
-	n, _ := strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64)
-	return n
+	return string(b)
+}
+
+// value is the number behind the key that begins a line, 0 if there is none.
+func value(text, key string) int64 {
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(line, key); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
+			return n
+		}
+	}
+	return 0
 }
 
 // Remove deletes the group. Its processes must have ended; the kernel may need

@@ -2,9 +2,11 @@ package limit
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // rootOf writes files below a folder that stands for /.
@@ -74,6 +76,7 @@ func TestVersion2(t *testing.T) {
 		own + "cgroup.subtree_control": "cpu memory\n",
 		own + "clary-t/memory.max":     "max", own + "clary-t/memory.swap.max": "max", own + "clary-t/cpu.max": "max 100000", own + "clary-t/cpu.weight": "100", own + "clary-t/pids.max": "max",
 		own + "clary-t/memory.events": "low 0\noom 3\noom_kill 2\n", own + "clary-t/memory.peak": "4096\n",
+		own + "clary-t/memory.current": "3000\n", own + "clary-t/memory.stat": "anon 1\ninactive_file 1000\nactive_file 9\n", own + "clary-t/cpu.stat": "usage_usec 1500000\nuser_usec 1\n",
 	})
 	g, err := onFiles(root).group("clary-t", Limits{VCPU: 2, MemoryBytes: 1 << 30, PIDs: 50})
 	if err != nil {
@@ -95,6 +98,9 @@ func TestVersion2(t *testing.T) {
 	if n := g.Peak(); n != 4096 {
 		t.Errorf("peak %d", n)
 	}
+	if n, cpu := g.Memory(), g.CPU(); n != 2000 || cpu != 1500*time.Millisecond {
+		t.Errorf("%d bytes, %s", n, cpu)
+	}
 	doors, folder, err := g.Doors()
 	if err != nil || len(doors) != 0 || folder < 0 {
 		t.Errorf("doors %v, folder %d, %v", doors, folder, err)
@@ -108,7 +114,7 @@ func TestNoGroups(t *testing.T) {
 		t.Errorf("%v, %v", g, err)
 	}
 	var g *Group
-	if g.Has("memory") || g.OOMKills() != 0 || g.Peak() != 0 || g.Remove() != nil {
+	if g.Has("memory") || g.OOMKills() != 0 || g.Peak() != 0 || g.Memory() != 0 || g.CPU() != 0 || g.Remove() != nil {
 		t.Error("a missing group limits something")
 	}
 }
@@ -117,5 +123,14 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	if n := Usage(os.Getpid()); n < 1<<20 || n > 1<<32 {
 		t.Errorf("this process uses %d bytes", n)
+	}
+	before := CPU(os.Getpid())
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	child := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if got := CPU(os.Getpid()) - before; got < child-50*time.Millisecond || got > 30*time.Second {
+		t.Errorf("%s of which a child that is gone used %s", got, child)
 	}
 }

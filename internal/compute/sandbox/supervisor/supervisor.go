@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -98,6 +99,9 @@ type supervisor struct {
 	init    *exec.Cmd
 	exited  chan error // of init
 	end     outcome
+
+	disk          int          // descriptor of the task's own; 0: it is a folder of the host
+	memory, files atomic.Int64 // bytes in use that our own watch saw last
 }
 
 // word is what came from init; err is set once, at its end.
@@ -387,6 +391,7 @@ func (s *supervisor) finish() error {
 			s.log.Print(err)
 		}
 	}
+	s.settle()
 	exit := s.end.exit(s.group)
 	exit.At = s.clock.Now()
 	s.mu.Lock()

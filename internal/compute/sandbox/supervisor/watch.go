@@ -119,6 +119,7 @@ func (s *supervisor) watch(init control) {
 					_ = s.init.Process.Kill()
 					continue
 				}
+				s.openDisk()
 				s.begin(init)
 				sockets = s.sockets
 				if d := s.spec.Task.MaxRuntime; d > 0 {
@@ -198,6 +199,7 @@ func (s *supervisor) watch(init control) {
 			s.end.err = errors.New("the machine is shutting down")
 			_ = s.init.Process.Kill()
 		case <-beat.C:
+			s.account()
 			if err := s.write(task.Durable); err != nil {
 				s.log.Print(err)
 			}
@@ -264,14 +266,22 @@ func (s *supervisor) measure(ctx context.Context) <-chan exceeded {
 				return
 			case <-tick.C:
 			}
-			if memory > 0 && limit.Usage(pid) > memory {
-				c <- exceeded{reason: compute.ReasonMemory}
-				return
+			if memory > 0 {
+				used := limit.Usage(pid)
+				s.memory.Store(used)
+				if used > memory {
+					c <- exceeded{reason: compute.ReasonMemory}
+					return
+				}
 			}
 			if volume == nil {
 				continue
 			}
-			switch over, err := volume.look(); {
+			over, err := volume.look()
+			if volume.folder != nil {
+				s.files.Store(volume.folder.used)
+			}
+			switch {
 			case err != nil:
 				c <- exceeded{err: err}
 				return
