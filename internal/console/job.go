@@ -103,6 +103,7 @@ type jobBody struct {
 	Metrics     []*chart
 	Final       []fact
 	MetricsNote string
+	Usage       []*chart // of the host whose log is shown
 	Log         *logBody
 	Hint        string
 }

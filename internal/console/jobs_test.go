@@ -206,3 +206,38 @@ func TestHomeHides(t *testing.T) {
 		}
 	}
 }
+
+// What a host used of its instance is drawn beside what its program printed.
+func TestInstanceCharts(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.gauges = map[string]float64{
+		"/aws/sagemaker/TrainingJobs loss TrainingJobName=j":              0.25,
+		"/aws/sagemaker/TrainingJobs CPUUtilization Host=j/algo-1":        187.5,
+		"/aws/sagemaker/TrainingJobs MemoryUtilization Host=j/algo-1":     12.5,
+		"/aws/sagemaker/ProcessingJobs CPUUtilization Host=p/algo-1":      11,
+		"/aws/sagemaker/ProcessingJobs CPUUtilization Host=p/algo-2":      22,
+		"/aws/sagemaker/ProcessingJobs DiskUtilization Host=p/algo-2":     33,
+		"/aws/sagemaker/ProcessingJobs CPUUtilization Host=other/algo-2":  44,
+		"/aws/sagemaker/TrainingJobs MemoryUtilization Host=other/algo-1": 55,
+	}
+	for path, want := range map[string][]string{
+		"/training-jobs/j":               {"loss", "0.25", "CPU utilization", "187.5", "percent of one vCPU", "Memory utilization", "12.5", "What the job used"},
+		"/processing-jobs/p?host=algo-1": {"CPU utilization", ">11<", "What algo-1 used"},
+		"/processing-jobs/p?host=algo-2": {"CPU utilization", ">22<", "What algo-2 used"},
+	} {
+		page := get(t, w, path).Body.String()
+		for _, s := range want {
+			if !strings.Contains(page, s) {
+				t.Errorf("%s lacks %q", path, s)
+			}
+		}
+		if n := strings.Count(page, "<figure>"); n != strings.Count(strings.Join(want, " "), "utilization")+strings.Count(strings.Join(want, " "), "loss") {
+			t.Errorf("%s has %d charts", path, n)
+		}
+	}
+	w.refuse = "GetMetricData"
+	if r := get(t, w, "/processing-jobs/p"); r.Code != http.StatusOK || strings.Contains(r.Body.String(), "utilization") {
+		t.Errorf("who may not read metrics: %d %s", r.Code, r.Body)
+	}
+}

@@ -19,38 +19,65 @@ const (
 	maxMatched = 10000 // log lines, as many as one GetLogEvents gives
 )
 
-// metrics draws what the job's metric definitions found in its output.
+// metrics draws what the job's metric definitions found in its output, and how
+// much of its instance the host used whose log is shown.
 func (v *view) metrics(j *job, body *jobBody) error {
-	if len(j.metrics) == 0 {
-		return nil
-	}
 	end := j.Ended
 	if end.IsZero() {
 		end = v.c.cfg.Now()
 	}
+	name := cloudwatch.Dimension{Name: string(j.Kind.Kind) + "Name", Value: j.Name}
+	host := cloudwatch.Dimension{Name: "Host", Value: j.Name + "/" + body.Log.Host}
 	var lines []line
-	var err error
-	if end.Sub(j.Created) <= shortJob && body.Log.Stream != "" {
-		lines, err = v.printed(j, body.Log.Stream)
+	var asked []series
+	switch {
+	case len(j.metrics) == 0:
+	case end.Sub(j.Created) <= shortJob && body.Log.Stream != "":
+		var err error
+		if lines, err = v.printed(j, body.Log.Stream); err != nil {
+			return err
+		}
 		body.MetricsNote = "Every value that " + body.Log.Writer() + " printed, in the order of its output."
-	} else {
-		lines, err = v.rollups(j, end)
+	default:
+		for _, d := range j.metrics {
+			asked = append(asked, series{title: d.Name, unit: d.Name, name: d.Name, of: name})
+		}
 		body.MetricsNote = "Means over one minute, as CloudWatch keeps them."
 	}
-	if err != nil {
+	own := len(asked)
+	asked = append(asked,
+		series{title: "CPU utilization", unit: "percent of one vCPU", name: "CPUUtilization", of: host},
+		series{title: "Memory utilization", unit: "percent", name: "MemoryUtilization", of: host},
+	)
+	rolled, err := v.rollups(j, asked, end)
+	switch {
+	case denied(err) && own == 0: // the rest of the page has none of it
+	case err != nil:
 		return err
+	default:
+		lines = append(lines, rolled[:own]...)
+		if body.Usage, err = draw(rolled[own:]); err != nil {
+			return err
+		}
 	}
-	for _, l := range lines[:min(len(lines), maxCharts)] {
+	body.Metrics, err = draw(lines[:min(len(lines), maxCharts)])
+	return err
+}
+
+// draw makes the charts of those lines that have values.
+func draw(lines []line) ([]*chart, error) {
+	var out []*chart
+	for _, l := range lines {
 		if len(l.Values) == 0 {
 			continue
 		}
 		ch, err := l.draw()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		body.Metrics = append(body.Metrics, ch)
+		out = append(out, ch)
 	}
-	return nil
+	return out, nil
 }
 
 // printed reads the values from the log's lines.
@@ -78,21 +105,32 @@ func (v *view) printed(j *job, stream string) ([]line, error) {
 	return lines, nil
 }
 
-// rollups asks CloudWatch for every metric at once.
-func (v *view) rollups(j *job, to time.Time) ([]line, error) {
+// series is one of CloudWatch's, and what its chart is called.
+type series struct {
+	title, unit, name string
+	of                cloudwatch.Dimension
+}
+
+// rollups asks CloudWatch for all series at once; there is a line for each, in
+// their order.
+func (v *view) rollups(j *job, asked []series, to time.Time) ([]line, error) {
 	from := j.Created
 	in := &cloudwatch.GetMetricDataInput{
 		StartTime: api.At(from.Truncate(time.Minute)), EndTime: api.At(to.Add(time.Minute)), ScanBy: "TimestampAscending",
 	}
-	name, period := string(j.Kind.Kind)+"Name", int64(60)
+	period := int64(60)
 	for to.Sub(from)/(time.Duration(period)*time.Second) > 1000 {
 		period *= 5
 	}
-	for i, d := range j.metrics {
+	lines := make([]line, len(asked))
+	byID := map[string]*line{}
+	for i, s := range asked {
+		id := "m" + strconv.Itoa(i)
+		lines[i] = line{Title: s.title, Unit: s.unit, X: "minutes since the job was created"}
+		byID[id] = &lines[i]
 		in.MetricDataQueries = append(in.MetricDataQueries, cloudwatch.MetricDataQuery{
-			Id: "m" + strconv.Itoa(i), Label: d.Name,
-			MetricStat: &cloudwatch.MetricStat{
-				Metric: &cloudwatch.Metric{Namespace: j.Kind.Group, MetricName: d.Name, Dimensions: []cloudwatch.Dimension{{Name: name, Value: j.Name}}},
+			Id: id, MetricStat: &cloudwatch.MetricStat{
+				Metric: &cloudwatch.Metric{Namespace: j.Kind.Group, MetricName: s.name, Dimensions: []cloudwatch.Dimension{s.of}},
 				Period: period, Stat: "Average",
 			},
 		})
@@ -101,13 +139,15 @@ func (v *view) rollups(j *job, to time.Time) ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lines []line
 	for _, r := range out.MetricDataResults {
-		l := line{Title: r.Label, Unit: r.Label, X: "minutes since the job was created", Values: r.Values}
+		l := byID[r.Id]
+		if l == nil {
+			continue
+		}
+		l.Values = r.Values
 		for _, t := range r.Timestamps {
 			l.Labels = append(l.Labels, strconv.Itoa(int(max(0, t.Sub(from)).Minutes())))
 		}
-		lines = append(lines, l)
 	}
 	return lines, nil
 }

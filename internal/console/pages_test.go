@@ -35,9 +35,10 @@ type world struct {
 	mu     sync.Mutex // guards count
 	count  map[string]int
 	job    sm.DescribeTrainingJobResponse
-	deny   bool   // what things cost
-	refuse string // an operation that is not allowed
-	reason string // why the processing job failed
+	deny   bool               // what things cost
+	refuse string             // an operation that is not allowed
+	reason string             // why the processing job failed
+	gauges map[string]float64 // of CloudWatch
 }
 
 func (w *world) Serves(string, string) bool { return true }
@@ -118,7 +119,16 @@ func (w *world) Call(_ context.Context, c op.Call, in any) (any, error) {
 		at := int64(1)
 		return &logs.GetLogEventsResponse{Events: []logs.OutputLogEvent{{Timestamp: &at, Message: "loss=1 <b>& of " + in.(*logs.GetLogEventsRequest).LogStreamName}}}, nil
 	case "GetMetricData":
-		return &cloudwatch.GetMetricDataOutput{}, nil
+		out := &cloudwatch.GetMetricDataOutput{}
+		for _, q := range in.(*cloudwatch.GetMetricDataInput).MetricDataQueries {
+			m := q.MetricStat.Metric
+			value, ok := w.gauges[m.Namespace+" "+m.MetricName+" "+m.Dimensions[0].Name+"="+m.Dimensions[0].Value]
+			if r := (cloudwatch.MetricDataResult{Id: q.Id}); ok {
+				r.Timestamps, r.Values = []api.Time{w.job.CreationTime}, []float64{value}
+				out.MetricDataResults = append(out.MetricDataResults, r)
+			}
+		}
+		return out, nil
 	case "ListObjectsV2":
 		return &s3.ListObjectsV2Output{Contents: []s3.Object{{Key: "k"}}}, nil
 	case "LookupEvents":
@@ -240,8 +250,8 @@ func TestOperationsPerPage(t *testing.T) {
 		"/activity?from=2026-11-01&to=2026-11-02&by=Username&find=me": {"LookupEvents": 1},
 		"/processing-jobs":               {"ListProcessingJobs": 1, "costs": 1},
 		"/processing-jobs?to=tomorrow":   {},
-		"/processing-jobs/p":             {"DescribeProcessingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "ListObjectsV2": 2 * shownPlaces},
-		"/processing-jobs/p?host=algo-2": {"DescribeProcessingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "ListObjectsV2": 2 * shownPlaces},
+		"/processing-jobs/p":             {"DescribeProcessingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": 2 * shownPlaces},
+		"/processing-jobs/p?host=algo-2": {"DescribeProcessingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": 2 * shownPlaces},
 		"/processing-jobs/p/code":        {"DescribeProcessingJob": 1},
 		"/processing-jobs/p/log":         {"DescribeProcessingJob": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
 		"/processing-jobs/p/log?q=rows":  {"DescribeProcessingJob": 1, "FilterLogEvents": 1},
