@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc64"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -40,25 +42,30 @@ type mirror struct {
 	quit chan struct{}
 	wg   sync.WaitGroup
 
-	seen map[string]stamp // at the last look
-	mu   sync.Mutex       // guards sent
-	sent map[string]sent
+	look  uint32     // how many there were
+	mu    sync.Mutex // guards known
+	known map[uint64]known
 }
 
-type stamp struct {
-	size int64
-	mod  time.Time
-}
+type stamp struct{ size, mod int64 }
 
-// sent is a file as S3 has it. sum is of what was sent, 0 if the file came from
-// there: a program that writes through a mapping, or sets times, changes bytes
-// and no stamp.
-type sent struct {
+// known is what a live mirror knows of a file, under a hash of its name: there
+// may be millions of them, in the memory that the task has. Files whose names
+// have the same hash are taken for one that changes, and are sent at the end.
+type known struct {
 	stamp
-	sum uint64
+	// sum is of what was sent, 0 if the file came from S3: a program that writes
+	// through a mapping, or sets times, changes bytes and no stamp.
+	sum  uint64
+	look uint32 // the last that found it
+	sent bool   // S3 has it so
 }
 
-func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime()} }
+func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime().UnixNano()} }
+
+var seed = maphash.MakeSeed()
+
+func hash(name string) uint64 { return maphash.String(seed, name) }
 
 // mirror has a folder sent to a prefix from the program's start on, or at its
 // end.
@@ -73,7 +80,7 @@ func (j *job) mirror(what, uri string, from tree, live bool) (*mirror, error) {
 	if prefix != "" {
 		prefix += "/"
 	}
-	m := &mirror{j: j, from: from, bucket: bucket, prefix: prefix, live: live, quit: make(chan struct{}), sent: map[string]sent{}}
+	m := &mirror{j: j, from: from, bucket: bucket, prefix: prefix, live: live, quit: make(chan struct{}), known: map[uint64]known{}}
 	j.mirrors = append(j.mirrors, m)
 	return m, nil
 }
@@ -90,7 +97,7 @@ func (m *mirror) restore(ctx context.Context, ch plan.Channel) error {
 		if err != nil {
 			return err
 		}
-		m.sent[f.name] = sent{stamp: f.stamp}
+		m.sent(f, 0)
 	}
 	return nil
 }
@@ -167,31 +174,58 @@ func (m *mirror) files(tell bool) iter.Seq2[file, error] {
 // it is the end, they have rested since the last look.
 func (m *mirror) changed(end bool) iter.Seq2[file, error] {
 	return func(yield func(file, error) bool) {
-		now := map[string]stamp{}
-		defer func() { m.seen = now }()
+		m.look++
 		for f, err := range m.files(end) {
-			if err == nil && m.live {
-				was := m.was(f)
-				done := was.stamp == f.stamp && (!end || was.sum == 0)
-				if !end {
-					now[f.name] = f.stamp
-				}
-				if done || !end && m.seen[f.name] != f.stamp {
-					continue
-				}
+			if err == nil && m.live && !m.due(f, end) {
+				continue
 			}
 			if !yield(f, err) {
 				return
 			}
 		}
+		if !end {
+			m.forget()
+		}
 	}
 }
 
-// was is how a file was sent last.
-func (m *mirror) was(f file) sent {
+func (m *mirror) due(f file, end bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.sent[f.name]
+	key := hash(f.name)
+	k, same := m.known[key]
+	same = same && k.stamp == f.stamp
+	if end {
+		return !same || !k.sent || k.sum != 0
+	}
+	if !same {
+		k = known{stamp: f.stamp}
+	}
+	k.look = m.look
+	m.known[key] = k
+	return same && !k.sent
+}
+
+// forget drops what the last look did not find.
+func (m *mirror) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.known, func(_ uint64, k known) bool { return k.look != m.look })
+}
+
+// was is the sum of a file that was sent, by its stamp, as it is now.
+func (m *mirror) was(f file) (sum uint64, sent bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.known[hash(f.name)]
+	return k.sum, k.sent && k.stamp == f.stamp
+}
+
+// sent notes that S3 has a file.
+func (m *mirror) sent(f file, sum uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known[hash(f.name)] = known{f.stamp, sum, m.look, true}
 }
 
 // send sends what changed. A file that fails keeps no other from being sent.
@@ -233,9 +267,9 @@ func (m *mirror) sendOne(ctx context.Context, f file) error {
 	var body io.Reader = in
 	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
 	if m.live {
-		if was := m.was(f); was.stamp == f.stamp {
+		if was, sent := m.was(f); sent {
 			_, err := io.Copy(sum, in)
-			if err == nil && sum.Sum64() == was.sum {
+			if err == nil && sum.Sum64() == was {
 				return nil
 			}
 			sum.Reset()
@@ -249,9 +283,7 @@ func (m *mirror) sendOne(ctx context.Context, f file) error {
 		return m.j.putError(ctx, m.from.path(f.name), m.bucket, m.prefix+f.name, err)
 	}
 	if m.live {
-		m.mu.Lock()
-		m.sent[f.name] = sent{f.stamp, sum.Sum64()}
-		m.mu.Unlock()
+		m.sent(f, sum.Sum64())
 	}
 	return nil
 }

@@ -87,8 +87,12 @@ func (t tree) make(what string) error {
 	return nil
 }
 
-// walk visits everything below in order, folders before what they hold. It
-// follows no link, and what vanishes meanwhile is passed over.
+// batch is how many names of a folder are in memory.
+const batch = 1000
+
+// walk visits everything below, folders before what they hold, and in order
+// where a batch holds the folder. It follows no link, and what vanishes meanwhile
+// is passed over.
 func (t tree) walk(visit func(name string, info fs.FileInfo) error) error {
 	return t.walkDir(".", 0, visit)
 }
@@ -104,28 +108,34 @@ func (t tree) walkDir(dir string, depth int, visit func(string, fs.FileInfo) err
 	if err != nil {
 		return err
 	}
-	names, err := d.Readdirnames(-1)
-	if err := errors.Join(err, d.Close()); err != nil {
-		return err
-	}
-	slices.Sort(names)
-	for _, n := range names {
-		name := path.Join(dir, n)
-		info, err := t.root.Lstat(t.at(name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
+	defer d.Close() //nolint:errcheck // read only
+	for {
+		names, err := d.Readdirnames(batch)
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := visit(name, info); err != nil {
-			return err
-		}
-		if info.IsDir() {
-			if err := t.walkDir(name, depth+1, visit); err != nil {
+		slices.Sort(names)
+		for _, n := range names {
+			if err := t.walkOne(path.Join(dir, n), depth, visit); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+}
+
+func (t tree) walkOne(name string, depth int, visit func(string, fs.FileInfo) error) error {
+	info, err := t.root.Lstat(t.at(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := visit(name, info); err != nil || !info.IsDir() {
+		return err
+	}
+	return t.walkDir(name, depth+1, visit)
 }
