@@ -310,6 +310,17 @@ func TestProcessingUnwritableOutput(t *testing.T) {
 			},
 			want: `Data upload failed:AccessDenied (403): Access Denied. The role "arn:aws:iam::123456789012:role/r" may not write /opt/ml/a/x to s3://bukket/p/x: it needs "s3:PutObject"`,
 		},
+		{
+			name: "a key", script: "true", class: "ClientError",
+			fault: func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.HasPrefix(r.URL.Path, "/bukket/") || r.Method != http.MethodPut {
+					return false
+				}
+				clienttest.Fail(w, http.StatusBadRequest, "KeyTooLongError", "Your key is too long")
+				return true
+			},
+			want: `Data upload failed: /opt/ml/a/x: S3 does not take the key "p/x": Your key is too long`,
+		},
 		{name: "the program failed too", script: "echo because; false", want: "because", second: "does not exist", class: "AlgorithmError"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -164,6 +164,8 @@ func (j *job) putError(ctx context.Context, what, bucket, key string, err error)
 		return userError("%s upload failed: %s: the bucket %q does not exist.%s", j.kept, what, bucket, j.meant(ctx, bucket, ""))
 	case client.Code(err) == "InsufficientStorage":
 		return fmt.Errorf("%s upload failed: %s: the server's disk is too full to keep s3://%s/%s. Make room on it and run the job again", j.kept, what, bucket, key)
+	case slices.Contains([]string{"KeyTooLongError", "InvalidURI", "InvalidArgument"}, client.Code(err)):
+		return userError("%s upload failed: %s: S3 does not take the key %q: %s", j.kept, what, key, said(err))
 	case client.IsDenied(err):
 		return userError("%s upload failed:AccessDenied (403): Access Denied. The role %q may not write %s to s3://%s/%s: it needs \"s3:PutObject\" on \"arn:aws:s3:::%s/%s\". Error message from S3: %s",
 			j.kept, j.role, what, bucket, key, bucket, key, said(err))
