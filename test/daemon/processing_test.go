@@ -112,6 +112,7 @@ func TestProcessing(t *testing.T) {
 			}
 			w.shared(t, tc.name, tc.size, rows)
 			w.spoke(t, tc.name)
+			w.measured(t, j)
 			uid := w.charged(t, j)
 			eventually(t, "nothing to be left", func() bool { return len(w.Left(uid)) == 0 })
 		})
@@ -177,6 +178,30 @@ func (w *world) charged(t *testing.T, j *daemon.ProcessingJob) string {
 		}
 	}
 	return u.UID
+}
+
+// measured sees that CloudWatch knows what each host used, at most once for each
+// heartbeat and once for its end.
+func (w *world) measured(t *testing.T, j *daemon.ProcessingJob) {
+	t.Helper()
+	most := 1 + (j.ProcessingEndTime-j.ProcessingStartTime)/15
+	for _, host := range []string{"algo-1", "algo-2"} {
+		var out struct {
+			Datapoints []struct{ Sum, SampleCount float64 }
+		}
+		w.must(w.JSON(t.Context(), "monitoring", "GraniteServiceVersion20100801.GetMetricStatistics", map[string]any{
+			"Namespace": daemon.ProcessingGroup, "MetricName": "CPUUtilization", "Unit": "Percent", "Statistics": []string{"Sum", "SampleCount"},
+			"Dimensions": []any{map[string]string{"Name": "Host", "Value": j.ProcessingJobName + "/" + host}},
+			"StartTime":  j.ProcessingStartTime - 60, "EndTime": j.ProcessingEndTime + 60, "Period": 3600,
+		}, &out))
+		var sum, n float64
+		for _, p := range out.Datapoints {
+			sum, n = sum+p.Sum, n+p.SampleCount
+		}
+		if n < 1 || n > most || sum <= 0 || sum > 250*n { // two processors, and what a clock's ticks may hide
+			t.Errorf("%s used %+v", host, out.Datapoints)
+		}
+	}
 }
 
 // shared sees that both hosts uploaded all that they made, and that each had a
