@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/compute"
 	"clary/internal/compute/fake"
@@ -300,6 +301,8 @@ func (f follower) Ensure(id compute.TaskID, s logs.Stream, dims map[string]strin
 	return nil
 }
 
+func (f follower) Forget(id compute.TaskID) { delete(f.followed, id) }
+
 // slow has not taken in what some task printed.
 type slow struct {
 	job.Output
@@ -349,6 +352,130 @@ func TestQueueAfterRestart(t *testing.T) {
 	}
 	if _, st := b.look("young"); st.Launched {
 		t.Error("the younger one takes a place of the older one's")
+	}
+}
+
+// spoken notes the lines of ours.
+type spoken struct {
+	logs.Store
+	lines *[]string
+}
+
+func (s spoken) Ingest(_ context.Context, _ logs.Stream, _ string, from, to int64, events []logs.Event) error {
+	*s.lines = append(*s.lines, fmt.Sprint(from, to, events[0].Message))
+	return nil
+}
+
+// A job that tries again and again says so once, and loses no line.
+func TestRetriesLeaveNoTrace(t *testing.T) {
+	t.Parallel()
+	var lines []string
+	c := jobtest.Config(t, forever)
+	d := &limited{Driver: c.Driver}
+	c.Driver, c.Logs, c.Capacity.MemoryBytes = d, spoken{c.Logs, &lines}, 1<<30
+	b := newBench(t, c)
+	b.create("job", 1)
+	for range 3 {
+		if _, st := b.look("job"); len(st.Transitions) != 2 || len(lines) != 1 {
+			t.Fatalf("%d lines, %+v", len(lines), st.Transitions)
+		}
+	}
+	d.room = 1
+	b.look("job")
+	if _, st := b.look("job"); len(st.Transitions) != 3 || st.Secondary != "Starting" {
+		t.Errorf("%+v", st.Transitions)
+	}
+	want := []string{"0 1[clary] Insufficient capacity error while launching instances, retrying!", "1 2[clary] memory is limited to the machine's 1.0 GiB; ml.m5.large has 8 GiB"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("%q", lines)
+	}
+}
+
+// What a job is created with is there as it is, and what followed its hosts ends with them.
+func TestTagsAndOutput(t *testing.T) {
+	t.Parallel()
+	c := jobtest.Config(t, func(compute.Task) fake.Script { return fake.Script{} })
+	f := follower{c.Output, map[compute.TaskID]string{}}
+	c.Output = f
+	b := newBench(t, c)
+	arn, err := b.Create(t.Context(), jobtest.Call(), "job", jobtest.Role, order{3}, []api.Tag{{Key: "team", Value: "a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tags map[string]string
+	if err := b.Store.View(t.Context(), func(tx store.Tx) (err error) { tags, err = tx.Tags(arn); return err }); err != nil || len(tags) != 1 || tags["team"] != "a" {
+		t.Errorf("tags %v, %v", tags, err)
+	}
+	if b.look("job"); len(f.followed) != 3 {
+		t.Errorf("followed are %v", f.followed)
+	}
+	b.look("job")
+	if b.look("job"); len(f.followed) != 0 {
+		t.Errorf("after its end, followed are %v", f.followed)
+	}
+}
+
+// A job that does not fit beside what is no job holds nobody, as long as that is so.
+func TestCrowdedJobHoldsNobody(t *testing.T) {
+	t.Parallel()
+	c := jobtest.Config(t, forever)
+	notebook := c.Driver
+	d := &limited{Driver: c.Driver, room: 4}
+	c.Driver = d
+	b := newBench(t, c)
+	for _, id := range []compute.TaskID{"notebook-1", "notebook-2"} {
+		if err := notebook.Start(t.Context(), compute.Task{ID: id, Name: string(id)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.create("big", 3)
+	for i := range 2 {
+		if r, st := b.look("big"); st.Secondary != "Pending" || time.Until(r.Due) < 50*time.Second || len(b.tasks()) != 2+i {
+			t.Errorf("the big one is %s until %s, of %d tasks", st.Secondary, r.Due, len(b.tasks()))
+		}
+		b.create(fmt.Sprint("young-", i), 1)
+		if _, st := b.look(fmt.Sprint("young-", i)); !st.Launched {
+			t.Errorf("a younger one is %s", st.Secondary)
+		}
+	}
+	// Without a notebook it fits once the younger ones are over. A new server knows that too.
+	if err := notebook.Remove(t.Context(), "notebook-1"); err != nil {
+		t.Fatal(err)
+	}
+	c.Queue = nil
+	b = newBench(t, c)
+	if err := b.WakeAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.look("big")
+	b.create("late", 1)
+	if _, st := b.look("late"); st.Launched {
+		t.Error("a late one takes a place of the big one's")
+	}
+	for i := range 2 {
+		if err := b.Stop(t.Context(), jobtest.Call(), fmt.Sprint("young-", i)); err != nil {
+			t.Fatal(err)
+		}
+		b.look(fmt.Sprint("young-", i))
+		for range 2 {
+			b.look(fmt.Sprint("young-", i))
+		}
+	}
+	// Another notebook comes: those that are over count no more.
+	if err := notebook.Start(t.Context(), compute.Task{ID: "notebook-1", Name: "notebook-1"}); err != nil {
+		t.Fatal(err)
+	}
+	b.look("big")
+	if _, st := b.look("late"); !st.Launched {
+		t.Errorf("with two notebooks, the late one is %s", st.Secondary)
+	}
+	for _, id := range []compute.TaskID{"notebook-1", "notebook-2"} {
+		if err := notebook.Remove(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, st := b.look("big"); !st.Launched {
+		t.Errorf("with room, the big one is %s", st.Secondary)
 	}
 }
 

@@ -143,11 +143,7 @@ func (e *Engine) WakeAll(ctx context.Context) error {
 			}
 			for _, r := range recs {
 				e.track(r)
-				if st, err := ReadStatus(r); err == nil && st.Secondary == secPending && !st.Launched {
-					if w, err := e.Read(r); err == nil {
-						e.Queue.put(r, w.InstanceCount) // nobody younger shall overtake it
-					}
-				}
+				e.enqueue(r)
 				e.Wake(r.Key)
 			}
 			if next == "" {
@@ -157,6 +153,23 @@ func (e *Engine) WakeAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// enqueue tells the queue of a job that it may not know.
+func (e *Engine) enqueue(r *resource.Record) {
+	st, err := ReadStatus(r)
+	if err != nil {
+		return // its look says so
+	}
+	w, err := e.Read(r)
+	if err != nil {
+		return
+	}
+	if n := decide(r.Phase, st, nil).running(w); n > 0 {
+		e.Queue.runs(r.Key, n)
+	} else if st.Secondary == secPending {
+		e.Queue.put(r, w.InstanceCount) // nobody younger shall overtake it
+	}
 }
 
 func (e *Engine) track(r *resource.Record) {

@@ -2,6 +2,7 @@ package job
 
 import (
 	"cmp"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -121,7 +122,7 @@ func (d decision) beforeTasks(o observed) decision {
 }
 
 // waiting is the decision after the driver answered that the job does not fit
-// now.
+// now: the state of before the look, so that to try again leaves no trace.
 func waiting(phase string, st Status, f *Family, now time.Time) decision {
 	d := decide(phase, st, f)
 	d.after = 20 * time.Second
@@ -157,7 +158,7 @@ func (d *decision) end(o observed) {
 	for _, t := range o.hosts {
 		if !lost(t) {
 			r := t.Exit.Result
-			d.st.Artifact, d.st.ExitMessage = cmp.Or(d.st.Artifact, r.Artifact), cmp.Or(d.st.ExitMessage, r.ExitMessage)
+			d.st.Artifact, d.st.ExitMessage = cmp.Or(d.st.Artifact, r.Artifact), cmp.Or(d.st.ExitMessage, clip(r.ExitMessage))
 		}
 	}
 	if lost(t) {
@@ -172,7 +173,7 @@ func (d *decision) end(o observed) {
 		return
 	}
 	e := t.Exit
-	d.st.ExitMessage = cmp.Or(e.Result.ExitMessage, d.st.ExitMessage)
+	d.st.ExitMessage = cmp.Or(clip(e.Result.ExitMessage), d.st.ExitMessage)
 	switch how := endingOf(t); {
 	case e.Reason == compute.ReasonMemory:
 		d.fail(a.outOfMemory(e), at)
@@ -195,7 +196,7 @@ func (d *decision) end(o observed) {
 // fail ends the job as Failed with a reason in AWS's form.
 func (d *decision) fail(why string, at time.Time) {
 	d.phase = phaseFailed
-	d.st.Failure = cut(why, maxReason)
+	d.st.Failure = clip(why)
 	d.over(secFailed, at)
 }
 
@@ -228,6 +229,9 @@ func joinText(a, b string) string {
 	}
 	return a + ": " + b
 }
+
+// clip is what a program said, or was said of it, as an answer can tell it.
+func clip(s string) string { return cut(strings.ToValidUTF8(s, "\ufffd"), maxReason) }
 
 // cut shortens s to at most n bytes at a character's border.
 func cut(s string, n int) string {

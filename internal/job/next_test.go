@@ -138,6 +138,26 @@ func TestNextBeforeTask(t *testing.T) {
 	}
 }
 
+// What a program said is cut as a reason is, and text, whatever the driver says.
+func TestExitMessageIsCut(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("\u00e9", 2000)
+	for said, want := range map[string]string{"a" + long: "a" + long[:1022], "\xffso": "\ufffdso"} {
+		for n := range 2 { // hosts besides
+			e := well
+			e.Result.ExitMessage = said
+			h := append(make(hosts, 0, 2), host(1, 2, 0, 9, e))
+			if n > 0 {
+				h = append(hosts{host(1, 2, 0, 9, well)}, h...)
+			}
+			d := next(phaseInProgress, started(), observed{now: at(99), hosts: h, logsDone: true, about: some()})
+			if d.st.ExitMessage != want {
+				t.Errorf("%d bytes: %.20q", len(d.st.ExitMessage), d.st.ExitMessage)
+			}
+		}
+	}
+}
+
 // TestNextProperties walks random observations of jobs on one instance and on
 // several: a terminal phase never changes, transitions are only appended and
 // stay in order, billing opens at most once and closes exactly when a billed

@@ -14,13 +14,16 @@ const ahead = 4
 
 // Queue orders the jobs of all kinds that wait for room on the machine, oldest
 // first. A job of several instances starts all of them or none, so nobody
-// younger starts while it waits: that might take its room piece by piece. What
-// the queue holds is advice: a job that it does not know, as after a restart,
+// younger starts while it waits: that might take its room piece by piece. One
+// that would not fit if all other jobs were over, for notebook instances have
+// the room, does not stand here: it holds nobody, and tries again from time to
+// time. What the queue holds is advice: a job that it does not know, as after a restart,
 // is put in by its next look, and all are looked at from time to time.
 type Queue struct {
-	start   sync.Mutex // held by a job of several instances while it starts
-	mu      sync.Mutex // guards waiting
-	waiting []waiter   // in order
+	start   sync.Mutex             // held by a job of several instances while it starts
+	mu      sync.Mutex             // guards what follows
+	waiting []waiter               // in order
+	running map[resource.Key]int64 // instances of the jobs that have begun
 }
 
 type waiter struct {
@@ -65,6 +68,31 @@ func (q *Queue) turn(r *resource.Record) bool {
 	defer q.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(q.waiting, waiterOf(r), waiter.compare)
 	return i < ahead && !slices.ContainsFunc(q.waiting[:i], waiter.several)
+}
+
+// runs notes how many instances of a job are on the machine.
+func (q *Queue) runs(k resource.Key, hosts int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if hosts == 0 {
+		delete(q.running, k)
+		return
+	}
+	if q.running == nil {
+		q.running = make(map[resource.Key]int64)
+	}
+	q.running[k] = hosts
+}
+
+// fits says whether so many instances have room when all that run are over,
+// with some that are free now.
+func (q *Queue) fits(hosts, free int64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, n := range q.running {
+		free += n
+	}
+	return hosts <= free
 }
 
 // next are the jobs whose turn it is.

@@ -51,6 +51,7 @@ func (e *Engine) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 		st.Note = e.note(w, rt)
 	}
 	d := next(rec.Phase, st, o)
+	e.Queue.runs(k, d.running(w))
 	if Terminal(d.phase) && !Terminal(rec.Phase) && (!d.st.Launched || o.hosts.count() == 0) {
 		// There is nothing to wait for: its end and its removal are one step.
 		if err := e.remove(ctx, rec, w); err != nil {
@@ -64,12 +65,17 @@ func (e *Engine) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 	case effectStart:
 		switch err := e.start(ctx, rec, w, rt, o.hosts); {
 		case errors.Is(err, compute.ErrCapacity):
-			d, waits = waiting(rec.Phase, d.st, &e.Family, o.now), true
-			e.Queue.put(rec, w.InstanceCount)
+			d, waits = waiting(rec.Phase, st, &e.Family, o.now), !errors.Is(err, errCrowded)
+			if waits {
+				e.Queue.put(rec, w.InstanceCount)
+			} else {
+				d.after = time.Minute // each try takes the room that there is for a moment
+			}
 		case err != nil:
 			return reconcile.Result{}, err
 		default:
 			d.st.Launched = true
+			e.Queue.runs(k, d.running(w))
 			for i := range o.hosts {
 				if err := e.follow(rec, w, i); err != nil {
 					return reconcile.Result{}, err
@@ -110,6 +116,18 @@ func (e *Engine) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 	return reconcile.Result{}, nil
 }
 
+// errCrowded says that a job of several instances would not fit if all other
+// jobs were over.
+var errCrowded = fmt.Errorf("%w beside what is no job", compute.ErrCapacity)
+
+// running is how many instances the job has on the machine.
+func (d decision) running(w *Work) int64 {
+	if !d.st.Launched || Terminal(d.phase) || d.phase == phaseDeleting {
+		return 0
+	}
+	return int64(w.hosts())
+}
+
 // start has the driver accept the job's tasks, when it is the job's turn: all
 // or none, so that no job waits for others with half of its hosts, which wait
 // for the rest. Those that a server started before it died are begun anew: what
@@ -140,8 +158,11 @@ func (e *Engine) start(ctx context.Context, rec *resource.Record, w *Work, rt ru
 	if err != nil {
 		return err
 	}
-	for _, t := range tasks {
+	for i, t := range tasks {
 		if err := e.Driver.Start(ctx, t); err != nil {
+			if errors.Is(err, compute.ErrCapacity) && len(tasks) > 1 && !e.Queue.fits(int64(len(tasks)), int64(i)) {
+				return errCrowded
+			}
 			return fmt.Errorf("start task: %w", err)
 		}
 		some = true
