@@ -113,23 +113,38 @@ func Hand(c *net.UnixConn, answer byte, f *os.File) error {
 	return err
 }
 
-// Take receives what was handed; the descriptor is -1 if none came along.
+// Take receives what was handed; the descriptor is -1 if none came along. More
+// than one is refused.
 func Take(c *net.UnixConn) (answer byte, fd int, err error) {
 	b, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := c.ReadMsgUnix(b, oob)
-	fd = -1
-	if oobn > 0 {
-		msgs, perr := unix.ParseSocketControlMessage(oob[:oobn])
-		if perr == nil && len(msgs) == 1 {
-			var fds []int
-			if fds, perr = unix.ParseUnixRights(&msgs[0]); perr == nil && len(fds) == 1 {
-				fd = fds[0]
-			}
-		}
-		err = errors.Join(err, perr)
+	fds, perr := descriptors(oob[:oobn])
+	err = errors.Join(err, perr)
+	if len(fds) > 1 {
+		err = errors.Join(err, errors.New("more than one descriptor came along"))
 	}
 	if n == 0 && err == nil {
 		err = io.EOF
 	}
-	return b[0], fd, err
+	if err == nil && len(fds) == 1 {
+		return b[0], fds[0], nil
+	}
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
+	return b[0], -1, err
+}
+
+// descriptors are those of a message, also where the rest of it is wrong.
+func descriptors(oob []byte) ([]int, error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	var fds []int
+	for i := range msgs {
+		some, merr := unix.ParseUnixRights(&msgs[i])
+		fds, err = append(fds, some...), errors.Join(err, merr)
+	}
+	return fds, err
 }

@@ -2,12 +2,16 @@ package task_test
 
 import (
 	"errors"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"clary/internal/compute"
 	"clary/internal/compute/sandbox/task"
@@ -112,5 +116,68 @@ func TestSocketBelowALongPath(t *testing.T) {
 	st, err := os.Stat(filepath.Join(dir, task.SockFile))
 	if err != nil || st.Mode().Perm() != 0o700 {
 		t.Errorf("%v, %v", st, err)
+	}
+}
+
+// pair is two ends of a control socket.
+func pair(t *testing.T) (a, b *net.UnixConn) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := make([]*net.UnixConn, len(fds))
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "end")
+		c, err := net.FileConn(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		ends[i] = c.(*net.UnixConn)
+	}
+	return ends[0], ends[1]
+}
+
+// One descriptor is taken; of several, as of none, nothing stays open.
+func TestTake(t *testing.T) {
+	t.Parallel()
+	for n, fails := range []bool{false, false, true, true, true} {
+		from, to := pair(t)
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rights []byte
+		if n > 0 {
+			fds := make([]int, n)
+			for i := range fds {
+				fds[i] = int(w.Fd())
+			}
+			rights = unix.UnixRights(fds...)
+		}
+		if _, _, err := from.WriteMsgUnix([]byte{task.DialledOK}, rights, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		answer, fd, err := task.Take(to)
+		if (err != nil) != fails || answer != task.DialledOK || (fd >= 0) != (n == 1) {
+			t.Errorf("%d: %c, descriptor %d, %v", n, answer, fd, err)
+		}
+		if fd >= 0 {
+			if err := unix.Close(fd); err != nil {
+				t.Error(err)
+			}
+		}
+		// A pipe ends when nobody holds its other end.
+		if err := r.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("%d: %v", n, err)
+		}
+		_ = r.Close()
 	}
 }
