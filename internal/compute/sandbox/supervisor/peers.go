@@ -67,7 +67,8 @@ func (p *peers) join(fd int, errs *log.Logger) error {
 	}
 	p.port = os.NewFile(uintptr(own), "peers")
 	close(p.ready)
-	go p.move(errs)
+	port := int(p.port.Fd())
+	go p.move(func(b []byte) (int, error) { return unix.Read(port, b) }, errs)
 	for i := range p.count {
 		if i != p.me {
 			go p.ask(i)
@@ -154,12 +155,11 @@ const (
 	largest  = notes + hardware + 64<<10
 )
 
-// move moves what the task sends.
-func (p *peers) move(errs *log.Logger) {
+// move moves what the task sends, as read has it.
+func (p *peers) move(read func([]byte) (int, error), errs *log.Logger) {
 	b := make([]byte, largest)
-	fd := int(p.port.Fd())
 	for {
-		n, err := unix.Read(fd, b)
+		n, err := read(b)
 		switch {
 		case err == nil:
 			if to := p.to(b[:n]); to >= 0 {

@@ -3,9 +3,17 @@ package supervisor
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"log"
+	"net"
+	"os"
+	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"clary/internal/compute/sandbox/jail"
+	"clary/internal/compute/sandbox/task"
 )
 
 // packet is one of version 4, with addresses of hosts by number.
@@ -65,5 +73,72 @@ func TestTo(t *testing.T) {
 		if got := p.to(b); got != -1 {
 			t.Errorf("%s: goes to %d", name, got)
 		}
+	}
+}
+
+// ends are those of a socket pair.
+func ends(t *testing.T, kind int) (a, b *os.File) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b = os.NewFile(uintptr(fds[0]), "a"), os.NewFile(uintptr(fds[1]), "b")
+	t.Cleanup(func() { _, _ = a.Close(), b.Close() })
+	return a, b
+}
+
+// TestTakesPortsAlone: another supervisor may hand out a way to peers and
+// nothing else that this one would write to.
+func TestTakesPortsAlone(t *testing.T) {
+	t.Parallel()
+	conn := func(f *os.File) *net.UnixConn {
+		c, err := net.FileConn(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c.(*net.UnixConn)
+	}
+	a, b := ends(t, unix.SOCK_STREAM)
+	from, to := conn(a), conn(b)
+	raw, _ := ends(t, unix.SOCK_DGRAM)
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, f := range []*os.File{raw, file, nil} {
+		if err := task.Hand(from, task.DialledOK, f); err != nil {
+			t.Fatal(err)
+		}
+		if way := take(to); way != nil {
+			t.Errorf("%v is taken", f.Name())
+		}
+	}
+}
+
+// TestMoveGoesOn: a packet that the kernel cannot tell of is lost alone.
+func TestMoveGoesOn(t *testing.T) {
+	t.Parallel()
+	const me, other = 0, 1
+	way, far := ends(t, unix.SOCK_DGRAM)
+	p := &peers{me: me, count: 2, ways: [][]*os.File{nil, {way}}}
+	reads := []error{unix.EINTR, unix.EINVAL, nil, unix.EBADF}
+	var said bytes.Buffer
+	p.move(func(b []byte) (int, error) {
+		err := reads[0]
+		reads = reads[1:]
+		return copy(b, packet(me, other)), err
+	}, log.New(&said, "", 0))
+	if len(reads) > 0 || !strings.Contains(said.String(), unix.EBADF.Error()) {
+		t.Fatalf("it ends before %v: %s", reads, &said)
+	}
+	b := make([]byte, largest)
+	if n, _, err := unix.Recvfrom(int(far.Fd()), b, unix.MSG_DONTWAIT); err != nil || p.to(b[:n]) != other {
+		t.Errorf("%d bytes came: %v", n, err)
+	}
+	if _, _, err := unix.Recvfrom(int(far.Fd()), b, unix.MSG_DONTWAIT); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("more came: %v", err)
 	}
 }
