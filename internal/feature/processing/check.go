@@ -1,12 +1,11 @@
 package processing
 
 import (
-	"path"
 	"slices"
-	"strings"
 
 	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
+	"clary/internal/job"
 )
 
 // check refuses what the model allows and we cannot do, and what AWS refuses
@@ -21,7 +20,7 @@ func (p *Processing) check(in *request) error {
 	}
 	taken := &places{}
 	for _, x := range in.ProcessingInputs {
-		if err := checkInput(x, taken); err != nil {
+		if err := p.checkInput(x, taken); err != nil {
 			return err
 		}
 	}
@@ -44,9 +43,9 @@ func (p *Processing) check(in *request) error {
 func (p *Processing) checkCluster(cc *api.ProcessingClusterConfig) error {
 	switch {
 	case len(cc.InstancePreferences) > 0:
-		return refuse("ClusterConfig.InstancePreferences")
+		return p.Refuse("ClusterConfig.InstancePreferences")
 	case cc.SelectedInstanceType != "" || cc.SelectedInstanceCount != nil:
-		return refuse("ClusterConfig.SelectedInstanceType and SelectedInstanceCount in a request")
+		return p.Refuse("ClusterConfig.SelectedInstanceType and SelectedInstanceCount in a request")
 	case cc.InstanceType == "":
 		return apierr.Validation("InstanceType is required in ClusterConfig.")
 	}
@@ -60,7 +59,7 @@ func (p *Processing) checkCluster(cc *api.ProcessingClusterConfig) error {
 // places are the inputs by their names and by where they lie.
 type places struct{ names, inputs []string }
 
-func checkInput(in api.ProcessingInput, taken *places) error {
+func (p *Processing) checkInput(in api.ProcessingInput, taken *places) error {
 	if slices.Contains(taken.names, in.InputName) {
 		return apierr.Validation("Duplicate input name %q: input names must be unique.", in.InputName)
 	}
@@ -71,15 +70,15 @@ func checkInput(in api.ProcessingInput, taken *places) error {
 		return apierr.Validation("The input %q must specify exactly one of S3Input and DatasetDefinition.", in.InputName)
 	case set != nil && (set.AthenaDatasetDefinition == nil) == (set.RedshiftDatasetDefinition == nil):
 		return apierr.Validation("The DatasetDefinition of input %q must specify exactly one of AthenaDatasetDefinition and RedshiftDatasetDefinition.", in.InputName)
-	case isTrue(in.AppManaged):
+	case job.IsTrue(in.AppManaged):
 		return nil // the program fetches it itself
 	case set != nil:
-		return refuse("a DatasetDefinition, as there is no Athena or Redshift to ask, where AppManaged is not True")
+		return p.Refuse("a DatasetDefinition, as there is no Athena or Redshift to ask, where AppManaged is not True")
 	case s3.S3InputMode == "Pipe":
-		return refuse("S3InputMode Pipe")
+		return p.Refuse("S3InputMode Pipe")
 	case s3.S3CompressionType == "Gzip":
 		return apierr.Validation("S3CompressionType Gzip of input %q is supported only with S3InputMode Pipe.", in.InputName)
-	case !isS3(s3.S3Uri):
+	case !job.IsS3(s3.S3Uri):
 		return apierr.Validation("Invalid S3Uri %q of input %q: it must be of the form s3://bucket/prefix.", s3.S3Uri, in.InputName)
 	}
 	at, err := checkPath("input", in.InputName, s3.LocalPath)
@@ -98,11 +97,11 @@ func checkOutput(out api.ProcessingOutput, taken *places) error {
 	switch {
 	case (s3 == nil) == (out.FeatureStoreOutput == nil):
 		return apierr.Validation("The output %q must specify exactly one of S3Output and FeatureStoreOutput.", out.OutputName)
-	case isTrue(out.AppManaged):
+	case job.IsTrue(out.AppManaged):
 		return nil
 	case s3 == nil:
 		return apierr.Validation("The FeatureStoreOutput of output %q is supported only when AppManaged is True.", out.OutputName)
-	case !isS3(s3.S3Uri):
+	case !job.IsS3(s3.S3Uri):
 		return apierr.Validation("Invalid S3Uri %q of output %q: it must be of the form s3://bucket/prefix.", s3.S3Uri, out.OutputName)
 	}
 	at, err := checkPath("output", out.OutputName, s3.LocalPath)
@@ -120,19 +119,9 @@ func checkPath(what, name, local string) (string, error) {
 	if local == "" {
 		return "", apierr.Validation("LocalPath is required for %s %q, whose AppManaged is not True.", what, name)
 	}
-	clean := path.Clean(local)
-	if !strings.HasPrefix(local, base+"/") || clean != base && !strings.HasPrefix(clean, base+"/") {
+	clean, ok := job.Below(local, base)
+	if !ok {
 		return "", apierr.Validation("Invalid LocalPath %q of %s %q: it must begin with %s/.", local, what, name, base)
 	}
 	return clean, nil
-}
-
-func refuse(what string) error {
-	return apierr.Validation("Clary does not support %s for processing jobs. Nothing was created.", what)
-}
-
-// isS3 says whether a URI names at least a bucket.
-func isS3(uri string) bool {
-	rest, ok := strings.CutPrefix(uri, "s3://")
-	return ok && rest != "" && rest[0] != '/'
 }

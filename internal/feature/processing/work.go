@@ -1,6 +1,7 @@
 package processing
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
@@ -37,9 +38,9 @@ func readSpec(r *resource.Record) (*request, error) {
 	}
 	for _, x := range in.ProcessingInputs {
 		if s3 := x.S3Input; s3 != nil {
-			s3.S3InputMode = orElse(s3.S3InputMode, "File")
-			s3.S3DataDistributionType = orElse(s3.S3DataDistributionType, "FullyReplicated")
-			s3.S3CompressionType = orElse(s3.S3CompressionType, "None")
+			s3.S3InputMode = cmp.Or(s3.S3InputMode, "File")
+			s3.S3DataDistributionType = cmp.Or(s3.S3DataDistributionType, "FullyReplicated")
+			s3.S3CompressionType = cmp.Or(s3.S3CompressionType, "None")
 		}
 	}
 	return &in, nil
@@ -60,7 +61,7 @@ func work(r *resource.Record) (*job.Work, error) {
 		Image: app.ImageUri, RoleArn: spec.RoleArn, Entrypoint: app.ContainerEntrypoint, Env: spec.Environment,
 		InstanceType: cc.InstanceType, InstanceCount: *cc.InstanceCount, VolumeGB: cc.VolumeSizeInGB,
 		MaxRuntime: time.Duration(spec.StoppingCondition.MaxRuntimeInSeconds) * time.Second,
-		Isolated:   spec.NetworkConfig != nil && isTrue(spec.NetworkConfig.EnableNetworkIsolation),
+		Isolated:   spec.NetworkConfig != nil && job.IsTrue(spec.NetworkConfig.EnableNetworkIsolation),
 	}
 	if len(app.ContainerEntrypoint) > 0 {
 		w.Args = app.ContainerArguments // without, they are the image's own program's
@@ -78,7 +79,7 @@ func work(r *resource.Record) (*job.Work, error) {
 // staged are the inputs and outputs that the program does not manage itself.
 func staged(spec *request) (inputs []plan.Input, outputs []plan.Output) {
 	for _, in := range spec.ProcessingInputs {
-		if s3 := in.S3Input; !isTrue(in.AppManaged) {
+		if s3 := in.S3Input; !job.IsTrue(in.AppManaged) {
 			inputs = append(inputs, plan.Input{LocalPath: s3.LocalPath, Channel: plan.Channel{
 				Name: in.InputName, S3DataType: s3.S3DataType, S3Uri: s3.S3Uri,
 				Distribution: s3.S3DataDistributionType, CompressionType: s3.S3CompressionType, InputMode: s3.S3InputMode,
@@ -89,7 +90,7 @@ func staged(spec *request) (inputs []plan.Input, outputs []plan.Output) {
 		return inputs, nil
 	}
 	for _, out := range spec.ProcessingOutputConfig.Outputs {
-		if s3 := out.S3Output; !isTrue(out.AppManaged) {
+		if s3 := out.S3Output; !job.IsTrue(out.AppManaged) {
 			outputs = append(outputs, plan.Output{Name: out.OutputName, S3Uri: s3.S3Uri, LocalPath: s3.LocalPath, Continuous: s3.S3UploadMode == "Continuous"})
 		}
 	}
@@ -121,12 +122,3 @@ func hint(w *job.Work, cause string) string {
 	}
 	return "None of the job's inputs lies there: " + strings.Join(lie, ", ") + ". Add it to ProcessingInputs, which is what run() is given"
 }
-
-func orElse(s, d string) string {
-	if s == "" {
-		return d
-	}
-	return s
-}
-
-func isTrue(b *bool) bool { return b != nil && *b }

@@ -2,11 +2,11 @@ package training
 
 import (
 	"context"
-	"strings"
 
 	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
+	"clary/internal/job"
 )
 
 // Create accepts a job: one transaction, no compute touched.
@@ -28,19 +28,19 @@ func (t *Training) check(in *request) error {
 	alg := in.AlgorithmSpecification
 	switch {
 	case in.ServerlessJobConfig != nil:
-		return refuse("ServerlessJobConfig")
+		return t.Refuse("ServerlessJobConfig")
 	case in.SessionChainingConfig != nil:
-		return refuse("SessionChainingConfig")
+		return t.Refuse("SessionChainingConfig")
 	case in.ModelPackageConfig != nil:
-		return refuse("ModelPackageConfig")
+		return t.Refuse("ModelPackageConfig")
 	case alg == nil:
 		return apierr.Validation("AlgorithmSpecification is required.")
 	case alg.AlgorithmName != "":
-		return refuse("AlgorithmSpecification.AlgorithmName")
+		return t.Refuse("AlgorithmSpecification.AlgorithmName")
 	case alg.TrainingImage == "":
 		return apierr.Validation("Both TrainingImage and AlgorithmName cannot be empty in AlgorithmSpecification; provide one of them.")
 	case alg.TrainingInputMode == "Pipe":
-		return refuse("TrainingInputMode Pipe")
+		return t.Refuse("TrainingInputMode Pipe")
 	case in.ResourceConfig == nil:
 		return apierr.Validation("ResourceConfig is required.")
 	}
@@ -50,29 +50,30 @@ func (t *Training) check(in *request) error {
 	if err := checkTimes(in); err != nil {
 		return err
 	}
-	if !isS3(in.OutputDataConfig.S3OutputPath) {
+	if !job.IsS3(in.OutputDataConfig.S3OutputPath) {
 		return apierr.Validation("Invalid S3OutputPath %q: it must be of the form s3://bucket/prefix.", in.OutputDataConfig.S3OutputPath)
 	}
 	if in.CheckpointConfig != nil {
-		if !isS3(in.CheckpointConfig.S3Uri) {
+		if !job.IsS3(in.CheckpointConfig.S3Uri) {
 			return apierr.Validation("Invalid CheckpointConfig.S3Uri %q: it must be of the form s3://bucket/prefix.", in.CheckpointConfig.S3Uri)
 		}
-		if p := in.CheckpointConfig.LocalPath; p != "" && !strings.HasPrefix(p, "/opt/ml/") {
+		p := in.CheckpointConfig.LocalPath
+		if _, ok := job.Below(p, "/opt/ml"); p != "" && !ok {
 			return apierr.Validation("Invalid CheckpointConfig.LocalPath %q: it must be below /opt/ml.", p)
 		}
 	}
-	return checkChannels(in)
+	return t.checkChannels(in)
 }
 
 func (t *Training) checkResources(in *request) error {
 	rc := in.ResourceConfig
 	switch {
 	case len(rc.InstanceGroups) > 0:
-		return refuse("ResourceConfig.InstanceGroups")
+		return t.Refuse("ResourceConfig.InstanceGroups")
 	case len(rc.InstancePreferences) > 0:
-		return refuse("ResourceConfig.InstancePreferences")
+		return t.Refuse("ResourceConfig.InstancePreferences")
 	case rc.TrainingPlanArn != "":
-		return refuse("ResourceConfig.TrainingPlanArn")
+		return t.Refuse("ResourceConfig.TrainingPlanArn")
 	case rc.InstanceType == "":
 		return apierr.Validation("InstanceType is required in ResourceConfig.")
 	case rc.InstanceCount == nil || *rc.InstanceCount < 1:
@@ -95,15 +96,15 @@ func checkTimes(in *request) error {
 	switch {
 	case run > maxRuntimeLimit:
 		return apierr.Validation("Invalid MaxRuntimeInSeconds %d: it must not exceed %d seconds.", run, maxRuntimeLimit)
-	case isTrue(in.EnableManagedSpotTraining) && (wait == nil || *wait < run):
+	case job.IsTrue(in.EnableManagedSpotTraining) && (wait == nil || *wait < run):
 		return apierr.Validation("Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds")
-	case !isTrue(in.EnableManagedSpotTraining) && wait != nil:
+	case !job.IsTrue(in.EnableManagedSpotTraining) && wait != nil:
 		return apierr.Validation("MaxWaitTimeInSeconds above 0 is supported only when EnableManagedSpotTraining is set to true")
 	}
 	return nil
 }
 
-func checkChannels(in *request) error {
+func (t *Training) checkChannels(in *request) error {
 	names := map[string]bool{}
 	for _, ch := range in.InputDataConfig {
 		if names[ch.ChannelName] {
@@ -113,11 +114,11 @@ func checkChannels(in *request) error {
 		src := ch.DataSource
 		switch {
 		case ch.InputMode == "Pipe":
-			return refuse("InputMode Pipe")
+			return t.Refuse("InputMode Pipe")
 		case src == nil || (src.S3DataSource == nil && src.FileSystemDataSource == nil && src.DatasetSource == nil):
 			return apierr.Validation("No data source is given for channel %q.", ch.ChannelName)
 		case src.S3DataSource == nil:
-			return refuse("DataSource other than S3DataSource")
+			return t.Refuse("DataSource other than S3DataSource")
 		case ch.CompressionType == "Gzip":
 			return apierr.Validation("CompressionType Gzip of channel %q is supported only with Pipe input mode.", ch.ChannelName)
 		case ch.RecordWrapperType == "RecordIO":
@@ -127,21 +128,11 @@ func checkChannels(in *request) error {
 		switch s3.S3DataType {
 		case "S3Prefix", "ManifestFile":
 		default:
-			return refuse("S3DataType " + s3.S3DataType)
+			return t.Refuse("S3DataType " + s3.S3DataType)
 		}
-		if !isS3(s3.S3Uri) {
+		if !job.IsS3(s3.S3Uri) {
 			return apierr.Validation("Invalid S3Uri %q of channel %q: it must be of the form s3://bucket/prefix.", s3.S3Uri, ch.ChannelName)
 		}
 	}
 	return nil
-}
-
-func refuse(what string) error {
-	return apierr.Validation("Clary does not support %s for training jobs. Nothing was created.", what)
-}
-
-// isS3 says whether a URI names at least a bucket.
-func isS3(uri string) bool {
-	rest, ok := strings.CutPrefix(uri, "s3://")
-	return ok && rest != "" && rest[0] != '/'
 }

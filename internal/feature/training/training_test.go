@@ -69,7 +69,10 @@ func TestCreateRefuses(t *testing.T) {
 		"spot without wait":  {func(r *request) { r.EnableManagedSpotTraining = api.Ptr(true) }, "ValidationException", "MaxWaitTimeInSeconds"},
 		"output not S3":      {func(r *request) { r.OutputDataConfig.S3OutputPath = "https://b/out" }, "ValidationException", "S3OutputPath"},
 		"checkpoint outside": {func(r *request) { r.CheckpointConfig = &apism.CheckpointConfig{S3Uri: "s3://b/c", LocalPath: "/etc"} }, "ValidationException", "/opt/ml"},
-		"no source":          {channel(func(c *apism.Channel) { c.DataSource = nil }), "ValidationException", "No data source"},
+		"checkpoint above": {func(r *request) {
+			r.CheckpointConfig = &apism.CheckpointConfig{S3Uri: "s3://b/c", LocalPath: "/opt/ml/../../etc"}
+		}, "ValidationException", "/opt/ml"},
+		"no source": {channel(func(c *apism.Channel) { c.DataSource = nil }), "ValidationException", "No data source"},
 		"file system": {channel(func(c *apism.Channel) {
 			c.DataSource = &apism.DataSource{FileSystemDataSource: &apism.FileSystemDataSource{}}
 		}), "ValidationException", "DataSource"},

@@ -1,6 +1,7 @@
 package training
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -43,7 +44,7 @@ func read(rec *resource.Record) (*job.Work, error) {
 	w := &job.Work{
 		Image: alg.TrainingImage, RoleArn: spec.RoleArn, Entrypoint: alg.ContainerEntrypoint, Args: alg.ContainerArguments, Env: env,
 		InstanceType: res.InstanceType, InstanceCount: *res.InstanceCount,
-		MaxRuntime: maxRuntime(spec), Isolated: isTrue(spec.EnableNetworkIsolation), Metrics: metricsOf(spec),
+		MaxRuntime: maxRuntime(spec), Isolated: job.IsTrue(spec.EnableNetworkIsolation), Metrics: metricsOf(spec),
 		Plan: func(host string, hosts []string, rt runtimes.Runtime) plan.Plan {
 			return plan.Plan{Training: planOf(rec, spec, host, hosts, rt)}
 		},
@@ -66,7 +67,7 @@ func planOf(rec *resource.Record, spec *request, host string, hosts []string, rt
 		OutputS3Uri:      strings.TrimRight(spec.OutputDataConfig.S3OutputPath, "/") + "/" + rec.Name + "/output",
 		Compression:      "GZIP",
 		MetricRegexes:    metricsOf(spec),
-		NetworkIsolation: isTrue(spec.EnableNetworkIsolation),
+		NetworkIsolation: job.IsTrue(spec.EnableNetworkIsolation),
 		ScriptMode:       rt.ScriptMode && len(alg.ContainerEntrypoint) == 0 && len(alg.ContainerArguments) == 0,
 		Framework:        rt.Framework,
 	}
@@ -87,8 +88,8 @@ func planOf(rec *resource.Record, spec *request, host string, hosts []string, rt
 		}
 		p.Channels = append(p.Channels, plan.Channel{
 			Name: ch.ChannelName, S3DataType: s3.S3DataType, S3Uri: s3.S3Uri,
-			Distribution: orElse(s3.S3DataDistributionType, "FullyReplicated"), ContentType: ch.ContentType,
-			CompressionType: orElse(ch.CompressionType, "None"), RecordWrapper: orElse(ch.RecordWrapperType, "None"), InputMode: mode,
+			Distribution: cmp.Or(s3.S3DataDistributionType, "FullyReplicated"), ContentType: ch.ContentType,
+			CompressionType: cmp.Or(ch.CompressionType, "None"), RecordWrapper: cmp.Or(ch.RecordWrapperType, "None"), InputMode: mode,
 			AttributeNames: s3.AttributeNames,
 		})
 	}
@@ -110,15 +111,6 @@ func maxRuntime(spec *request) time.Duration {
 		return time.Duration(*s.MaxRuntimeInSeconds) * time.Second
 	}
 	return defaultMaxRuntime * time.Second
-}
-
-func isTrue(b *bool) bool { return b != nil && *b }
-
-func orElse(s, d string) string {
-	if s == "" {
-		return d
-	}
-	return s
 }
 
 var (
