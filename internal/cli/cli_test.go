@@ -494,9 +494,9 @@ func TestLogsFollow(t *testing.T) {
 		}
 		looks++
 		if looks < 3 {
-			return 200, map[string]any{"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training"}
+			return 200, map[string]any{"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training", "CreationTime": 1.5}
 		}
-		return 200, map[string]any{"TrainingJobStatus": "Failed", "FailureReason": "AlgorithmError: \x1b[2Jboom, exit code: 1"}
+		return 200, map[string]any{"TrainingJobStatus": "Failed", "CreationTime": 1.5, "FailureReason": "AlgorithmError: \x1b[2Jboom, exit code: 1"}
 	})
 	b.on("Logs_20140328.DescribeLogStreams", func(map[string]any) (int, any) {
 		if looks < 2 {
@@ -544,16 +544,21 @@ func TestLogsOfHosts(t *testing.T) {
 	b := newBench(t)
 	b.on("SageMaker.DescribeTrainingJob", noJob)
 	b.answer("SageMaker.DescribeProcessingJob", map[string]any{
-		"ProcessingJobName": "job", "ProcessingJobStatus": "Completed", "ProcessingResources": map[string]any{"ClusterConfig": map[string]any{"InstanceCount": 2}},
+		"ProcessingJobName": "job", "ProcessingJobStatus": "Completed", "CreationTime": 17.999, "ProcessingResources": map[string]any{"ClusterConfig": map[string]any{"InstanceCount": 2}},
 	})
 	b.on("Logs_20140328.DescribeLogStreams", func(in map[string]any) (int, any) {
 		if in["logGroupName"] != "/aws/sagemaker/ProcessingJobs" {
 			return 400, map[string]any{"__type": "ResourceNotFoundException"}
 		}
-		return 200, map[string]any{"logStreams": []any{map[string]any{"logStreamName": "job/algo-1-17"}, map[string]any{"logStreamName": "job/algo-2-17"}}}
+		var streams []any // of this job, and of one that had its name before
+		for _, name := range []string{"job/algo-1-16", "job/algo-1-17", "job/algo-2-16", "job/algo-2-17"} {
+			streams = append(streams, map[string]any{"logStreamName": name})
+		}
+		return 200, map[string]any{"logStreams": streams}
 	})
 	pages := map[string][]any{
 		"job/algo-1-17": {[]int{1, 4}, []int{5, 9}},
+		"job/algo-2-16": {[]int{0, 7}},
 		"job/algo-2-17": {[]int{2}, []int{3}, []int{6}},
 	}
 	b.on("Logs_20140328.GetLogEvents", func(in map[string]any) (int, any) {

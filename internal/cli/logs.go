@@ -69,6 +69,7 @@ type logReader struct {
 	line    *progress
 	wrote   bool
 	hosts   int
+	created int64 // in seconds; others had the job's name before
 }
 
 // logStream is what one host writes.
@@ -89,7 +90,7 @@ func (l *logReader) read(ctx context.Context, follow bool) error {
 		if err != nil {
 			return err
 		}
-		l.hosts = j.hosts
+		l.hosts, l.created = j.hosts, int64(j.Created)
 		// the job was looked at first: if it was over, what is read now is all
 		if err := l.drain(ctx); err != nil {
 			return err
@@ -167,6 +168,7 @@ func (l *logReader) drain(ctx context.Context) error {
 // find finds the job's streams; a stream keeps its place once it is known.
 func (l *logReader) find(ctx context.Context) error {
 	in := map[string]any{"logGroupName": l.kind.logGroup(), "logStreamNamePrefix": l.job + "/"}
+	end := fmt.Sprint("-", l.created) // algo-1-SECONDS
 	for {
 		var page struct {
 			LogStreams []struct {
@@ -182,11 +184,9 @@ func (l *logReader) find(ctx context.Context) error {
 			return err
 		}
 		for _, s := range page.LogStreams {
-			if !slices.ContainsFunc(l.streams, func(known *logStream) bool { return known.name == s.LogStreamName }) {
-				_, host, _ := strings.Cut(s.LogStreamName, "/")
-				if i := strings.LastIndexByte(host, '-'); i > 0 {
-					host = host[:i] // algo-1-SECONDS
-				}
+			_, host, _ := strings.Cut(s.LogStreamName, "/")
+			host, own := strings.CutSuffix(host, end)
+			if own && !slices.ContainsFunc(l.streams, func(known *logStream) bool { return known.name == s.LogStreamName }) {
 				l.streams = append(l.streams, &logStream{name: s.LogStreamName, host: host})
 			}
 		}

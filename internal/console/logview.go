@@ -27,6 +27,7 @@ type logLine struct {
 
 type logBody struct {
 	Job, Path     string
+	Created       time.Time // of the job; others had its name before
 	Group, Stream string
 	Host          string // whose log this is; "" if that of all
 	Hosts         []link // where there are several
@@ -40,7 +41,7 @@ type logBody struct {
 // logOf begins a view of the log of the host that is asked for; without one, of
 // all hosts or of the main one. part and q lead to the same view of another host's.
 func (v *view) logOf(j *job, all bool, part string, q url.Values) (*logBody, error) {
-	b := &logBody{Job: j.Name, Path: j.Path, Group: j.Kind.Group, Host: v.r.FormValue("host")}
+	b := &logBody{Job: j.Name, Path: j.Path, Created: j.Created, Group: j.Kind.Group, Host: v.r.FormValue("host")}
 	hosts := j.Hosts
 	all = all && len(hosts) > 1
 	if all {
@@ -92,10 +93,19 @@ func (b *logBody) address(part string, q url.Values) string {
 // Whole is the address of the whole log.
 func (b *logBody) Whole() string { return b.address("/log", url.Values{}) }
 
+// streams begins the names of the streams that are shown: with a host there is
+// one, JOB/HOST-SECONDS.
+func (b *logBody) streams() string {
+	if b.Host == "" {
+		return b.Job + "/"
+	}
+	return fmt.Sprintf("%s/%s-%d", b.Job, b.Host, b.Created.Unix())
+}
+
 // findStream finds the host's stream; it stays "" while there is none.
 func (v *view) findStream(b *logBody) error {
 	out, err := ask[logs.DescribeLogStreamsResponse](v, "logs", "DescribeLogStreams",
-		&logs.DescribeLogStreamsRequest{LogGroupName: b.Group, LogStreamNamePrefix: b.Job + "/" + b.Host + "-", Limit: ptr(1)})
+		&logs.DescribeLogStreamsRequest{LogGroupName: b.Group, LogStreamNamePrefix: b.streams(), Limit: ptr(1)})
 	if e, ok := refused(err); ok && e.Code == "ResourceNotFoundException" {
 		return nil
 	}
@@ -199,12 +209,8 @@ func (v *view) pageOf(b *logBody) error {
 }
 
 func (v *view) search(b *logBody) error {
-	prefix := b.Job + "/"
-	if b.Host != "" {
-		prefix += b.Host + "-"
-	}
 	out, err := ask[logs.FilterLogEventsResponse](v, "logs", "FilterLogEvents", &logs.FilterLogEventsRequest{
-		LogGroupName: b.Group, LogStreamNamePrefix: prefix, FilterPattern: quoted(b.Search),
+		LogGroupName: b.Group, LogStreamNamePrefix: b.streams(), FilterPattern: quoted(b.Search), StartTime: ptr(b.Created.UnixMilli()),
 		Limit: ptr(pageLines), NextToken: v.r.FormValue("page"),
 	})
 	if e, ok := refused(err); ok && e.Code == "ResourceNotFoundException" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -104,13 +105,20 @@ func (w *world) Call(_ context.Context, c op.Call, in any) (any, error) {
 	case "DescribeProcessingJob":
 		return w.processing(), nil
 	case "DescribeLogStreams":
-		prefix := in.(*logs.DescribeLogStreamsRequest).LogStreamNamePrefix
-		return &logs.DescribeLogStreamsResponse{LogStreams: []logs.LogStream{{LogStreamName: prefix + "1"}}}, nil
+		out := &logs.DescribeLogStreamsResponse{}
+		for _, s := range w.streams(in.(*logs.DescribeLogStreamsRequest).LogStreamNamePrefix) {
+			out.LogStreams = append(out.LogStreams, logs.LogStream{LogStreamName: s})
+		}
+		return out, nil
 	case "FilterLogEvents":
 		in := in.(*logs.FilterLogEventsRequest)
-		at, out := int64(1), &logs.FilterLogEventsResponse{}
-		for _, s := range []string{"p/algo-1-1", "p/algo-2-1"} {
-			if strings.HasPrefix(s, in.LogStreamNamePrefix) {
+		out := &logs.FilterLogEventsResponse{}
+		for _, s := range w.streams(in.LogStreamNamePrefix) {
+			at := w.job.CreationTime.UnixMilli()
+			if strings.HasSuffix(s, earlier) {
+				at -= 1000
+			}
+			if strings.HasPrefix(s, "p/") && in.StartTime != nil && at >= *in.StartTime {
 				out.Events = append(out.Events, logs.FilteredLogEvent{Timestamp: &at, LogStreamName: s, Message: "rows of " + s})
 			}
 		}
@@ -216,6 +224,21 @@ func open(t *testing.T, w *world) (*Console, *http.Cookie) {
 		t.Fatal(err)
 	}
 	return c, &http.Cookie{Name: cookieName, Value: token}
+}
+
+// earlier ends the streams of jobs that had a name before.
+const earlier = "-1000000000"
+
+// streams are those of both jobs, and of jobs that had their names before.
+func (w *world) streams(prefix string) (out []string) {
+	for _, host := range []string{"j/algo-1", "j/algo-2", "p/algo-1", "p/algo-2"} {
+		for _, end := range []string{earlier, fmt.Sprint("-", w.job.CreationTime.Unix())} {
+			if strings.HasPrefix(host+end, prefix) {
+				out = append(out, host+end)
+			}
+		}
+	}
+	return out
 }
 
 func newWorld() *world {
