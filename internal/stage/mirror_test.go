@@ -52,7 +52,10 @@ func TestLiveMirrorLooks(t *testing.T) {
 		}
 	}
 	write("restored", "")
-	for f := range m.files(false) {
+	for f, err := range m.files(false) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		m.sent(f, 0)
 	}
 	write("a", "1")
