@@ -189,10 +189,10 @@ var (
 	// The race detector makes simulations twelve times as long, and a few of
 	// them go every way that many do.
 	simulation = part{"simulation: hundreds of lives with kills, reboots and full disks; a few more with the race detector", func(ctx context.Context, r *runner) error {
-		if err := r.run(ctx, nil, "go", "test", "-timeout", "15m", simulated); err != nil {
+		if err := r.run(ctx, []string{"SIM_N=80"}, "go", "test", "-timeout", "30m", simulated); err != nil {
 			return err
 		}
-		return r.run(ctx, []string{"SIM_N=20"}, "go", "test", "-race", "-timeout", "15m", "-run", "^(TestSeeds|TestNotebooks)$", simulated)
+		return r.run(ctx, []string{"SIM_N=8"}, "go", "test", "-race", "-timeout", "30m", "-run", "^(TestSeeds|TestNotebooks)$", simulated)
 	}}
 	unit = part{"unit tests, the rules of the repository, generated code, sandbox; with the race detector", func(ctx context.Context, r *runner) error {
 		pkgs, err := r.unitPackages(ctx)
