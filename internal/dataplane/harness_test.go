@@ -403,7 +403,7 @@ func (w *world) dial() net.Conn {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		w.t.Fatal(err)
 	}
 	return c

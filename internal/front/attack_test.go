@@ -322,7 +322,7 @@ func TestTrickle(t *testing.T) {
 					t.Errorf("%s", answer.Status)
 				}
 				_ = c.Close()
-				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
 				if err := f.Shutdown(ctx); err != nil {
 					t.Error(err)

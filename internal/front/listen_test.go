@@ -108,7 +108,7 @@ func over(t *testing.T, addr, name string, pool *x509.CertPool, r *http.Request)
 		return reply{}, nil, err
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Write(c); err != nil {

@@ -92,7 +92,7 @@ func TestStalledClients(t *testing.T) {
 					t.Errorf("answer %s", answer)
 				}
 				_ = c.Close()
-				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
 				if err := f.Shutdown(ctx); err != nil {
 					t.Error(err)

@@ -162,7 +162,7 @@ func (r rooms) sum(t *testing.T, name string) (sum, count float64) {
 // eventually waits for the end of a task's output to be in.
 func eventually(t *testing.T, in *logs.Ingester, size int64, again func()) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for time.Now().Before(deadline) {
 		again()
 		done, err := in.Done(t.Context(), "t", stream, size)
@@ -206,7 +206,7 @@ func TestLine(t *testing.T) {
 		if i < 3 {
 			select {
 			case <-follow:
-			case <-time.After(10 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Fatal("the line is not in")
 			}
 			if got := r.lines(t); len(got) != i+1 || got[i]+"\n" != text {

@@ -125,7 +125,7 @@ func TestConfigRefused(t *testing.T) {
 		"half a pair":         {Config{Data: t.TempDir(), Listen: "127.0.0.1:0", TLSCert: "c"}, "together"},
 		"no such certificate": {Config{Data: t.TempDir(), Listen: "0.0.0.0:0", TLSCert: "/no/c", TLSKey: "/no/k"}, "/no/c"},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		if err := Run(ctx, tc.c, nil); err == nil || !strings.Contains(err.Error(), tc.text) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -65,7 +65,7 @@ func (l *lockedBuffer) String() string {
 // waitFor waits until the log holds text.
 func (b *bench) waitFor(text string) {
 	b.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !strings.Contains(b.log.String(), text) {
 		select {
 		case <-b.log.wrote:

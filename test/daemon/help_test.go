@@ -289,7 +289,7 @@ func (w *world) settled(t testing.TB, j *daemon.Job) {
 		return // it never had one that lasted
 	}
 	var left []string
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if left = w.Left(id); len(left) == 0 || time.Now().After(deadline) {
 			break
 		}

@@ -89,7 +89,7 @@ func TestGuard(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait()
-			for deadline := time.Now().Add(30 * time.Second); !c.left; {
+			for deadline := time.Now().Add(2 * time.Minute); !c.left; {
 				if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 					break
 				}

@@ -167,7 +167,7 @@ func TestServerKilled(t *testing.T) {
 		}
 		s.kill(t)
 		status := filepath.Join(p.cfg.Dir, string(task.ID), "status.json")
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 			if b, err := os.ReadFile(status); err == nil {
 				var st compute.TaskStatus
 				if json.Unmarshal(b, &st) == nil && st.Phase == compute.Ended {

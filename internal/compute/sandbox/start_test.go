@@ -70,7 +70,7 @@ func TestTornStatusIsALostTask(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The supervisor may still be at its cleaning.
-		deadline := time.Now().Add(20 * time.Second)
+		deadline := time.Now().Add(2 * time.Minute)
 		st, err := d.Status(t.Context(), tk.ID)
 		for ; err != nil && time.Now().Before(deadline); st, err = d.Status(t.Context(), tk.ID) {
 			<-time.After(5 * time.Millisecond)

@@ -98,7 +98,7 @@ func blocks(t *testing.T, path string) int64 {
 
 func idle(t *testing.T, image string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		used, err := loop.InUse(image)
 		if err != nil {
 			t.Fatal(err)

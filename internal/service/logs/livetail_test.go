@@ -58,7 +58,7 @@ func (w *watched) take() *apilogs.StartLiveTailResponseStream {
 	select {
 	case e := <-w.events:
 		return e
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		w.t.Fatal("no event comes")
 		return nil
 	}

@@ -172,7 +172,7 @@ func TestTake(t *testing.T) {
 			}
 		}
 		// A pipe ends when nobody holds its other end.
-		if err := r.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := r.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
