@@ -338,7 +338,7 @@ func TestEveryPoint(t *testing.T) {
 		again []int
 	}{
 		"job":      {options{seed: 11, jobs: 1, hosts: 1, calm: true}, []int{0, 1, 5}},
-		"hosts":    {options{seed: 11, jobs: 1, hosts: 3, calm: true}, []int{0, 1}},
+		"hosts":    {options{seed: 11, jobs: 1, hosts: 3, calm: true}, []int{0}},
 		"notebook": {options{seed: 11, books: 1, calm: true}, []int{0}},
 		"idle":     {options{seed: 11, books: 1, calm: true, left: true}, []int{0}},
 	} {
