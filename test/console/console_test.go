@@ -108,7 +108,7 @@ import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 i = 0
 while True:
-    print(f"step={i}", flush=True)
+    print(f"step={i} of many", flush=True)
     i += 1
     time.sleep(0.25)
 `

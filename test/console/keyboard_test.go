@@ -151,7 +151,7 @@ func TestKeyboard(t *testing.T) {
 
 	// a line of the log
 	b.tabTo(`input[name="q"]`)
-	b.press("step=11")
+	b.press("step=11 of")
 	b.press(kb.Enter)
 	b.until("the lines found", `location.pathname.endsWith("/log") && document.querySelectorAll(".log .l").length === 1`)
 	b.tabTo("h1 a")
