@@ -187,8 +187,8 @@ func TestPages(t *testing.T) {
 			t.Errorf("the page of a job lacks %q", want)
 		}
 	}
-	if n := js[int](b, `document.querySelectorAll("svg.chart").length`); n != 2 {
-		t.Errorf("%d charts, want 2", n)
+	if n := js[int](b, `document.querySelector("#metrics .charts").querySelectorAll("svg.chart").length`); n != 2 {
+		t.Errorf("%d charts of its own metrics, want 2", n)
 	}
 	b.shoot("job-completed")
 	b.visit("/training-jobs/flowers/code")
