@@ -10,6 +10,7 @@ import "encoding/json"
 type Plan struct {
 	Training   *Training   `json:",omitempty"`
 	Processing *Processing `json:",omitempty"`
+	Serving    *Serving    `json:",omitempty"`
 }
 
 // Training is a training job's plan.
@@ -45,6 +46,26 @@ type Processing struct {
 	Inputs           []Input
 	Outputs          []Output
 	NetworkIsolation bool
+}
+
+// Serving is the plan of one container of an endpoint's instance. Stage fetches
+// the models, then the program serves until it is stopped.
+type Serving struct {
+	Region, RoleArn  string
+	Models           []Model
+	NetworkIsolation bool
+}
+
+// Model is an artifact in S3 and where a container finds it.
+type Model struct {
+	Name  string // for texts: ModelDataUrl, ModelDataSource, or the channel of an additional one
+	S3Uri string
+	// Prefix says that all objects below S3Uri are meant, and not the one object
+	// of that name.
+	Prefix bool
+	// Archive says that the object is a tar.gz, which is unpacked.
+	Archive   bool
+	LocalPath string // /opt/ml/model, or a folder of its own
 }
 
 // Input is one input of a processing job: what a channel is, in a folder of
