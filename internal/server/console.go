@@ -14,6 +14,7 @@ import (
 	"clary/internal/logs"
 	"clary/internal/meter"
 	"clary/internal/resource"
+	"clary/internal/serving"
 )
 
 // openConsole makes the pages. They ask operations through the front, which
@@ -34,7 +35,8 @@ func (r *rooms) openConsole(books []meter.Book) error {
 // changes signals when a record that a page shows may have changed.
 func (r *rooms) changes(ctx context.Context) <-chan struct{} {
 	out := make(chan struct{}, 1)
-	keys := r.store.Watch(ctx, training.Kind, processing.Kind, notebook.Kind, coderepository.Kind, lifecycle.Kind)
+	keys := r.store.Watch(ctx, training.Kind, processing.Kind, notebook.Kind, coderepository.Kind, lifecycle.Kind,
+		serving.KindModel, serving.KindConfig, serving.KindEndpoint)
 	go func() {
 		defer close(out)
 		for range keys {

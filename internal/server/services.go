@@ -18,7 +18,9 @@ import (
 	"clary/internal/aws/op"
 	"clary/internal/compute/sandbox/relay"
 	"clary/internal/feature/coderepository"
+	"clary/internal/feature/endpointconfig"
 	"clary/internal/feature/lifecycle"
+	"clary/internal/feature/model"
 	"clary/internal/feature/tagging"
 	"clary/internal/front"
 	"clary/internal/service/cloudtrail"
@@ -38,6 +40,8 @@ func (r *rooms) services() []op.Service {
 		r.notebooks,
 		coderepository.New(r.store),
 		lifecycle.New(r.store),
+		model.New(r.store, r.ids),
+		endpointconfig.New(r.store),
 		tagging.New(r.store),
 		s3.New(r.blobs, r.ids),
 		sts.New(r.ids),
