@@ -16,6 +16,7 @@ import (
 	"clary/internal/identity"
 	"clary/internal/meter"
 	"clary/internal/resource"
+	"clary/internal/serving"
 	"clary/internal/store"
 )
 
@@ -45,7 +46,10 @@ type idleNote struct {
 // kindActions are what a caller must be allowed so as to see what resources of a
 // kind cost: to list them.
 func kindActions() []kindAction {
-	return []kindAction{{training.Kind, "sagemaker:ListTrainingJobs"}, {processing.Kind, "sagemaker:ListProcessingJobs"}, {notebook.Kind, "sagemaker:ListNotebookInstances"}}
+	return []kindAction{
+		{training.Kind, "sagemaker:ListTrainingJobs"}, {processing.Kind, "sagemaker:ListProcessingJobs"},
+		{notebook.Kind, "sagemaker:ListNotebookInstances"}, {serving.KindEndpoint, "sagemaker:ListEndpoints"},
+	}
 }
 
 type kindAction struct {

@@ -28,8 +28,8 @@ func check(in *request) error {
 		return refuse("MetricsConfig")
 	case in.CrossRegionTrafficConfig != nil:
 		return refuse("CrossRegionTrafficConfig")
-	case in.ExecutionRoleArn != "" || in.VpcConfig != nil || job.IsTrue(in.EnableNetworkIsolation):
-		return refuse("ExecutionRoleArn, VpcConfig and EnableNetworkIsolation of an endpoint configuration, which are those of inference components, not of models,")
+	case in.ExecutionRoleArn != "" || job.IsTrue(in.EnableNetworkIsolation):
+		return refuse("ExecutionRoleArn and EnableNetworkIsolation of an endpoint configuration, which are those of inference components (a model has its own),")
 	}
 	var names []string
 	for i := range in.ProductionVariants {

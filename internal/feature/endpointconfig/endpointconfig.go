@@ -106,7 +106,7 @@ func (e *Configs) Describe(ctx context.Context, c op.Call, in *apism.DescribeEnd
 	}
 	return &apism.DescribeEndpointConfigOutput{
 		EndpointConfigName: rec.Name, EndpointConfigArn: rec.Arn, CreationTime: api.At(rec.Created),
-		ProductionVariants: spec.ProductionVariants, DataCaptureConfig: spec.DataCaptureConfig, KmsKeyId: spec.KmsKeyId,
+		ProductionVariants: spec.ProductionVariants, DataCaptureConfig: spec.DataCaptureConfig, KmsKeyId: spec.KmsKeyId, VpcConfig: spec.VpcConfig,
 		EnableNetworkIsolation: api.Ptr(false), // the models' own counts
 	}, nil
 }

@@ -58,7 +58,7 @@ func TestLife(t *testing.T) {
 	e := open(t)
 	in := one("Pets")
 	in.Tags = []apism.Tag{{Key: "team", Value: "red"}}
-	in.KmsKeyId = "key"
+	in.KmsKeyId, in.VpcConfig = "key", &apism.VpcConfig{Subnets: []string{"subnet-1"}, SecurityGroupIds: []string{"sg-1"}}
 	in.DataCaptureConfig = &apism.DataCaptureConfig{InitialSamplingPercentage: 20, DestinationS3Uri: "s3://b/kept", CaptureOptions: []apism.CaptureOption{{CaptureMode: "Input"}}}
 	second := variant("B", "dogs")
 	second.InitialVariantWeight, second.InitialInstanceCount = api.Ptr(0.5), api.Ptr(int64(2))
@@ -81,7 +81,7 @@ func TestLife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.EndpointConfigName != "Pets" || got.EndpointConfigArn != prefix+"pets" || got.CreationTime.IsZero() || got.KmsKeyId != "key" || got.DataCaptureConfig.InitialSamplingPercentage != 20 ||
+	if got.EndpointConfigName != "Pets" || got.EndpointConfigArn != prefix+"pets" || got.CreationTime.IsZero() || got.KmsKeyId != "key" || got.VpcConfig.Subnets[0] != "subnet-1" || got.DataCaptureConfig.InitialSamplingPercentage != 20 ||
 		got.EnableNetworkIsolation == nil || *got.EnableNetworkIsolation {
 		t.Errorf("%+v", got)
 	}
@@ -160,7 +160,6 @@ func TestRefused(t *testing.T) {
 		"metrics":         {func(in *request) { in.MetricsConfig = &apism.MetricsConfig{} }, "MetricsConfig"},
 		"regions":         {func(in *request) { in.CrossRegionTrafficConfig = &apism.CrossRegionTrafficConfig{} }, "CrossRegionTrafficConfig"},
 		"role":            {func(in *request) { in.ExecutionRoleArn = "arn:aws:iam::123456789012:role/r" }, "ExecutionRoleArn"},
-		"network":         {func(in *request) { in.VpcConfig = &apism.VpcConfig{} }, "VpcConfig"},
 		"isolation":       {func(in *request) { in.EnableNetworkIsolation = api.Ptr(true) }, "EnableNetworkIsolation"},
 		"capture nowhere": {func(in *request) { in.DataCaptureConfig = &apism.DataCaptureConfig{DestinationS3Uri: "https://b/k"} }, "Invalid DestinationS3Uri"},
 		"reserved tag":    {func(in *request) { in.Tags = []apism.Tag{{Key: "aws:x"}} }, "reserved"},
