@@ -18,7 +18,7 @@ func (r *rooms) engines() []*job.Engine { return []*job.Engine{r.training.Engine
 
 // features are all that have something to reconcile.
 func (r *rooms) features() []reconcile.Reconciler {
-	all := slices.Concat(console.Reconcilers(r.store), dataplane.Reconcilers(r.store), []reconcile.Reconciler{r.notebooks, r.secrets})
+	all := slices.Concat(console.Reconcilers(r.store), dataplane.Reconcilers(r.store), []reconcile.Reconciler{r.notebooks, r.endpoints, r.secrets})
 	for _, e := range r.engines() {
 		all = append(all, e)
 	}
@@ -38,6 +38,7 @@ func (r *rooms) taskChanged(id compute.TaskID) {
 		e.Changed(id)
 	}
 	r.notebooks.Changed(id)
+	r.endpoints.Changed(id)
 }
 
 // wakeAll has everything that is under way looked at.
@@ -46,6 +47,9 @@ func (r *rooms) wakeAll(ctx context.Context) error {
 		if err := e.WakeAll(ctx); err != nil {
 			return err
 		}
+	}
+	if err := r.endpoints.WakeAll(ctx); err != nil {
+		return err
 	}
 	return r.notebooks.WakeAll(ctx)
 }

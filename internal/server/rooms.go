@@ -15,6 +15,7 @@ import (
 	"clary/internal/compute"
 	"clary/internal/console"
 	"clary/internal/dataplane"
+	"clary/internal/feature/endpoint"
 	"clary/internal/feature/notebook"
 	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
@@ -49,6 +50,7 @@ type rooms struct {
 	training   *training.Training
 	processing *processing.Processing
 	notebooks  *notebook.Notebooks
+	endpoints  *endpoint.Endpoints
 	secrets    *secretsmanager.Service
 	loop       *reconcile.Loop
 	ca         *front.CA
@@ -175,6 +177,7 @@ func (r *rooms) openFeatures(capacity compute.Capacity) {
 	r.training = training.New(training.Config{Config: jobs, Metrics: finals{r.metrics}})
 	r.processing = processing.New(jobs)
 	r.openNotebooks(capacity)
+	r.openEndpoints(capacity)
 	r.loop = reconcile.New(reconcile.Config{
 		Store: r.store, Reconcilers: r.features(), Owner: resource.NewUID(), Log: r.log,
 	})

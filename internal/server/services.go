@@ -38,6 +38,7 @@ func (r *rooms) services() []op.Service {
 		r.training,
 		r.processing,
 		r.notebooks,
+		r.endpoints,
 		coderepository.New(r.store),
 		lifecycle.New(r.store),
 		model.New(r.store, r.ids),

@@ -1,0 +1,15 @@
+package server
+
+import (
+	"clary/internal/compute"
+	"clary/internal/feature/endpoint"
+	"clary/internal/resource"
+)
+
+func (r *rooms) openEndpoints(capacity compute.Capacity) {
+	r.endpoints = endpoint.New(endpoint.Config{
+		Store: r.store, Driver: r.driver, Catalog: r.catalog, Output: plainOutput{r.ingest}, Logs: r.logs,
+		Sessions: r.ids, Instances: r.metrics, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
+		Wake: func(k resource.Key) { r.loop.Wake(k) }, Free: r.room,
+	})
+}
