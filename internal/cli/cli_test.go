@@ -49,7 +49,13 @@ func newBench(t *testing.T) *bench {
 	b.answer("SageMaker.ListTrainingJobs", map[string]any{"TrainingJobSummaries": []any{}})
 	b.answer("SageMaker.ListProcessingJobs", map[string]any{"ProcessingJobSummaries": []any{}})
 	b.on("SageMaker.DescribeProcessingJob", noJob)
+	b.answer("SageMaker.ListEndpoints", map[string]any{"Endpoints": []any{}})
+	b.on("SageMaker.DescribeEndpoint", goneEndpoint)
 	return b
+}
+
+func goneEndpoint(map[string]any) (int, any) {
+	return 400, map[string]any{"__type": "ValidationException", "message": `Could not find endpoint "arn".`}
 }
 
 func noJob(map[string]any) (int, any) {
@@ -532,7 +538,7 @@ func TestLogsFollow(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(out, "1970-01-01T00:00:01.000Z  one\n") {
 		t.Errorf("%d %q", code, out)
 	}
-	if code, _, e := b.run("logs", "other"); code != 1 || !strings.Contains(e, "no job other") {
+	if code, _, e := b.run("logs", "other"); code != 1 || !strings.Contains(e, "no job or endpoint other") {
 		t.Errorf("%d %q", code, e)
 	}
 }
@@ -596,7 +602,7 @@ func TestLogsOfEitherKind(t *testing.T) {
 		{1, "both a training job and a processing job are named x: say --kind training or --kind processing", nil},
 		{0, "x: Completed", []string{"--kind", "training"}},
 		{1, "AlgorithmError: no rows", []string{"--kind", "processing"}},
-		{1, "--kind notebook: want training or processing", []string{"--kind", "notebook"}},
+		{1, "--kind notebook: want training, processing or endpoint", []string{"--kind", "notebook"}},
 	} {
 		if code, _, e := b.run(append([]string{"logs", "-f", "x"}, c.args...)...); code != c.code || !strings.Contains(e, c.says) {
 			t.Errorf("%v: %d %s", c.args, code, e)

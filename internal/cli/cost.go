@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,8 +76,17 @@ type costRow struct {
 	Unpriced            bool `json:",omitempty"`
 	Running             bool `json:",omitempty"`
 	uid                 string
+	types               []string
 	minuteSum, awsTotal sum
 	first               time.Time
+}
+
+// addType has the row name a type of instances once, without a number.
+func (r *costRow) addType(name string) {
+	if !slices.Contains(r.types, name) {
+		r.types = append(r.types, name)
+	}
+	r.Instances = strings.Join(r.types, ", ")
 }
 
 func (a *app) printCost(u usage, name string) error {
@@ -92,6 +102,9 @@ func (a *app) printCost(u usage, name string) error {
 			r = &costRow{Kind: x.Kind, Name: x.Name, Region: x.Region, Component: x.Component, Instances: instanceText(x), uid: x.UID, first: x.Start}
 			byKey[k] = r
 			list = append(list, r)
+		}
+		if x.Component == "hosting" { // an interval for each instance that there was
+			r.addType(x.InstanceType)
 		}
 		end := x.End
 		if end.IsZero() {

@@ -67,15 +67,14 @@ func describeJob(ctx context.Context, c *client.Client, k jobKind, name string) 
 	return a.job(k), err
 }
 
-// findJob finds the kind of a job by its name, among all or the one of word.
+// findJob finds the kind of a job by its name, among all or the one of word; ""
+// if there is no such job.
 func findJob(ctx context.Context, c *client.Client, word, name string) (jobKind, error) {
 	var found []jobKind
-	known := false
 	for _, k := range jobKinds() {
 		if word != "" && word != k.word() {
 			continue
 		}
-		known = true
 		switch _, err := describeJob(ctx, c, k, name); {
 		case err == nil:
 			found = append(found, k)
@@ -84,10 +83,8 @@ func findJob(ctx context.Context, c *client.Client, word, name string) (jobKind,
 		}
 	}
 	switch {
-	case !known:
-		return "", fmt.Errorf("--kind %s: want training or processing", word)
 	case len(found) == 0:
-		return "", fmt.Errorf("no %s", strings.TrimSpace(word+" job "+name))
+		return "", nil
 	case len(found) > 1:
 		return "", fmt.Errorf("both a training job and a processing job are named %s: say --kind training or --kind processing", name)
 	}

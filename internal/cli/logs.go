@@ -2,13 +2,11 @@ package cli
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,9 +23,9 @@ func (a *app) logs() *cobra.Command {
 	var follow, stamps bool
 	var kind string
 	cmd := &cobra.Command{
-		Use: "logs JOB", Short: "Print a job's log", Args: cobra.ExactArgs(1),
-		Long: "Print the log of a training or a processing job; of several instances in the order of time, with each line's host before it.\n" +
-			"With -f, go on until the job has ended; the exit code is then 1 if it failed.",
+		Use: "logs NAME", Short: "Print the log of a job or an endpoint", Args: cobra.ExactArgs(1),
+		Long: "Print the log of a training job, a processing job or an endpoint; of several instances in the order of time, with who wrote\n" +
+			"each line before it. With -f, go on until the job has ended or the endpoint is deleted; the exit code is then 1 if it failed.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := a.target()
 			if err != nil {
@@ -39,10 +37,10 @@ func (a *app) logs() *cobra.Command {
 			if follow {
 				c = c.Patient(time.Minute, nil)
 			}
-			l := &logReader{app: a, c: c, job: args[0], stamps: stamps, out: bufio.NewWriter(a.Out)}
+			l := &logReader{app: a, c: c, name: args[0], stamps: stamps, out: bufio.NewWriter(a.Out)}
 			l.line = newProgress(a.Err)
 			defer l.line.clear()
-			if l.kind, err = findJob(cmd.Context(), c, kind, l.job); err != nil {
+			if l.source, err = findWriter(cmd.Context(), c, kind, l.name); err != nil {
 				return worded(err, t.Addr)
 			}
 			if err := l.read(cmd.Context(), follow); err != nil {
@@ -51,25 +49,24 @@ func (a *app) logs() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job has ended")
-	cmd.Flags().StringVar(&kind, "kind", "", "training or processing, where jobs of both have the name")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job has ended, or the endpoint is deleted")
+	cmd.Flags().StringVar(&kind, "kind", "", "training, processing or endpoint, where several have the name")
 	cmd.Flags().BoolVarP(&stamps, "timestamps", "t", false, "print when each line was written")
 	return cmd
 }
 
-// logReader follows the streams of one job.
+// logReader follows the streams of one job or endpoint.
 type logReader struct {
 	*app
 	c       *client.Client
-	kind    jobKind
-	job     string
+	source  writer
+	name    string
 	stamps  bool
 	streams []*logStream // in the order in which they were found
 	out     *bufio.Writer
 	line    *progress
 	wrote   bool
-	hosts   int
-	created int64 // in seconds; others had the job's name before
+	now     standing
 }
 
 // logStream is what one host writes.
@@ -86,20 +83,19 @@ type logEvent struct {
 
 func (l *logReader) read(ctx context.Context, follow bool) error {
 	for {
-		j, err := describeJob(ctx, l.c, l.kind, l.job)
-		if err != nil {
+		var err error
+		if l.now, err = l.source.look(ctx, l.c, l.name); err != nil {
 			return err
 		}
-		l.hosts, l.created = j.hosts, int64(j.Created)
-		// the job was looked at first: if it was over, what is read now is all
+		// it was looked at first: if it was over, what is read now is all
 		if err := l.drain(ctx); err != nil {
 			return err
 		}
-		if j.over() || !follow {
-			return l.end(j, follow)
+		if l.now.over || !follow {
+			return l.end(follow)
 		}
 		if !l.wrote {
-			l.line.show(l.job + ": " + stateText(j))
+			l.line.show(l.name + ": " + l.now.text)
 		}
 		select {
 		case <-ctx.Done():
@@ -109,25 +105,18 @@ func (l *logReader) read(ctx context.Context, follow bool) error {
 	}
 }
 
-func stateText(j job) string {
-	s := cmp.Or(j.Step, j.Status)
-	if j.Message != "" {
-		s += ", " + j.Message
-	}
-	return s
-}
-
-func (l *logReader) end(j job, follow bool) error {
+func (l *logReader) end(follow bool) error {
 	if !follow {
 		return nil
 	}
 	l.line.clear()
-	text := l.job + ": " + j.Status + "\n"
-	if j.Status == "Failed" {
-		text += printable(j.FailureReason) + "\n"
+	text := l.name + ": " + l.now.status + "\n"
+	failed := l.now.status == "Failed"
+	if failed {
+		text += printable(l.now.reason) + "\n"
 	}
 	_, err := io.WriteString(l.Err, text)
-	if j.Status == "Failed" {
+	if failed {
 		return errors.Join(Exit(1), err)
 	}
 	return err
@@ -165,29 +154,28 @@ func (l *logReader) drain(ctx context.Context) error {
 	}
 }
 
-// find finds the job's streams; a stream keeps its place once it is known.
+// find finds the streams; one keeps its place once it is known.
 func (l *logReader) find(ctx context.Context) error {
-	in := map[string]any{"logGroupName": l.kind.logGroup(), "logStreamNamePrefix": l.job + "/"}
-	end := fmt.Sprint("-", l.created) // algo-1-SECONDS
+	in := map[string]any{"logGroupName": l.source.group}
+	if l.source.prefix != "" {
+		in["logStreamNamePrefix"] = l.source.prefix
+	}
 	for {
 		var page struct {
-			LogStreams []struct {
-				LogStreamName string `json:"logStreamName"`
-			} `json:"logStreams"`
-			NextToken string `json:"nextToken"`
+			LogStreams []foundStream `json:"logStreams"`
+			NextToken  string        `json:"nextToken"`
 		}
 		err := l.c.JSON(ctx, "logs", logsTarget+"DescribeLogStreams", in, &page)
 		if client.Code(err) == "ResourceNotFoundException" {
-			return nil // no job has written yet
+			return nil // nothing was written yet
 		}
 		if err != nil {
 			return err
 		}
 		for _, s := range page.LogStreams {
-			_, host, _ := strings.Cut(s.LogStreamName, "/")
-			host, own := strings.CutSuffix(host, end)
-			if own && !slices.ContainsFunc(l.streams, func(known *logStream) bool { return known.name == s.LogStreamName }) {
-				l.streams = append(l.streams, &logStream{name: s.LogStreamName, host: host})
+			host, own := l.source.host(s, l.now.created)
+			if own && !slices.ContainsFunc(l.streams, func(known *logStream) bool { return known.name == s.Name }) {
+				l.streams = append(l.streams, &logStream{name: s.Name, host: host})
 			}
 		}
 		if page.NextToken == "" {
@@ -203,7 +191,7 @@ func (l *logReader) more(ctx context.Context, s *logStream) error {
 	if err := l.out.Flush(); err != nil {
 		return err
 	}
-	in := map[string]any{"logGroupName": l.kind.logGroup(), "logStreamName": s.name, "startFromHead": true}
+	in := map[string]any{"logGroupName": l.source.group, "logStreamName": s.name, "startFromHead": true}
 	if s.token != "" {
 		in["nextToken"] = s.token
 	}
@@ -222,7 +210,7 @@ func (l *logReader) print(host string, e logEvent) error {
 	l.line.clear()
 	l.wrote = true
 	head := ""
-	if l.hosts > 1 || len(l.streams) > 1 {
+	if l.now.hosts > 1 || len(l.streams) > 1 {
 		head = host + "  "
 	}
 	if l.stamps {

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,7 @@ import (
 func (a *app) ps() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use: "ps", Short: "List jobs and notebook instances, the newest first, with what they cost", Args: cobra.NoArgs,
+		Use: "ps", Short: "List jobs, notebook instances and endpoints, the newest first, with what they cost", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 {
 				return fmt.Errorf("--limit %d: want at least 1", limit)
@@ -38,6 +39,14 @@ func (a *app) ps() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			served, err := listEndpoints(cmd.Context(), n.c, limit)
+			if e, ok := errors.AsType[*client.Error](err); err != nil && (!ok || e.Code != "AccessDeniedException") {
+				return worded(err, n.t.Addr) // as above
+			}
+			ofServed, err := usageOfEndpoints(cmd.Context(), n.c, n.t.Region, served)
+			if err != nil {
+				return err
+			}
 			ofJobs := map[jobKind]usage{}
 			for _, k := range jobKinds() {
 				var names []string
@@ -50,7 +59,13 @@ func (a *app) ps() *cobra.Command {
 					return err
 				}
 			}
-			return n.printAll(jobs, books, ofJobs, ofBooks)
+			jobList, jobTable := jobRows(jobs, ofJobs)
+			bookList, bookTable := notebookRows(books, ofBooks)
+			servedList, servedTable := endpointRows(served, ofServed)
+			if a.json {
+				return a.printJSON(slices.Concat(anys(jobList), anys(bookList), anys(servedList)))
+			}
+			return a.printAll(jobTable, bookTable, servedTable)
 		},
 	}
 	cmd.Flags().IntVarP(&limit, "limit", "n", 20, "how many of each")
@@ -71,29 +86,29 @@ type psRow struct {
 	Unpriced        bool `json:",omitempty"`
 }
 
-// printAll prints jobs and, below them, notebook instances.
-func (n *notebooks) printAll(jobs []job, books []notebook, ofJobs map[jobKind]usage, ofBooks usage) error {
-	jobList, jobTable := jobRows(jobs, ofJobs)
-	bookList, bookTable := notebookRows(books, ofBooks)
-	if n.json {
-		all := []any{}
-		for _, j := range jobList {
-			all = append(all, j)
-		}
-		for _, b := range bookList {
-			all = append(all, b)
-		}
-		return n.printJSON(all)
+// anys are rows of one kind among those of others; never nil.
+func anys[T any](list []T) []any {
+	out := make([]any, 0, len(list))
+	for _, x := range list {
+		out = append(out, x)
 	}
-	if len(jobTable) == 0 && len(bookTable) == 0 {
-		_, err := fmt.Fprintln(n.Out, "No jobs yet. Run a SageMaker script: clary run -- python train.py")
+	return out
+}
+
+// printAll prints jobs and, below them, what costs until somebody ends it.
+func (a *app) printAll(jobs, books, served [][]string) error {
+	if len(jobs)+len(books)+len(served) == 0 {
+		_, err := fmt.Fprintln(a.Out, "No jobs yet. Run a SageMaker script: clary run -- python train.py")
 		return err
 	}
-	if len(jobTable) > 0 {
-		printTable(n.Out, []string{"job", "kind", "status", "instances", "created", "took", "cost"}, jobTable, nil, 7)
+	if len(jobs) > 0 {
+		printTable(a.Out, []string{"job", "kind", "status", "instances", "created", "took", "cost"}, jobs, nil, 7)
 	}
-	if len(bookTable) > 0 {
-		printTable(n.Out, notebookHeads(), bookTable, nil, 7)
+	if len(books) > 0 {
+		printTable(a.Out, notebookHeads(), books, nil, 7)
+	}
+	if len(served) > 0 {
+		printTable(a.Out, endpointHeads(), served, nil, 6)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ func TestWrongUseSaysWhatToDo(t *testing.T) {
 		"frob":           "`clary help` lists",
 		"ps --frob":      "see `clary ps --help`",
 		"ps extra":       "usage: clary ps [flags]\n",
-		"logs":           "usage: clary logs JOB",
+		"logs":           "usage: clary logs NAME",
 		"run":            "clary run -- python train.py",
 		"serve --port 1": "see `clary serve --help`",
 	} {

@@ -12,7 +12,7 @@ type runningRow struct {
 	Kind, Name, Path, Status string
 	Since                    time.Time
 	Idle                     time.Duration // 0: it is used
-	Cost                     cost
+	Cost, Hourly             cost          // Hourly: of what costs until somebody ends it
 }
 
 type homeBody struct {
@@ -25,6 +25,7 @@ type homeBody struct {
 	Steps          *emptyBody
 	Hidden         []string // what the reader may not see, and why
 	Only           string   // what the sums are of
+	touched        bool     // something was made that is not running
 }
 
 const (
@@ -44,7 +45,11 @@ func (c *Console) home(v *view) error {
 	if err != nil {
 		return err
 	}
-	if len(body.Recent) == 0 && len(books) == 0 {
+	served, err := v.endpointsThatCost(&body)
+	if err != nil {
+		return err
+	}
+	if len(body.Recent) == 0 && len(books) == 0 && !body.touched {
 		if body.New, err = v.untouched(&body); err != nil {
 			return err
 		}
@@ -68,11 +73,16 @@ func (c *Console) home(v *view) error {
 		r := runningRow{Kind: "Notebook instance", Name: n.Name, Path: n.Path, Status: n.Status, Since: n.Since, Cost: n.Cost}
 		if r.Since.IsZero() {
 			r.Since = n.Created
+		} else {
+			r.Hourly = v.hourly(notebookKind, "notebook", n.Type, 1)
 		}
 		if n.Idles() {
 			r.Idle = n.Idle
 		}
 		body.Running = append(body.Running, r)
+	}
+	for _, e := range served {
+		body.Running = append(body.Running, e.running())
 	}
 	for _, j := range running {
 		r := runningRow{Kind: words(string(j.Kind.Kind)), Name: j.Name, Path: j.Path, Status: j.Step, Since: j.Created, Cost: j.Cost}
@@ -158,7 +168,7 @@ func (v *view) notebooksThatCost(body *homeBody) ([]api.NotebookInstanceSummary,
 func (v *view) untouched(body *homeBody) (bool, error) {
 	any, err := v.listNotebooks(api.ListNotebookInstancesInput{MaxResults: ptr(1)})
 	if _, ok := refused(err); ok {
-		return len(body.Hidden) <= len(jobKinds()), nil // there are no jobs, of which the reader may see some
+		return len(body.Hidden) <= len(jobKinds())+1, nil // there are no jobs, of which the reader may see some
 	}
 	if err != nil {
 		return false, err

@@ -49,8 +49,15 @@ func (k *jobKind) pages(c *Console, m *http.ServeMux) {
 
 // pathOf is the page of what usage and events name; "" if it has none.
 func pathOf(kind resource.Kind, name string) string {
-	if kind == notebookKind {
+	switch kind {
+	case notebookKind:
 		return notebookPath(name)
+	case endpointKind:
+		return endpointPath(name)
+	case "Model":
+		return modelPath(name)
+	case "EndpointConfig":
+		return configPath(name)
 	}
 	for _, k := range jobKinds() {
 		if k.Kind == kind {
@@ -80,7 +87,7 @@ type jobQuery struct {
 	Page                            string
 }
 
-// jobFilter is what the list's form says.
+// jobFilter is what a list's form says.
 type jobFilter struct {
 	Name, Status, Sort, From, To string
 }
@@ -131,21 +138,8 @@ const jobsPage = 50
 func (k *jobKind) listPage(v *view) error {
 	q := v.r.URL.Query()
 	f := jobFilter{Name: strings.TrimSpace(q.Get("name")), Status: q.Get("status"), Sort: q.Get("sort"), From: q.Get("from"), To: q.Get("to")}
-	in := jobQuery{Name: f.Name, Status: f.Status, SortBy: "CreationTime", SortOrder: "Descending", Max: jobsPage, Page: q.Get("page")}
-	switch f.Sort {
-	case "oldest":
-		in.SortOrder = "Ascending"
-	case "name":
-		in.SortBy, in.SortOrder = "Name", "Ascending"
-	case "name-down":
-		in.SortBy = "Name"
-	case "status":
-		in.SortBy, in.SortOrder = "Status", "Ascending"
-	case "status-down":
-		in.SortBy = "Status"
-	default:
-		f.Sort = "newest"
-	}
+	in := jobQuery{Name: f.Name, Status: f.Status, Max: jobsPage, Page: q.Get("page")}
+	f.Sort, in.SortBy, in.SortOrder = orderOf(f.Sort)
 	body := jobsBody{
 		Kind: k, Title: sectionAt(k.Section).Title, Path: "/" + k.Section,
 		Filter: f, Filtered: f.Name != "" || f.Status != "" || f.From != "" || f.To != "",
@@ -163,14 +157,7 @@ func (k *jobKind) listPage(v *view) error {
 // fill adds rows, what they cost, and the addresses of other pages; or why
 // there are none.
 func (v *view) fill(body *jobsBody, in jobQuery) error {
-	var wrong bool
-	if in.After, wrong = dayBound(body.Filter.From, 0); wrong {
-		body.Wrong = "“Created from” is not a day like 2026-01-31."
-	}
-	if in.Before, wrong = dayBound(body.Filter.To, 24*time.Hour); wrong {
-		body.Wrong = "“to” is not a day like 2026-01-31."
-	}
-	if body.Wrong != "" {
+	if in.After, in.Before, body.Wrong = body.Filter.days(); body.Wrong != "" {
 		return nil
 	}
 	rows, next, err := v.jobs(body.Kind, in)
@@ -185,19 +172,39 @@ func (v *view) fill(body *jobsBody, in jobQuery) error {
 	if err := v.price(rows); err != nil {
 		return err
 	}
-	here := v.r.URL.Query()
-	if here.Get("page") != "" {
-		here.Del("page")
-		body.First = body.Path + "?" + here.Encode()
-	}
-	if next != "" {
-		here.Set("page", next)
-		body.Next = body.Path + "?" + here.Encode()
-	}
+	body.First, body.Next = v.pages(next)
 	if len(rows) == 0 && !body.Filtered && in.Page == "" {
 		body.Empty, err = v.empty(body.Kind.Section)
 	}
 	return err
+}
+
+// pages are the addresses of a list's first page, if this is another, and of its
+// next.
+func (v *view) pages(token string) (first, next string) {
+	here := v.r.URL.Query()
+	if here.Get("page") != "" {
+		here.Del("page")
+		first = v.r.URL.Path + "?" + here.Encode()
+	}
+	if token != "" {
+		here.Set("page", token)
+		next = v.r.URL.Path + "?" + here.Encode()
+	}
+	return first, next
+}
+
+// days are the bounds of the creation that are asked for, or what is wrong with
+// them.
+func (f jobFilter) days() (after, before api.Time, text string) {
+	after, wrong := dayBound(f.From, 0)
+	if wrong {
+		text = "“Created from” is not a day like 2026-01-31."
+	}
+	if before, wrong = dayBound(f.To, 24*time.Hour); wrong {
+		text = "“to” is not a day like 2026-01-31."
+	}
+	return after, before, text
 }
 
 // jobs asks for a page of a kind's list.

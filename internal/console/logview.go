@@ -25,23 +25,28 @@ type logLine struct {
 	Text string
 }
 
+// logBody is a view of the log of a job or an endpoint.
 type logBody struct {
-	Job, Path     string
-	Created       time.Time // of the job; others had its name before
+	Of, Path      string    // whose log: its name and its page
+	Created       time.Time // of that; others had its name before
 	Group, Stream string
-	Host          string // whose log this is; "" if that of all
+	Host          string // who wrote it; "" if all did
 	Hosts         []link // where there are several
+	Hosted        string // what these are called
 	Lines         []logLine
 	Live          string // address of what comes next, while the job runs
 	Older, Newer  string // addresses
 	Search        string
 	More          string // address of more matches
+	who           string // where there is one host, as people say it
+	prefix        string // of the names of all streams that may be shown
+	hostOf        func(stream string) string
 }
 
 // logOf begins a view of the log of the host that is asked for; without one, of
 // all hosts or of the main one. part and q lead to the same view of another host's.
 func (v *view) logOf(j *job, all bool, part string, q url.Values) (*logBody, error) {
-	b := &logBody{Job: j.Name, Path: j.Path, Created: j.Created, Group: j.Kind.Group, Host: v.r.FormValue("host")}
+	b := &logBody{Of: j.Name, Path: j.Path, Created: j.Created, Group: j.Kind.Group, Host: v.r.FormValue("host"), Hosted: "Host", who: "the job", hostOf: hostOf}
 	hosts := j.Hosts
 	all = all && len(hosts) > 1
 	if all {
@@ -57,6 +62,10 @@ func (v *view) logOf(j *job, all bool, part string, q url.Values) (*logBody, err
 		if len(hosts) > 1 {
 			b.Hosts = append(b.Hosts, link{cmp.Or(h, "All hosts"), address(j.Path+part, h, q), h == b.Host})
 		}
+	}
+	// with a host there is one stream, JOB/HOST-SECONDS
+	if b.prefix = b.Of + "/"; b.Host != "" {
+		b.prefix += fmt.Sprintf("%s-%d", b.Host, b.Created.Unix())
 	}
 	return b, nil
 }
@@ -78,7 +87,7 @@ func (b *logBody) Writer() string {
 	if len(b.Hosts) > 0 {
 		return b.Host
 	}
-	return "the job"
+	return b.who
 }
 
 // address leads to a part of the log that is shown.
@@ -93,19 +102,10 @@ func (b *logBody) address(part string, q url.Values) string {
 // Whole is the address of the whole log.
 func (b *logBody) Whole() string { return b.address("/log", url.Values{}) }
 
-// streams begins the names of the streams that are shown: with a host there is
-// one, JOB/HOST-SECONDS.
-func (b *logBody) streams() string {
-	if b.Host == "" {
-		return b.Job + "/"
-	}
-	return fmt.Sprintf("%s/%s-%d", b.Job, b.Host, b.Created.Unix())
-}
-
 // findStream finds the host's stream; it stays "" while there is none.
 func (v *view) findStream(b *logBody) error {
 	out, err := ask[logs.DescribeLogStreamsResponse](v, "logs", "DescribeLogStreams",
-		&logs.DescribeLogStreamsRequest{LogGroupName: b.Group, LogStreamNamePrefix: b.streams(), Limit: ptr(1)})
+		&logs.DescribeLogStreamsRequest{LogGroupName: b.Group, LogStreamNamePrefix: b.prefix, Limit: ptr(1)})
 	if e, ok := refused(err); ok && e.Code == "ResourceNotFoundException" {
 		return nil
 	}
@@ -125,19 +125,24 @@ func (v *view) jobLog(j *job) (*logBody, error) {
 	if err := v.findStream(b); err != nil {
 		return nil, err
 	}
+	return b, v.tailOf(b, j.Running)
+}
+
+// tailOf reads the end of the log and, where more may come, says where.
+func (v *view) tailOf(b *logBody, goesOn bool) error {
 	next := url.Values{}
 	if b.Stream != "" {
 		out, err := v.events(logs.GetLogEventsRequest{LogGroupName: b.Group, LogStreamName: b.Stream, Limit: ptr(tailLines)})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		b.Lines = linesOf(out.Events)
 		next.Set("after", out.NextForwardToken)
 	}
-	if j.Running {
+	if goesOn {
 		b.Live = b.address("/log/live", next)
 	}
-	return b, nil
+	return nil
 }
 
 func (v *view) events(in logs.GetLogEventsRequest) (*logs.GetLogEventsResponse, error) {
@@ -175,20 +180,29 @@ func (k *jobKind) logPage(v *view) error {
 	if err != nil {
 		return err
 	}
-	if b.Search = search; search != "" {
-		err = v.search(b)
-	} else {
-		err = v.pageOf(b)
+	if search == "" {
+		if err := v.findStream(b); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	return v.showLog(b, search, k.Section)
+}
+
+// showLog is the page of a log, or of those of its lines that hold a text.
+func (v *view) showLog(b *logBody, search, section string) error {
+	read := v.pageOf
+	if b.Search = search; search != "" {
+		read = v.search
+	}
+	if err := read(b); err != nil {
 		return err
 	}
-	return v.show("log", "Log of "+j.Name, k.Section, b)
+	return v.show("log", "Log of "+b.Of, section, b)
 }
 
 func (v *view) pageOf(b *logBody) error {
-	if err := v.findStream(b); err != nil || b.Stream == "" {
-		return err
+	if b.Stream == "" {
+		return nil
 	}
 	head := true
 	out, err := v.events(logs.GetLogEventsRequest{
@@ -210,7 +224,7 @@ func (v *view) pageOf(b *logBody) error {
 
 func (v *view) search(b *logBody) error {
 	out, err := ask[logs.FilterLogEventsResponse](v, "logs", "FilterLogEvents", &logs.FilterLogEventsRequest{
-		LogGroupName: b.Group, LogStreamNamePrefix: b.streams(), FilterPattern: quoted(b.Search), StartTime: ptr(b.Created.UnixMilli()),
+		LogGroupName: b.Group, LogStreamNamePrefix: b.prefix, FilterPattern: quoted(b.Search), StartTime: ptr(b.Created.UnixMilli()),
 		Limit: ptr(pageLines), NextToken: v.r.FormValue("page"),
 	})
 	if e, ok := refused(err); ok && e.Code == "ResourceNotFoundException" {
@@ -222,7 +236,7 @@ func (v *view) search(b *logBody) error {
 	for _, e := range out.Events {
 		l := logLine{At: millis(e.Timestamp), Text: e.Message}
 		if b.Host == "" {
-			l.Host = hostOf(e.LogStreamName)
+			l.Host = b.hostOf(e.LogStreamName)
 		}
 		b.Lines = append(b.Lines, l)
 	}
@@ -270,6 +284,15 @@ func (k *jobKind) tail(v *view) error {
 	if err != nil {
 		return err
 	}
+	return v.follow(b, v.findStream, func() (bool, error) {
+		j, err := v.job(k)
+		return err == nil && !j.Running, err
+	})
+}
+
+// follow sends a log's lines as they come, until nothing writes to it any more
+// and all of them were sent. find looks for its stream while there is none.
+func (v *view) follow(b *logBody, find func(*logBody) error, over func() (bool, error)) error {
 	s := v.eventStream()
 	ctx := v.r.Context()
 	changed := v.c.cfg.Changes(ctx)
@@ -280,15 +303,16 @@ func (k *jobKind) tail(v *view) error {
 	var grown <-chan struct{}
 	for {
 		if b.Stream == "" {
-			if err = v.findStream(b); err != nil {
+			if err := find(b); err != nil {
 				return v.cut(err)
 			}
-			if b.Stream != "" {
-				grown = v.c.cfg.Grown(ctx, v.call.Account, v.call.Region, b.Group, b.Stream)
-			}
+		}
+		if b.Stream != "" && grown == nil {
+			grown = v.c.cfg.Grown(ctx, v.call.Account, v.call.Region, b.Group, b.Stream)
 		}
 		// the status first: what it sees ended has no line after what is read next
-		if j, err = v.job(k); err != nil {
+		ended, err := over()
+		if err != nil {
 			return v.cut(err)
 		}
 		if b.Stream != "" {
@@ -296,7 +320,7 @@ func (k *jobKind) tail(v *view) error {
 				return v.cut(err)
 			}
 		}
-		if !j.Running {
+		if ended {
 			s.send("over", "", token)
 			return nil
 		}

@@ -26,8 +26,8 @@ func (v *view) metrics(j *job, body *jobBody) error {
 	if end.IsZero() {
 		end = v.c.cfg.Now()
 	}
-	name := cloudwatch.Dimension{Name: string(j.Kind.Kind) + "Name", Value: j.Name}
-	host := cloudwatch.Dimension{Name: "Host", Value: j.Name + "/" + body.Log.Host}
+	name := []cloudwatch.Dimension{{Name: string(j.Kind.Kind) + "Name", Value: j.Name}}
+	host := []cloudwatch.Dimension{{Name: "Host", Value: j.Name + "/" + body.Log.Host}}
 	var lines []line
 	var asked []series
 	switch {
@@ -40,16 +40,18 @@ func (v *view) metrics(j *job, body *jobBody) error {
 		body.MetricsNote = "Every value that " + body.Log.Writer() + " printed, in the order of its output."
 	default:
 		for _, d := range j.metrics {
-			asked = append(asked, series{title: d.Name, unit: d.Name, name: d.Name, of: name})
+			asked = append(asked, series{title: d.Name, unit: d.Name, space: j.Kind.Group, name: d.Name, of: name})
 		}
 		body.MetricsNote = "Means over one minute, as CloudWatch keeps them."
 	}
 	own := len(asked)
 	asked = append(asked,
-		series{title: "CPU utilization", unit: "percent of one vCPU", name: "CPUUtilization", of: host},
-		series{title: "Memory utilization", unit: "percent", name: "MemoryUtilization", of: host},
+		series{title: "CPU utilization", unit: "percent of one vCPU", space: j.Kind.Group, name: "CPUUtilization", of: host},
+		series{title: "Memory utilization", unit: "percent", space: j.Kind.Group, name: "MemoryUtilization", of: host},
 	)
-	rolled, err := v.rollups(j, asked, end)
+	rolled, err := v.rollups(asked, j.Created, end, "minutes since the job was created", func(t time.Time) string {
+		return strconv.Itoa(int(max(0, t.Sub(j.Created)).Minutes()))
+	})
 	switch {
 	case denied(err) && own == 0: // the rest of the page has none of it
 	case err != nil:
@@ -107,31 +109,38 @@ func (v *view) printed(j *job, stream string) ([]line, error) {
 
 // series is one of CloudWatch's, and what its chart is called.
 type series struct {
-	title, unit, name string
-	of                cloudwatch.Dimension
+	title, unit, space, name string
+	of                       []cloudwatch.Dimension
+	// rate has what was counted shown by the minute, and nothing where nothing
+	// was; else means are shown, times scale if there is one.
+	rate  bool
+	scale float64
 }
 
 // rollups asks CloudWatch for all series at once; there is a line for each, in
-// their order.
-func (v *view) rollups(j *job, asked []series, to time.Time) ([]line, error) {
-	from := j.Created
+// their order, whose points label names by their time.
+func (v *view) rollups(asked []series, from, to time.Time, x string, label func(time.Time) string) ([]line, error) {
 	in := &cloudwatch.GetMetricDataInput{
 		StartTime: api.At(from.Truncate(time.Minute)), EndTime: api.At(to.Add(time.Minute)), ScanBy: "TimestampAscending",
 	}
-	period := int64(60)
-	for to.Sub(from)/(time.Duration(period)*time.Second) > 1000 {
+	period := time.Minute
+	for to.Sub(from)/period > 1000 {
 		period *= 5
 	}
 	lines := make([]line, len(asked))
-	byID := map[string]*line{}
+	byID := map[string]int{}
 	for i, s := range asked {
 		id := "m" + strconv.Itoa(i)
-		lines[i] = line{Title: s.title, Unit: s.unit, X: "minutes since the job was created"}
-		byID[id] = &lines[i]
+		lines[i] = line{Title: s.title, Unit: s.unit, X: x}
+		byID[id] = i
+		stat := "Average"
+		if s.rate {
+			stat = "Sum"
+		}
 		in.MetricDataQueries = append(in.MetricDataQueries, cloudwatch.MetricDataQuery{
 			Id: id, MetricStat: &cloudwatch.MetricStat{
-				Metric: &cloudwatch.Metric{Namespace: j.Kind.Group, MetricName: s.name, Dimensions: []cloudwatch.Dimension{s.of}},
-				Period: period, Stat: "Average",
+				Metric: &cloudwatch.Metric{Namespace: s.space, MetricName: s.name, Dimensions: s.of},
+				Period: int64(period / time.Second), Stat: stat,
 			},
 		})
 	}
@@ -140,14 +149,48 @@ func (v *view) rollups(j *job, asked []series, to time.Time) ([]line, error) {
 		return nil, err
 	}
 	for _, r := range out.MetricDataResults {
-		l := byID[r.Id]
-		if l == nil {
+		i, ok := byID[r.Id]
+		if !ok || len(r.Values) == 0 {
 			continue
 		}
-		l.Values = r.Values
-		for _, t := range r.Timestamps {
-			l.Labels = append(l.Labels, strconv.Itoa(int(max(0, t.Sub(from)).Minutes())))
+		points := pointsOf(r)
+		if asked[i].rate {
+			points = perMinute(points, from, to, period)
+		}
+		for _, p := range points {
+			if asked[i].scale != 0 {
+				p.value *= asked[i].scale
+			}
+			lines[i].Values, lines[i].Labels = append(lines[i].Values, p.value), append(lines[i].Labels, label(p.at))
 		}
 	}
 	return lines, nil
+}
+
+// point is a value in time.
+type point struct {
+	at    time.Time
+	value float64
+}
+
+func pointsOf(r cloudwatch.MetricDataResult) []point {
+	out := make([]point, 0, len(r.Values))
+	for i, t := range r.Timestamps[:min(len(r.Timestamps), len(r.Values))] {
+		out = append(out, point{t.Time, r.Values[i]})
+	}
+	return out
+}
+
+// perMinute makes sums over periods a rate, which is 0 where nothing was
+// counted.
+func perMinute(sums []point, from, to time.Time, period time.Duration) []point {
+	by := make(map[int64]float64, len(sums))
+	for _, p := range sums {
+		by[p.at.Truncate(period).Unix()] += p.value
+	}
+	var out []point
+	for t := from.Truncate(period); !t.After(to); t = t.Add(period) {
+		out = append(out, point{t, by[t.Unix()] / period.Minutes()})
+	}
+	return out
 }

@@ -25,11 +25,11 @@ func lifecyclePath(name string) string { return "/lifecycle-configurations/" + u
 // named is a thing that has a page.
 type named struct{ Name, Path string }
 
-// users are the notebook instances that use something.
+// users are what uses something: notebook instances, where nothing else is said.
 type users struct {
 	List    []named
-	More    bool // there are so many instances that not all were looked at
-	Unknown bool // the reader may not list instances
+	More    bool // there are so many that not all were looked at
+	Unknown bool // the reader may not list them
 }
 
 // maxBooks is how many pages of instances are looked at for those that use
@@ -83,19 +83,23 @@ type finder struct {
 	Empty            *emptyBody
 }
 
-func (v *view) finder(path string) finder {
+// finder reads what is asked of a section; last is an order beside those that
+// every list has.
+func (v *view) finder(path string, last choice) finder {
 	q := v.r.URL.Query()
 	f := finder{Section: sectionAt(path), Name: strings.TrimSpace(q.Get("name")), Sort: q.Get("sort"), Page: q.Get("page")}
-	if !slices.Contains([]string{"name", "changed"}, f.Sort) {
+	if f.Sort != "name" && f.Sort != last.Value {
 		f.Sort = "newest"
 	}
-	f.Sorts = []choice{
-		{"newest", "Newest first", f.Sort == "newest"},
-		{"name", "By name", f.Sort == "name"},
-		{"changed", "Last changed first", f.Sort == "changed"},
+	f.Sorts = []choice{{Value: "newest", Title: "Newest first"}, {Value: "name", Title: "By name"}, last}
+	for i := range f.Sorts {
+		f.Sorts[i].Chosen = f.Sorts[i].Value == f.Sort
 	}
 	return f
 }
+
+// changedFirst is an order of things that can change.
+func changedFirst() choice { return choice{Value: "changed", Title: "Last changed first"} }
 
 // order is how the API is asked for it.
 func (f *finder) order() (by, order string) {
@@ -104,6 +108,8 @@ func (f *finder) order() (by, order string) {
 		return "Name", "Ascending"
 	case "changed":
 		return "LastModifiedTime", "Descending"
+	case "oldest":
+		return "CreationTime", "Ascending"
 	}
 	return "CreationTime", "Descending"
 }
@@ -111,15 +117,7 @@ func (f *finder) order() (by, order string) {
 // found sets the addresses of other pages and, if nothing was found that was
 // not asked for, what an empty section shows.
 func (v *view) found(f *finder, rows int, next string) (err error) {
-	here := v.r.URL.Query()
-	if f.Page != "" {
-		here.Del("page")
-		f.First = "/" + f.Section.Path + "?" + here.Encode()
-	}
-	if next != "" {
-		here.Set("page", next)
-		f.Next = "/" + f.Section.Path + "?" + here.Encode()
-	}
+	f.First, f.Next = v.pages(next)
 	if rows == 0 && f.Name == "" && f.Page == "" {
 		f.Empty, err = v.empty(f.Section.Path)
 	}
@@ -139,7 +137,7 @@ type repositoriesBody struct {
 
 // gitRepositories lists them.
 func (c *Console) gitRepositories(v *view) error {
-	body := repositoriesBody{finder: v.finder("git-repositories")}
+	body := repositoriesBody{finder: v.finder("git-repositories", changedFirst())}
 	show := func() error { return v.show("git-repositories", body.Section.Title, body.Section.Path, &body) }
 	in := &sm.ListCodeRepositoriesInput{NameContains: body.Name, MaxResults: ptr(jobsPage), NextToken: body.Page}
 	in.SortBy, in.SortOrder = body.order()
@@ -233,7 +231,7 @@ type lifecyclesBody struct {
 
 // lifecycleConfigurations lists them.
 func (c *Console) lifecycleConfigurations(v *view) error {
-	body := lifecyclesBody{finder: v.finder("lifecycle-configurations")}
+	body := lifecyclesBody{finder: v.finder("lifecycle-configurations", changedFirst())}
 	show := func() error {
 		return v.show("lifecycle-configurations", body.Section.Title, body.Section.Path, &body)
 	}

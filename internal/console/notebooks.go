@@ -110,15 +110,7 @@ func (c *Console) notebookInstances(v *view) error {
 	if body.Rescues, err = v.rescues(); err != nil {
 		return err
 	}
-	here := v.r.URL.Query()
-	if here.Get("page") != "" {
-		here.Del("page")
-		body.First = "/notebook-instances?" + here.Encode()
-	}
-	if out.NextToken != "" {
-		here.Set("page", out.NextToken)
-		body.Next = "/notebook-instances?" + here.Encode()
-	}
+	body.First, body.Next = v.pages(out.NextToken)
 	if len(body.Rows) == 0 && !body.Filtered && in.NextToken == "" {
 		if body.Empty, err = v.empty(section); err != nil {
 			return err
@@ -204,16 +196,16 @@ func (v *view) describeNotebook() (*sm.DescribeNotebookInstanceOutput, *notebook
 	if !body.Since.IsZero() {
 		body.Up = v.c.cfg.Now().Sub(body.Since)
 	}
-	body.Hourly = v.hourly(n.InstanceType)
+	body.Hourly = v.hourly(notebookKind, "notebook", n.InstanceType, 1)
 	return n, body, nil
 }
 
-// hourly is what an hour of an instance type costs.
-func (v *view) hourly(instanceType string) cost {
+// hourly is what an hour of instances costs.
+func (v *view) hourly(kind resource.Kind, component, instanceType string, n int64) cost {
 	now := v.c.cfg.Now()
 	u := resource.Usage{
-		ID: "hour", Account: v.call.Account, Region: v.call.Region, Kind: notebookKind, Component: "notebook",
-		InstanceType: instanceType, Unit: meter.InstanceSecond, Quantity: 1, Start: now.Add(-time.Hour), End: now,
+		ID: "hour", Account: v.call.Account, Region: v.call.Region, Kind: kind, Component: component,
+		InstanceType: instanceType, Unit: meter.InstanceSecond, Quantity: n, Start: now.Add(-time.Hour), End: now,
 	}
 	return Bills{By: v.c.cfg.Costs.Price(u)}.sum()
 }

@@ -40,6 +40,9 @@ type world struct {
 	refuse string             // an operation that is not allowed
 	reason string             // why the processing job failed
 	gauges map[string]float64 // of CloudWatch
+	usage  []resource.Usage   // of endpoints
+	bills  map[string]meter.Statement
+	served func(*sm.DescribeEndpointOutput)
 }
 
 func (w *world) Serves(string, string) bool { return true }
@@ -104,8 +107,14 @@ func (w *world) Call(_ context.Context, c op.Call, in any) (any, error) {
 		return out, nil
 	case "DescribeProcessingJob":
 		return w.processing(), nil
+	case "ListModels", "DescribeModel", "ListEndpointConfigs", "DescribeEndpointConfig", "ListEndpoints", "DescribeEndpoint":
+		return w.serving(c.Operation)
 	case "DescribeLogStreams":
 		out := &logs.DescribeLogStreamsResponse{}
+		if in := in.(*logs.DescribeLogStreamsRequest); strings.HasPrefix(in.LogGroupName, "/aws/sagemaker/Endpoints/") {
+			out.LogStreams = w.endpointStreams()
+			return out, nil
+		}
 		for _, s := range w.streams(in.(*logs.DescribeLogStreamsRequest).LogStreamNamePrefix) {
 			out.LogStreams = append(out.LogStreams, logs.LogStream{LogStreamName: s})
 		}
@@ -113,6 +122,14 @@ func (w *world) Call(_ context.Context, c op.Call, in any) (any, error) {
 	case "FilterLogEvents":
 		in := in.(*logs.FilterLogEventsRequest)
 		out := &logs.FilterLogEventsResponse{}
+		if strings.HasPrefix(in.LogGroupName, "/aws/sagemaker/Endpoints/") {
+			for _, s := range w.endpointStreams() {
+				if strings.HasPrefix(s.LogStreamName, in.LogStreamNamePrefix) && *s.CreationTime >= *in.StartTime {
+					out.Events = append(out.Events, logs.FilteredLogEvent{Timestamp: s.CreationTime, LogStreamName: s.LogStreamName, Message: "rows of " + s.LogStreamName})
+				}
+			}
+			return out, nil
+		}
 		for _, s := range w.streams(in.LogStreamNamePrefix) {
 			at := w.job.CreationTime.UnixMilli()
 			if strings.HasSuffix(s, earlier) {
@@ -171,16 +188,24 @@ func (w *world) processing() *sm.DescribeProcessingJobResponse {
 	return p
 }
 
-func (w *world) Price(resource.Usage) map[string]meter.Statement { return nil }
+// Price is a dollar an hour.
+func (w *world) Price(u resource.Usage) map[string]meter.Statement {
+	lines := []meter.Line{{MicroUSD: u.Quantity * 1e6}}
+	return map[string]meter.Statement{"minute": {Lines: lines}, "aws": {Lines: lines}}
+}
 
-func (w *world) Costs(context.Context, op.Call, resource.UsageQuery) (Bills, error) {
+func (w *world) Costs(_ context.Context, _ op.Call, q resource.UsageQuery) (Bills, error) {
 	w.mu.Lock()
 	w.count["costs"]++
 	w.mu.Unlock()
 	if w.deny {
 		return Bills{}, apierr.AccessDenied("not authorized")
 	}
-	return Bills{Now: time.Now()}, nil
+	out := Bills{Now: time.Now()}
+	if q.Kind == endpointKind {
+		out.Usage, out.By = w.usage, w.bills
+	}
+	return out, nil
 }
 
 func (w *world) Spend(context.Context, op.Call, meter.SpendQuery) (meter.Spend, error) {
@@ -260,7 +285,7 @@ func newWorld() *world {
 func TestOperationsPerPage(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]map[string]int{
-		"/":                             {"ListProcessingJobs": 3, "ListTrainingJobs": 3, "ListNotebookInstances": 2, "costs": 3, "spend": 1},
+		"/":                             {"ListProcessingJobs": 3, "ListTrainingJobs": 3, "ListNotebookInstances": 2, "ListEndpoints": 1, "costs": 4, "spend": 1},
 		"/training-jobs":                {"ListTrainingJobs": 1, "costs": 1},
 		"/training-jobs/j":              {"DescribeTrainingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": shownPlaces + 1},
 		"/training-jobs/j/code":         {"DescribeTrainingJob": 1},
@@ -289,6 +314,20 @@ func TestOperationsPerPage(t *testing.T) {
 		"/git-repositories/code":          {"DescribeCodeRepository": 1, "ListNotebookInstances": 1},
 		"/lifecycle-configurations":       {"ListNotebookInstanceLifecycleConfigs": 1, "DescribeNotebookInstanceLifecycleConfig": configsPage, "ListNotebookInstances": 1},
 		"/lifecycle-configurations/setup": {"DescribeNotebookInstanceLifecycleConfig": 1, "ListNotebookInstances": 1},
+
+		"/models":                            {"ListModels": 1, "DescribeModel": configsPage},
+		"/models/m":                          {"DescribeModel": 1, "ListEndpointConfigs": 1, "DescribeEndpointConfig": configsPage},
+		"/endpoint-configurations":           {"ListEndpointConfigs": 1, "DescribeEndpointConfig": configsPage},
+		"/endpoint-configurations/c":         {"DescribeEndpointConfig": 1, "ListEndpoints": 1, "DescribeEndpoint": configsPage},
+		"/endpoints":                         {"ListEndpoints": 1, "costs": 1},
+		"/endpoints?from=soon":               {},
+		"/endpoints/e":                       {"DescribeEndpoint": 1, "DescribeEndpointConfig": 1, "costs": 1, "GetMetricData": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
+		"/endpoints/e?variant=B&hours=168":   {"DescribeEndpoint": 1, "DescribeEndpointConfig": 1, "costs": 1, "GetMetricData": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
+		"/endpoints/e?host=B%2Fi-2":          {"DescribeEndpoint": 1, "DescribeEndpointConfig": 1, "costs": 1, "GetMetricData": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
+		"/endpoints/e/log":                   {"DescribeEndpoint": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
+		"/endpoints/e/log?q=rows":            {"DescribeEndpoint": 1, "DescribeLogStreams": 1, "FilterLogEvents": 1},
+		"/endpoints/e/log?q=rows&host=A/i-1": {"DescribeEndpoint": 1, "DescribeLogStreams": 1, "FilterLogEvents": 1},
+		"/endpoints/e/delete":                {"DescribeEndpoint": 1, "costs": 1},
 	} {
 		w := newWorld()
 		c, cookie := open(t, w)
@@ -318,6 +357,7 @@ func TestCostsDenied(t *testing.T) {
 		"/": http.StatusOK, "/training-jobs": http.StatusOK, "/training-jobs/j": http.StatusOK, "/notebook-instances": http.StatusOK, "/notebook-instances/n": http.StatusOK,
 		"/processing-jobs": http.StatusOK, "/processing-jobs/p": http.StatusOK, "/processing-jobs/p/stop": http.StatusOK,
 		"/training-jobs/j/stop": http.StatusOK, "/notebook-instances/n/stop": http.StatusOK, "/notebook-instances/n/start": http.StatusOK, "/billing": http.StatusForbidden,
+		"/endpoints": http.StatusOK, "/endpoints/e": http.StatusOK, "/endpoints/e/delete": http.StatusOK,
 	} {
 		w := newWorld()
 		w.deny = true
@@ -327,7 +367,7 @@ func TestCostsDenied(t *testing.T) {
 		rec := httptest.NewRecorder()
 		c.ServeHTTP(rec, r)
 		body := rec.Body.String()
-		asks := strings.HasSuffix(path, "/stop") || strings.HasSuffix(path, "/start")
+		asks := strings.HasSuffix(path, "/stop") || strings.HasSuffix(path, "/start") || strings.HasSuffix(path, "/delete")
 		if rec.Code != status || status == http.StatusOK && strings.Contains(body, "not allowed") == asks || strings.Contains(body, "$0<") || strings.Contains(body, "has cost") {
 			t.Errorf("%s: %d %s", path, rec.Code, body)
 		}
@@ -339,7 +379,7 @@ func TestTemplates(t *testing.T) {
 	t.Parallel()
 	c, _ := open(t, newWorld())
 	names := slices.Sorted(maps.Keys(c.pages))
-	want := []string{"activity", "billing", "code", "error", "git-repositories", "git-repository", "home", "job", "jobs", "lifecycle-configuration", "lifecycle-configurations", "log", "notebook-instance", "notebook-instances", "notebook-start", "notebook-stop", "object", "section", "signin", "stop"}
+	want := []string{"activity", "billing", "code", "endpoint", "endpoint-configuration", "endpoint-configurations", "endpoint-delete", "endpoints", "error", "git-repositories", "git-repository", "home", "job", "jobs", "lifecycle-configuration", "lifecycle-configurations", "log", "model", "models", "notebook-instance", "notebook-instances", "notebook-start", "notebook-stop", "object", "section", "signin", "stop"}
 	if !slices.Equal(names, want) {
 		t.Errorf("%v", names)
 	}
@@ -408,6 +448,12 @@ func (nothing) Call(_ context.Context, c op.Call, _ any) (any, error) {
 		return nil, apierr.Validation("Could not find requested job with name: x")
 	case "DescribeCodeRepository":
 		return nil, apierr.Validation("Cannot find CodeRepository: arn")
+	case "DescribeModel":
+		return nil, apierr.Validation("Could not find model \"arn\".")
+	case "DescribeEndpointConfig":
+		return nil, apierr.Validation("Could not find endpoint configuration \"arn\".")
+	case "DescribeEndpoint":
+		return nil, apierr.Validation("Could not find endpoint \"arn\".")
 	case "DescribeNotebookInstanceLifecycleConfig":
 		return nil, apierr.Validation("Unable to describe Notebook Instance Lifecycle Config 'arn'. (Details: Notebook Instance Lifecycle Config does not exist.)")
 	}
@@ -419,7 +465,8 @@ func TestUnknownName(t *testing.T) {
 	w := newWorld()
 	c, cookie := open(t, w)
 	c.cfg.Calls = nothing{w}
-	for _, path := range []string{"/training-jobs/x", "/processing-jobs/x", "/processing-jobs/x/log", "/notebook-instances/x", "/notebook-instances/x/stop", "/git-repositories/x", "/lifecycle-configurations/x"} {
+	for _, path := range []string{"/training-jobs/x", "/processing-jobs/x", "/processing-jobs/x/log", "/notebook-instances/x", "/notebook-instances/x/stop", "/git-repositories/x", "/lifecycle-configurations/x",
+		"/models/x", "/endpoint-configurations/x", "/endpoints/x", "/endpoints/x/log", "/endpoints/x/delete"} {
 		r := httptest.NewRequest(http.MethodGet, "http://console.localhost"+path, nil)
 		r.AddCookie(cookie)
 		rec := httptest.NewRecorder()

@@ -27,7 +27,7 @@ func TestSections(t *testing.T) {
 	}
 	for _, s := range sections {
 		for _, region := range []string{"us-east-1", "eu-central-1", "xx-other-9"} {
-			code, err := s.snippets(about{"123456789012", region, "ROLE", "BUCKET", sklearnImage(region)})
+			code, err := s.snippets(about{Account: "123456789012", Region: region, Role: "ROLE", Bucket: "BUCKET", SklearnImage: sklearnImage(region), Model: "MODEL", Config: "CONFIG", Endpoint: "ENDPOINT"})
 			if err != nil {
 				t.Fatal(err)
 			}

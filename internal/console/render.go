@@ -119,11 +119,11 @@ func statusClass(s string) string {
 	switch s {
 	case "Completed", "InService":
 		return "good"
-	case "Failed":
+	case "Failed", "UpdateRollbackFailed":
 		return "bad"
-	case "InProgress", "Starting", "Downloading", "Training", "Uploading", "Pending", "Creating", "Updating":
+	case "InProgress", "Starting", "Downloading", "Training", "Uploading", "Pending", "Creating", "Updating", "SystemUpdating", "RollingBack", "ActivatingTraffic", "Baking":
 		return "busy"
-	case "Stopping", "Stopped", "Deleting":
+	case "Stopping", "Stopped", "Deleting", "OutOfService":
 		return "still"
 	}
 	return "plain"

@@ -50,15 +50,15 @@ var sections = []section{ //nolint:gochecknoglobals // a table
 		Why: "A tuning job starts many training jobs and looks for the hyperparameters that make a metric best. It appears here when code starts it, and each of its jobs appears under Training jobs.",
 	},
 	{
-		Path: "models", Title: "Models", Group: "Inference", Thing: "models", Creates: "CreateModel",
+		Path: "models", Title: "Models", Group: "Inference", Thing: "models", Creates: "CreateModel", page: true,
 		Why: "A model names a trained artifact and the image that serves it. It costs nothing by itself, and is here once code has made it, most often on the way to an endpoint.",
 	},
 	{
-		Path: "endpoint-configurations", Title: "Endpoint configurations", Group: "Inference", Thing: "endpoint configurations", Creates: "CreateEndpointConfig",
+		Path: "endpoint-configurations", Title: "Endpoint configurations", Group: "Inference", Thing: "endpoint configurations", Creates: "CreateEndpointConfig", page: true,
 		Why: "An endpoint configuration says which models an endpoint serves, and on how many machines of which type. The SDK makes one whenever it deploys a model.",
 	},
 	{
-		Path: "endpoints", Title: "Endpoints", Group: "Inference", Thing: "endpoints", Creates: "CreateEndpoint",
+		Path: "endpoints", Title: "Endpoints", Group: "Inference", Thing: "endpoints", Creates: "CreateEndpoint", page: true,
 		Why: "An endpoint keeps machines running that answer predictions, and costs by their type until it is deleted, with or without traffic. It appears here when code deploys a model.",
 	},
 	{
@@ -119,6 +119,7 @@ var snippetTitles = [][2]string{ //nolint:gochecknoglobals // a table
 // about is what snippets are filled in with.
 type about struct {
 	Account, Region, Role, Bucket, SklearnImage string
+	Model, Config, Endpoint                     string
 }
 
 func (v *view) about() about {
@@ -127,15 +128,20 @@ func (v *view) about() about {
 		Role:         "arn:aws:iam::" + v.call.Account + ":role/SageMakerRole",
 		Bucket:       "sagemaker-" + v.call.Region + "-" + v.call.Account,
 		SklearnImage: sklearnImage(v.call.Region),
+		Model:        "iris", Config: "iris", Endpoint: "iris",
 	}
 }
 
 // snippets is the code that fills a section, in the order of the tabs.
 func (s section) snippets(a about) ([]snippet, error) {
-	name := s.code
-	if name == "" {
-		name = s.Path
+	if s.code != "" {
+		return snippetsOf(s.code, a)
 	}
+	return snippetsOf(s.Path, a)
+}
+
+// snippetsOf is the code of one file, in the order of the tabs.
+func snippetsOf(name string, a about) ([]snippet, error) {
 	raw, err := snippetFiles.ReadFile("snippets/" + name + ".txt")
 	if err != nil {
 		return nil, err

@@ -67,13 +67,14 @@ func TestUsageByKind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const jobs, cleaning, instances = "sagemaker:ListTrainingJobs", "sagemaker:ListProcessingJobs", "sagemaker:ListNotebookInstances"
+	const jobs, cleaning, instances, endpoints = "sagemaker:ListTrainingJobs", "sagemaker:ListProcessingJobs", "sagemaker:ListNotebookInstances", "sagemaker:ListEndpoints"
 	call := op.Call{Account: "123456789012", Region: "us-east-1"}
 	for _, tt := range []struct {
 		may       may
 		query     string
 		want, err string
 	}{
+		{may{jobs, cleaning, instances, endpoints}, "", "e1 j1 j2 n1 n2 p1", ""},
 		{may{jobs, cleaning, instances}, "", "j1 j2 n1 n2 p1", ""},
 		{may{jobs, instances}, "", "j1 j2 n1 n2", ""},
 		{may{cleaning}, "kind=ProcessingJob&name=p1", "p1", ""},
@@ -85,7 +86,9 @@ func TestUsageByKind(t *testing.T) {
 		{may{jobs}, "kind=NotebookInstance", "", "not authorized to perform: " + instances},
 		{may{instances}, "kind=NotebookInstance&name=n2&name=j1", "n2", ""},
 		{may{jobs, instances}, "kind=TrainingJob&region=*", "j1 j2", ""},
-		{may{jobs, instances}, "kind=Endpoint", "", "Invalid kind"},
+		{may{endpoints}, "kind=Endpoint&name=e1", "e1", ""},
+		{may{jobs, instances}, "kind=Endpoint", "", "not authorized to perform: " + endpoints},
+		{may{jobs, instances}, "kind=Model", "", "Invalid kind"},
 		{may{jobs, instances}, "name=j1", "", "kind is missing"},
 	} {
 		u := usagePath{store: st, auth: tt.may, books: books, idle: func(_ context.Context, _, _ string, names []string) map[string]notebook.Idle {
@@ -129,7 +132,7 @@ func TestUsageByKind(t *testing.T) {
 		l := ledger{usagePath: u, sums: meter.NewSums(st, books)}
 		today := now.UTC().Truncate(24 * time.Hour)
 		spent, err := l.Spend(t.Context(), call, meter.SpendQuery{From: today.AddDate(0, 0, -1), To: today.AddDate(0, 0, 1), Now: now, Top: 9})
-		if err != nil || len(spent.Top) != len(names) || (spent.Kinds == nil) != (len(tt.may) == 3) {
+		if err != nil || len(spent.Top) != len(names) || (spent.Kinds == nil) != (len(tt.may) == len(kindActions())) {
 			t.Errorf("%v: %+v, %v", tt.may, spent, err)
 		}
 	}
