@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"syscall"
 
 	"clary/internal/compute/sandbox/jail"
 	"clary/internal/compute/sandbox/sudo"
@@ -20,6 +22,7 @@ import (
 	"clary/internal/stage/launch"
 	"clary/internal/stage/notebook"
 	"clary/internal/stage/rescue"
+	"clary/internal/stage/serve"
 	"clary/internal/stage/spark"
 )
 
@@ -90,6 +93,10 @@ func run(args []string) int {
 		return build.Main(context.Background(), args[2:], os.Environ(), os.Stdout)
 	case "launch":
 		return launch.Main(context.Background(), "/opt/ml", os.Environ(), os.Stdout, os.Stderr)
+	case "serve":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+		defer stop()
+		return serve.Main(ctx, args[2:], "/opt/ml", os.Environ(), os.Stdout)
 	case "notebook":
 		if err := sudo.BecomeRoot(jail.Binary, args, os.Environ()); err != nil {
 			fmt.Fprintln(os.Stderr, "clary-task notebook:", err)

@@ -57,15 +57,7 @@ func newJob(h Host) job {
 
 func (j *job) run(ctx context.Context, k kind) plan.Result {
 	defer j.close()
-	err := os.MkdirAll(j.h.path(mlPath), dirMode)
-	if err == nil {
-		j.ml, err = os.OpenRoot(j.h.path(mlPath))
-	}
-	if err == nil {
-		j.opened = append(j.opened, j.ml)
-		err = j.prepare(ctx, k)
-	}
-	if err != nil {
+	if err := j.begin(ctx, k.prepare); err != nil {
 		return failed(err)
 	}
 
@@ -97,9 +89,17 @@ func (j *job) run(ctx context.Context, k kind) plan.Result {
 	return res
 }
 
-// prepare lets Stop end it. The program has a grace of its own later, and
-// uploads are never cut.
-func (j *job) prepare(ctx context.Context, k kind) error {
+// begin opens /opt/ml and has all prepared before the program starts. Stop ends
+// it: the program has a grace of its own later, and uploads are never cut.
+func (j *job) begin(ctx context.Context, prepare func(context.Context) error) error {
+	if err := os.MkdirAll(j.h.path(mlPath), dirMode); err != nil {
+		return err
+	}
+	var err error
+	if j.ml, err = os.OpenRoot(j.h.path(mlPath)); err != nil {
+		return err
+	}
+	j.opened = append(j.opened, j.ml)
 	j.h.report(plan.StepDownloading)
 	fetch, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -112,7 +112,7 @@ func (j *job) prepare(ctx context.Context, k kind) error {
 		case <-done:
 		}
 	}()
-	err := k.prepare(fetch)
+	err = prepare(fetch)
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(fetch), errStopped) {
 		return errStopped
 	}

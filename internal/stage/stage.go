@@ -73,6 +73,9 @@ func Run(ctx context.Context, p plan.Plan, h Host) plan.Result {
 		r := newProcessing(*p.Processing, h)
 		return r.run(ctx, r)
 	}
+	if p.Serving != nil {
+		return newServing(*p.Serving, h).run(ctx)
+	}
 	return runProgram(ctx, h)
 }
 

@@ -93,7 +93,7 @@ func (c *Catalog) recipeOf(ctx context.Context, rt runtimes.Runtime) (Python, ma
 			if v.Recipe != rt.Recipe || !slices.Contains(v.Pythons, p.Minor) {
 				continue
 			}
-			files, err := v.files(p.Minor)
+			files, err := c.filesOf(v, p.Minor)
 			if err != nil {
 				return Python{}, nil, err
 			}

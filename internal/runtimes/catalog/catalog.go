@@ -32,6 +32,9 @@ type Config struct {
 	Envs func(context.Context) ([]string, error)
 	// Pythons lists the machine's interpreters; nil: FindPythons.
 	Pythons func(context.Context) []Python
+	// WheelIndex is an index of packages for the wheels that come in kinds, one
+	// for each sort of GPU; "": those of the package index.
+	WheelIndex string
 	// Javas lists the machine's Java runtimes; nil: FindJavas.
 	Javas func() []Java
 }
@@ -123,10 +126,13 @@ func (c *Catalog) Resolve(ctx context.Context, imageURI string) (runtimes.Runtim
 	rt := runtimes.Runtime{Recipe: w.recipe, Env: c.env()}
 	if w.recipe != spark {
 		rt.Train, rt.ScriptMode = []string{"train"}, true
+		rt.Serve = []string{taskBinary, "serve"}
 	}
-	if w.recipe == scikitLearn {
-		rt.Framework = "sagemaker_sklearn_container.training:main"
+	if f, ok := frameworks[w.recipe]; ok {
+		rt.Framework = f.container + ".training:main"
 		rt.Env["SAGEMAKER_TRAINING_MODULE"] = rt.Framework
+		rt.Env["SAGEMAKER_SERVING_MODULE"] = f.container + ".serving:main"
+		rt.Serve = append(rt.Serve, "-framework", w.recipe)
 	}
 	return rt, c.fit(ctx, w, &rt)
 }
@@ -165,16 +171,20 @@ func (c *Catalog) fit(ctx context.Context, w wanted, rt *runtimes.Runtime) error
 		}
 		rt.Env["JAVA_HOME"] = java.Home
 	}
-	files, err := ch.variant.files(ch.python.Minor)
+	files, err := c.filesOf(ch.variant, ch.python.Minor)
 	if err != nil {
 		return fmt.Errorf("recipe %s: %w", w.recipe, err)
 	}
 	rt.ID = runtimeID(files, ch.python)
 	rt.Note = ch.note
+	if more := c.wheelNote(ch.variant); more != "" {
+		rt.Note = strings.TrimPrefix(rt.Note+"; "+more, "; ")
+	}
 	rt.Title = fmt.Sprintf("Python 3.%d", ch.python.Minor)
+	if f, ok := frameworks[w.recipe]; ok {
+		rt.Title = fmt.Sprintf("%s %s, %s", f.title, ch.variant.Version, rt.Title)
+	}
 	switch w.recipe {
-	case scikitLearn:
-		rt.Title = fmt.Sprintf("scikit-learn %s, %s", versionOf(files[build.LockFile], scikitLearn), rt.Title)
 	case spark:
 		rt.Title = fmt.Sprintf("Spark %s, %s", ch.variant.Version, rt.Title)
 	case jupyterLab:

@@ -41,9 +41,18 @@ func lineOf(version string) line {
 var (
 	sklearnTag = regexp.MustCompile(`^(\d+\.\d+)(\.\d+)?(-\d+)?(-cpu)?(-py3\d*)?$`)
 	baseRepo   = regexp.MustCompile(`^sagemaker-base-python(?:-3(\d+))?$`)
+	deepTag    = regexp.MustCompile(`^(\d+\.\d+)(\.\d+)?(-|$)`) // 2.3.0-cpu-py311-ubuntu20.04-sagemaker
 	sparkTag   = regexp.MustCompile(`^(\d+\.\d+)(\.\d+)?(-cpu)?(-py3\d*)?(-v[\d.]+)?$`)
 	pythonTag  = regexp.MustCompile(`^3(?:\.(\d+))?(?:\.\d+)?(?:-[a-z0-9.-]+)?$`)
 )
+
+// deepRepos are the images of deep learning; the tag's version is the
+// framework's, which for Hugging Face is PyTorch.
+var deepRepos = map[string]string{ //nolint:gochecknoglobals // a constant table
+	"pytorch-training": pyTorch, "pytorch-inference": pyTorch,
+	"tensorflow-training": tensorFlow, "tensorflow-inference": tensorFlow,
+	"huggingface-pytorch-training": huggingFace, "huggingface-pytorch-inference": huggingFace,
+}
 
 // match reads an image URI. The account and the region of an ECR name do not
 // matter: AWS publishes the same images under many.
@@ -63,6 +72,20 @@ func match(uri string) (wanted, error) {
 			return wanted{}, unknown(uri, fmt.Sprintf("the tag %q is none of scikit-learn's, which are like 1.2-1-cpu-py3", tag))
 		}
 		return wanted{recipe: scikitLearn, line: lineOf(m[1])}, nil
+	case repo == "sagemaker-xgboost":
+		m := sklearnTag.FindStringSubmatch(tag)
+		if m == nil {
+			return wanted{}, unknown(uri, fmt.Sprintf("the tag %q is none of XGBoost's, which are like 1.7-1 or 3.0-5", tag))
+		}
+		return wanted{recipe: xgBoost, line: lineOf(m[1])}, nil
+	case repo == "xgboost" && (tag == "1" || tag == "latest"): // the algorithm as it was before
+		return wanted{recipe: xgBoost, line: line{0, 72}}, nil
+	case deepRepos[repo] != "":
+		m := deepTag.FindStringSubmatch(tag)
+		if m == nil {
+			return wanted{}, unknown(uri, fmt.Sprintf("the tag %q does not begin with a version, as in 2.3.0-cpu-py311", tag))
+		}
+		return wanted{recipe: deepRepos[repo], line: lineOf(m[1])}, nil
 	case repo == "sagemaker-spark-processing":
 		m := sparkTag.FindStringSubmatch(tag)
 		if m == nil {
@@ -95,7 +118,7 @@ func unknown(uri, why string) error {
 		why = ": " + why
 	}
 	return fmt.Errorf("%w %s%s. Clary runs images of these names: sagemaker-scikit-learn (tags 0.20.0, 0.23-1, 1.0-1, 1.2-1, 1.4-2, each with -cpu-py3), "+
-		"sagemaker-spark-processing, sagemaker-base-python, sagemaker-distribution and python:3.x, of any registry and account. Use one of them; what a script needs besides, "+
+		"sagemaker-xgboost (tags 1.0-1 to 3.0-5), pytorch-training and -inference, tensorflow-training and -inference, huggingface-pytorch-training and -inference, sagemaker-spark-processing, sagemaker-base-python, sagemaker-distribution and python:3.x, of any registry and account. Use one of them; what a script needs besides, "+
 		"a requirements.txt beside it installs, which in processing a FrameworkProcessor sees to", runtimes.ErrUnknownImage, uri, why)
 }
 
@@ -158,9 +181,9 @@ func distance(w wanted, v Variant) int {
 func note(w wanted, c choice) string {
 	var notes []string
 	if w.line != (line{}) {
-		what := w.recipe
-		if w.recipe == spark {
-			what = "Spark"
+		what := "Spark"
+		if f, ok := frameworks[w.recipe]; ok {
+			what = f.title
 		}
 		switch d := lineOf(c.variant.Version).compare(w.line); {
 		case d > 0:

@@ -19,6 +19,9 @@ type Variant struct {
 	Version string // of the framework; "1" where there is none
 	Pythons []int  // minors of Python 3, best first
 	Pins    []string
+	// Wheels are those of its packages that there are several kinds of, which
+	// come from the operator's wheel index where there is one.
+	Wheels []string
 	// Spark is the hash of PySpark's archive, and Javas are what it runs on,
 	// best first; for the recipe spark alone.
 	Spark string
@@ -32,6 +35,10 @@ func (v Variant) lockFile(minor int) string {
 // Recipe names.
 const (
 	scikitLearn = "scikit-learn"
+	xgBoost     = "xgboost"
+	pyTorch     = "pytorch"
+	tensorFlow  = "tensorflow"
+	huggingFace = "huggingface"
 	basePython  = "base-python"
 	jupyterLab  = "jupyterlab"    // what serves a notebook instance
 	condaPython = "conda-python3" // the kernel of its notebooks
@@ -39,7 +46,21 @@ const (
 	spark       = "spark"
 )
 
-// Both recipes hold what scripts for these images import most and what the
+// framework is what the images of one have a name for.
+type framework struct {
+	title     string // for people
+	container string // the package of the image's own code
+}
+
+var frameworks = map[string]framework{ //nolint:gochecknoglobals // a constant table
+	scikitLearn: {"scikit-learn", "sagemaker_sklearn_container"},
+	xgBoost:     {"XGBoost", "sagemaker_xgboost_container"},
+	pyTorch:     {"PyTorch", "sagemaker_pytorch_container"},
+	tensorFlow:  {"TensorFlow", "sagemaker_tensorflow_container"},
+	huggingFace: {"Hugging Face Transformers on PyTorch", "sagemaker_pytorch_container"},
+}
+
+// The recipes hold what scripts for these images import most and what the
 // SageMaker SDKs need to install themselves; a script's requirements.txt
 // brings the rest.
 var common = []string{"boto3", "requests", "pyyaml", "psutil", "pip", "setuptools<81", "wheel"} //nolint:gochecknoglobals // a constant table
@@ -58,6 +79,13 @@ func Variants() []Variant {
 		era("1.4.2", []int{11, 12}, "numpy==1.26.4", "scipy==1.13.1", "pandas==2.2.3"),
 		era("1.5.2", []int{13}, "numpy==2.1.3", "scipy==1.14.1", "pandas==2.2.3"),
 		era("1.7.2", []int{14}, "numpy==2.3.5", "scipy==1.16.3", "pandas==2.3.3"),
+		// Without what GPUs need, which is a hundred times the rest. Its scikit-learn
+		// is that of scikit-learn's own image, so that one reads the other's models.
+		boost("2.1.4", []int{11, 12}, "scikit-learn==1.4.2", "numpy==1.26.4", "scipy==1.13.1", "pandas==2.2.3"),
+		boost("2.1.4", []int{13}, "scikit-learn==1.5.2", "numpy==2.1.3", "scipy==1.14.1", "pandas==2.2.3"),
+		boost("3.0.5", []int{11, 12}, "scikit-learn==1.4.2", "numpy==1.26.4", "scipy==1.13.1", "pandas==2.2.3"),
+		boost("3.0.5", []int{13}, "scikit-learn==1.5.2", "numpy==2.1.3", "scipy==1.14.1", "pandas==2.2.3"),
+		boost("3.0.5", []int{14}, "scikit-learn==1.7.2", "numpy==2.3.5", "scipy==1.16.3", "pandas==2.3.3"),
 		{Recipe: basePython, Version: "1", Pythons: []int{11, 12, 13, 14}, Pins: append([]string{"numpy", "pandas"}, common...)},
 		// The widgets' two halves, in server and kernel, go together by version.
 		{Recipe: jupyterLab, Version: "4.6.6", Pythons: []int{11, 12, 13, 14}, Pins: []string{"jupyterlab==4.6.6", "jupyterlab-git==0.55.0", "jupyter-server-proxy==4.6.0", "jupyterlab-widgets==3.0.17", "ipykernel", "nbconvert", "awscli"}},
@@ -78,6 +106,11 @@ func Variants() []Variant {
 			Spark: "bcbd5e18690cf79d438e97210ad06fb8d451a251bb77becc2b0418868d2acd73",
 		},
 	}
+}
+
+// boost is a version of XGBoost, which has wheels for any Python.
+func boost(version string, pythons []int, pins ...string) Variant {
+	return Variant{Recipe: xgBoost, Version: version, Pythons: pythons, Pins: append(append([]string{"xgboost-cpu==" + version, "joblib"}, pins...), common...)}
 }
 
 // kernel is conda_python3 on the versions of a scikit-learn runtime, so that a

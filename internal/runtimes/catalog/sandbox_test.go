@@ -70,11 +70,9 @@ func ensure(t *testing.T, c *catalog.Catalog, rt runtimes.Runtime) runtimes.Stat
 	}
 }
 
-// TestRealTraining is the whole way of a training job below the server: the
-// runtime is built from the package index in a sandbox, an unmodified
-// script-mode job installs its requirements, trains and leaves a model.
-func TestRealTraining(t *testing.T) {
-	t.Parallel()
+// rooms are a catalog on a sandbox, and the S3 that its tasks see.
+func rooms(t *testing.T) (*clienttest.S3, *sandbox.Driver, *catalog.Catalog) {
+	t.Helper()
 	dir := t.TempDir()
 	s3 := clienttest.New("bucket")
 	sock := filepath.Join(dir, "task.sock")
@@ -95,6 +93,15 @@ func TestRealTraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	return s3, d, c
+}
+
+// TestRealTraining is the whole way of a training job below the server: the
+// runtime is built from the package index in a sandbox, an unmodified
+// script-mode job installs its requirements, trains and leaves a model.
+func TestRealTraining(t *testing.T) {
+	t.Parallel()
+	s3, d, c := rooms(t)
 	rt, err := c.Resolve(t.Context(), "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3")
 	if err != nil {
 		t.Fatal(err)
@@ -165,6 +172,7 @@ print("loss=0.25;")
 	if h, err := tar.NewReader(gz).Next(); err != nil || h.Name != "model.joblib" {
 		t.Errorf("%+v, %v", h, err)
 	}
+	t.Run("serving", func(t *testing.T) { serveScikit(t, s3, d, rt, st) }) //nolint:paralleltest // the runtime goes with the test
 }
 
 // run runs a task to its end.

@@ -95,6 +95,9 @@ func (b *builder) run(ctx context.Context) error {
 	if err := b.install(ctx, uv, b.env, LockFile, ""); err != nil {
 		return err
 	}
+	if err := b.wheels(ctx, uv); err != nil {
+		return err
+	}
 	if err := b.kernels(ctx, uv); err != nil {
 		return err
 	}

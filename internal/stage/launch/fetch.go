@@ -1,9 +1,7 @@
 package launch
 
 import (
-	"archive/tar"
 	"bufio"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,12 +10,12 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"clary/internal/client"
+	"clary/internal/stage/archive"
 )
 
 // What an archive of sources may hold. Sources are small; a bomb is not.
@@ -70,7 +68,7 @@ func (l *launcher) fetchS3(ctx context.Context, uri string) error {
 		endpoint = l.env["AWS_ENDPOINT_URL"]
 	}
 	if endpoint == "" {
-		return badRequest("the sources are at %s, but this job has no way to S3; with network isolation, pass them as a channel", uri)
+		return badRequest("the sources are at %s, but this container has no way to S3; with network isolation they come as a channel, or in the model's archive", uri)
 	}
 	region := l.env["AWS_REGION"]
 	if region == "" {
@@ -84,7 +82,7 @@ func (l *launcher) fetchS3(ctx context.Context, uri string) error {
 		return badRequest("the sources %s do not exist: %v", uri, err)
 	}
 	if client.IsDenied(err) {
-		return badRequest("the job's role may not read its sources %s: it needs \"s3:GetObject\". S3 said: %v", uri, err)
+		return badRequest("the role may not read the sources %s: it needs \"s3:GetObject\". S3 said: %v", uri, err)
 	}
 	if err != nil {
 		return fmt.Errorf("fetching %s: %w", uri, err)
@@ -105,7 +103,7 @@ func (l *launcher) credentials(ctx context.Context) (client.Credentials, error) 
 	if uri == "" {
 		rel := l.env["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]
 		if rel == "" {
-			return client.Credentials{}, errors.New("this job has no credentials")
+			return client.Credentials{}, errors.New("this container has no credentials")
 		}
 		uri = "http://169.254.170.2" + rel
 	}
@@ -131,124 +129,21 @@ func (l *launcher) credentials(ctx context.Context) (client.Credentials, error) 
 	return client.Credentials{AccessKeyID: out.AccessKeyID, SecretAccessKey: out.SecretAccessKey, SessionToken: out.Token}, nil
 }
 
-// unpack extracts a tar.gz into the code folder. A name that leads out is
-// brought inside, as the toolkit does; links that lead out and anything that
-// is neither file, folder nor link are left out, each with a line in the log.
-func (l *launcher) unpack(r io.Reader) error { return l.unpackUpTo(r, maxBytes) }
-
-// unpackUpTo ends an archive that unpacks to more than limit.
-func (l *launcher) unpackUpTo(r io.Reader, limit int64) error {
-	gz, err := gzip.NewReader(r)
-	if err != nil {
-		return badRequest("the sources are not a tar.gz: %v", err)
-	}
+// unpack extracts a tar.gz into the code folder.
+func (l *launcher) unpack(r io.Reader) error {
 	root, err := os.OpenRoot(l.code)
 	if err != nil {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // files are closed one by one
-	tr := tar.NewReader(&bounded{r: gz, left: limit})
-	// a sparse file is larger than what stands in the archive
-	files := &bounded{r: tr, left: limit}
-	for n := 0; ; n++ {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return badRequest("the sources are not a valid tar.gz: %v", err)
-		}
-		if n >= maxEntries {
-			return badRequest("the sources hold more than %d files", maxEntries)
-		}
-		name := inside(h.Name)
-		if name == "" {
-			continue
-		}
-		if name != strings.TrimPrefix(path.Clean(h.Name), "./") {
-			l.say("WARNING", "%q in the sources would land outside and is unpacked as %q", h.Name, name)
-		}
-		if err := l.member(root, name, h, files); err != nil {
-			return err
-		}
+	err = archive.Unpack(root, r, archive.Options{
+		What: "the sources", Bytes: maxBytes, Entries: maxEntries,
+		Skipped: func(format string, args ...any) { l.say("WARNING", format, args...) },
+	})
+	if e, ok := errors.AsType[*archive.Error](err); ok {
+		return badRequest("%s", e.Error())
 	}
-}
-
-func (l *launcher) member(root *os.Root, name string, h *tar.Header, body io.Reader) error {
-	skip := func(why string) error {
-		l.say("WARNING", "%q in the sources is left out: %s", h.Name, why)
-		return nil
-	}
-	if dir := path.Dir(name); dir != "." {
-		if err := root.MkdirAll(dir, 0o777); err != nil {
-			return skip(err.Error())
-		}
-	}
-	mode := fs.FileMode(h.Mode) & 0o777
-	switch h.Typeflag {
-	case tar.TypeDir:
-		if err := root.MkdirAll(name, 0o777); err != nil {
-			return skip(err.Error())
-		}
-	case tar.TypeReg:
-		_ = root.Remove(name) // a later member replaces an earlier one
-		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode|0o600)
-		if err != nil {
-			return skip(err.Error())
-		}
-		if _, err := io.Copy(f, body); err != nil {
-			return errors.Join(badRequest("unpacking %q: %v", h.Name, err), f.Close())
-		}
-		return f.Close()
-	case tar.TypeSymlink:
-		target := path.Join(path.Dir(name), h.Linkname)
-		if path.IsAbs(h.Linkname) || target == ".." || strings.HasPrefix(target, "../") {
-			return skip("it is a link to " + h.Linkname + ", outside the sources")
-		}
-		_ = root.Remove(name)
-		if err := root.Symlink(h.Linkname, name); err != nil {
-			return skip(err.Error())
-		}
-		// through a folder that is a link itself it may still lead out
-		if _, err := root.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(root.Remove(name), skip("it is a link to "+h.Linkname+", outside the sources"))
-		}
-	case tar.TypeLink:
-		_ = root.Remove(name)
-		if err := root.Link(inside(h.Linkname), name); err != nil {
-			return skip(err.Error())
-		}
-	case tar.TypeXGlobalHeader:
-	default:
-		return skip("it is neither file, folder nor link")
-	}
-	return nil
-}
-
-// inside makes a path that stays below its folder; "" if nothing is left.
-func inside(name string) string {
-	var parts []string
-	for p := range strings.SplitSeq(strings.ReplaceAll(name, `\`, "/"), "/") {
-		if p != "" && p != "." && p != ".." && !strings.ContainsRune(p, 0) {
-			parts = append(parts, p)
-		}
-	}
-	return strings.Join(parts, "/")
-}
-
-// bounded ends an archive that unpacks to more than sources can be.
-type bounded struct {
-	r    io.Reader
-	left int64
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, badRequest("the sources unpack to more than %d GiB", maxBytes>>30)
-	}
-	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
+	return err
 }
 
 // copyTree copies files and folders; links become what they lead to.

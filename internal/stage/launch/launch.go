@@ -50,6 +50,7 @@ func Main(ctx context.Context, base string, environ []string, stdout, stderr io.
 }
 
 type launcher struct {
+	name           string // in its own lines of the log; "": clary-train
 	base           string // /opt/ml
 	env            map[string]string
 	stdout, stderr io.Writer
@@ -86,8 +87,12 @@ func (e *scriptError) Error() string {
 }
 
 func (l *launcher) say(level, format string, args ...any) {
+	name := l.name
+	if name == "" {
+		name = "clary-train"
+	}
 	// A log that cannot be written stops nothing.
-	_, _ = fmt.Fprintf(l.stderr, "%s clary-train %-8s %s\n", time.Now().UTC().Format("2006-01-02 15:04:05,000"), level, fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(l.stderr, "%s %s %-8s %s\n", time.Now().UTC().Format("2006-01-02 15:04:05,000"), name, level, fmt.Sprintf(format, args...))
 }
 
 // note writes one of the two files that say how training ended. One that the
@@ -116,6 +121,9 @@ func (l *launcher) run(ctx context.Context) error {
 	vars, entry, source, err := l.environment(ctx)
 	if err != nil {
 		return err
+	}
+	if program := l.algorithm(entry); program != "" {
+		return l.runAlgorithm(ctx, program, vars)
 	}
 	if err := l.fetch(ctx, source); err != nil {
 		return err

@@ -1,15 +1,12 @@
 package launch
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -26,130 +23,6 @@ func bench(t *testing.T) (*launcher, *bytes.Buffer) {
 	}
 	return l, &log
 }
-
-func hostile(t *testing.T, headers ...tar.Header) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	gz := gzip.NewWriter(&b)
-	tw := tar.NewWriter(gz)
-	for _, h := range headers {
-		data := []byte("data")
-		if h.Typeflag == 0 {
-			h.Typeflag = tar.TypeReg
-		}
-		if h.Typeflag == tar.TypeReg {
-			h.Size = int64(len(data))
-		}
-		h.Mode = 0o7777
-		if err := tw.WriteHeader(&h); err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag == tar.TypeReg {
-			if _, err := tw.Write(data); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := tw.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := gz.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-func TestUnpackHostile(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name    string
-		headers []tar.Header
-		want    []string // files in code
-	}{
-		{"parent", []tar.Header{{Name: "../../escaped"}}, []string{"escaped"}},
-		{"absolute", []tar.Header{{Name: "/escaped"}}, []string{"escaped"}},
-		{"backslash", []tar.Header{{Name: `..\..\escaped`}}, []string{"escaped"}},
-		{"link out", []tar.Header{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "../.."}, {Name: "l/escaped"}}, []string{"l/escaped"}},
-		{"absolute link", []tar.Header{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "/tmp"}}, nil},
-		{"link chain", []tar.Header{
-			{Name: "a/b/c", Typeflag: tar.TypeDir},
-			{Name: "x", Typeflag: tar.TypeSymlink, Linkname: "a/b"},
-			{Name: "y", Typeflag: tar.TypeSymlink, Linkname: "x/.."},
-			{Name: "z", Typeflag: tar.TypeSymlink, Linkname: "y/.."},
-			{Name: "z/../escaped"},
-			{Name: "ok"},
-		}, []string{"ok", "x", "y", "z"}},
-		{"hard link out", []tar.Header{{Name: "h", Typeflag: tar.TypeLink, Linkname: "../../../../../../etc/passwd"}}, nil},
-		{"hard link in", []tar.Header{{Name: "f"}, {Name: "h", Typeflag: tar.TypeLink, Linkname: "f"}}, []string{"f", "h"}},
-		{"device", []tar.Header{{Name: "d", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}, {Name: "p", Typeflag: tar.TypeFifo}, {Name: "f"}}, []string{"f"}},
-		{"twice", []tar.Header{{Name: "f"}, {Name: "f"}}, []string{"f"}},
-		{"file over link", []tar.Header{{Name: "f", Typeflag: tar.TypeSymlink, Linkname: "g"}, {Name: "f"}}, []string{"f"}},
-		{"nothing left", []tar.Header{{Name: ".."}, {Name: "./", Typeflag: tar.TypeDir}}, nil},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			l, log := bench(t)
-			if err := l.unpack(bytes.NewReader(hostile(t, tt.headers...))); err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			_ = filepath.WalkDir(l.base, func(p string, d os.DirEntry, err error) error {
-				if err == nil && !d.IsDir() {
-					rel, _ := filepath.Rel(l.code, p)
-					got = append(got, rel)
-				}
-				return nil
-			})
-			slices.Sort(got)
-			for _, g := range got {
-				if strings.HasPrefix(g, "..") {
-					t.Errorf("%s was written outside", g)
-				}
-				if fi, err := os.Lstat(filepath.Join(l.code, g)); err == nil && fi.Mode()&(os.ModeSetuid|os.ModeSetgid) != 0 {
-					t.Errorf("%s has mode %v", g, fi.Mode())
-				}
-			}
-			want := slices.Sorted(slices.Values(tt.want))
-			for _, w := range want {
-				if !slices.Contains(got, w) && tt.name != "link chain" {
-					t.Errorf("files %q, want %q; %s", got, want, log)
-					break
-				}
-			}
-			if tt.name != "link chain" && len(got) != len(want) {
-				t.Errorf("files %q, want %q; %s", got, want, log)
-			}
-		})
-	}
-}
-
-func TestBombs(t *testing.T) {
-	t.Parallel()
-	b := &bounded{r: zeroes{}, left: 1 << 20}
-	n := 0
-	buf := make([]byte, 100_000)
-	for {
-		m, err := b.Read(buf)
-		n += m
-		if err != nil {
-			if !strings.Contains(err.Error(), "unpack to more than") {
-				t.Error(err)
-			}
-			break
-		}
-	}
-	if n != 1<<20 {
-		t.Errorf("%d bytes passed", n)
-	}
-	l, _ := bench(t)
-	if err := l.unpack(strings.NewReader("not an archive")); err == nil || !strings.Contains(err.Error(), "not a tar.gz") {
-		t.Errorf("err = %v", err)
-	}
-}
-
-type zeroes struct{}
-
-func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestSourcesFromS3(t *testing.T) {
 	t.Parallel()

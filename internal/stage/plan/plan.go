@@ -52,6 +52,7 @@ type Processing struct {
 // the models, then the program serves until it is stopped.
 type Serving struct {
 	Region, RoleArn  string
+	VCPU             int // of the instance type, which bound the workers; 0: not known
 	Models           []Model
 	NetworkIsolation bool
 }
