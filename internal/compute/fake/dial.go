@@ -33,7 +33,7 @@ func (d *Driver) Renew(_ context.Context, id compute.TaskID, fresh compute.Ident
 			fresh.Region = t.spec.Identity.Region
 			t.spec.Identity = fresh
 			if t.script.Acts != nil && p == compute.Running {
-				t.later = append(t.later, line{time.Now(), t.script.Acts(fresh)})
+				t.later = append(t.later, line{at: time.Now(), text: t.script.Acts(fresh)})
 				d.w.wake(t)
 			}
 		}

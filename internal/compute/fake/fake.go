@@ -143,6 +143,7 @@ type task struct {
 	conns   map[net.Conn]struct{} // of its program
 	began   []string              // what it says when it begins
 	later   []line                // what calls made it say
+	said    []line                // all of it, see lines
 }
 
 // end is when and how the task ends by itself, by Stop or by its limit,
@@ -212,7 +213,7 @@ func (t *task) at(now time.Time) compute.TaskStatus {
 		}
 	}
 	st.Heartbeat = t.created.Add(now.Sub(t.created).Truncate(heartbeat))
-	st.Spooled = int64(len(t.output(now)))
+	st.Spooled = int64(t.spooled(now))
 	if lost {
 		st.Phase = compute.Lost
 	}
@@ -236,21 +237,53 @@ func (t *task) lineAt(i int) time.Time {
 type line struct {
 	at   time.Time
 	text string
+	end  int // of the output's bytes, with this line
+}
+
+// append gives b with the line as it is spooled.
+func (l *line) append(b []byte) []byte {
+	b = strconv.AppendInt(b, l.at.UnixMilli(), 10)
+	b = append(b, ' ')
+	b = append(b, l.text...)
+	return append(b, '\n')
 }
 
 // lines are all that the program will have printed, in order. What a call made
-// it say comes after what it had said by then, so that nothing said changes.
+// it say comes after what it had said by then, so that nothing said changes;
+// they are made anew when there are more.
 func (t *task) lines() []line {
-	var all []line
+	if len(t.said) == len(t.began)+len(t.script.Output)+len(t.later) {
+		return t.said
+	}
+	all := make([]line, 0, len(t.began)+len(t.script.Output)+len(t.later))
 	for _, text := range t.began {
-		all = append(all, line{t.created.Add(t.script.Delay), text})
+		all = append(all, line{at: t.created.Add(t.script.Delay), text: text})
 	}
 	for i, text := range t.script.Output {
-		all = append(all, line{t.lineAt(i), text})
+		all = append(all, line{at: t.lineAt(i), text: text})
 	}
 	all = append(all, t.later...)
 	slices.SortStableFunc(all, func(a, b line) int { return a.at.Compare(b.at) })
+	end := 0
+	var buf []byte
+	for i := range all {
+		buf = all[i].append(buf[:0])
+		end += len(buf)
+		all[i].end = end
+	}
+	t.said = all
 	return all
+}
+
+// spooled is how many bytes the program has printed.
+func (t *task) spooled(now time.Time) (n int) {
+	for _, l := range t.lines() {
+		if l.at.After(now) {
+			break
+		}
+		n = l.end
+	}
+	return n
 }
 
 func (t *task) output(now time.Time) []byte {
@@ -259,10 +292,7 @@ func (t *task) output(now time.Time) []byte {
 		if l.at.After(now) {
 			break
 		}
-		b = strconv.AppendInt(b, l.at.UnixMilli(), 10)
-		b = append(b, ' ')
-		b = append(b, l.text...)
-		b = append(b, '\n')
+		b = l.append(b)
 	}
 	return b
 }
@@ -461,7 +491,10 @@ func (s *spool) Read(p []byte) (int, error) {
 		s.w.mu.Lock()
 		now := time.Now()
 		st := s.t.at(now)
-		out := s.t.output(now)[:st.Spooled]
+		var out []byte
+		if s.at < st.Spooled {
+			out = s.t.output(now)[:st.Spooled]
+		}
 		gone := s.w.tasks[s.t.spec.ID] != s.t
 		woken := s.t.woken
 		s.w.mu.Unlock()
