@@ -1,6 +1,8 @@
 # Clary. Each target is one line; what needs an `if` is a Go program under tool/.
 .DEFAULT_GOAL := help
-export GOFLAGS += -buildvcs=false
+# One way to compile for all that is built here, so that nothing is compiled twice.
+export GOFLAGS += -buildvcs=false -trimpath
+export CGO_ENABLED ?= 0
 GO ?= go
 N ?= 10000
 FOR ?= 10m
@@ -29,7 +31,7 @@ soak: build ## ten minutes of jobs, S3 traffic and kills; what the server holds 
 	@$(GO) run ./test/soak -for $(FOR)
 
 nightly: sim soak ## 10,000 crash simulations, the soak, all unit tests with the race detector, the builds for arm64 and macOS
-	@$(GO) test -race -timeout 60m ./internal/... ./test/conformance
+	@CGO_ENABLED=1 $(GO) test -race -timeout 60m ./internal/... ./test/conformance
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary-task
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary
 	@CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/clary
