@@ -165,6 +165,11 @@ func (a *API) Describe(ctx context.Context, name string) (*Job, error) {
 	return j, a.SageMaker(ctx, "DescribeTrainingJob", map[string]string{"TrainingJobName": name}, j)
 }
 
+// Invoke asks an endpoint, and gives its answer whatever it is.
+func (a *API) Invoke(ctx context.Context, endpoint, contentType string, body []byte) (status int, answer []byte, err error) {
+	return a.do(ctx, http.MethodPost, "/endpoints/"+endpoint+"/invocations", "sagemaker", contentType, body)
+}
+
 // AwaitJob waits until a job has come to its end.
 func (a *API) AwaitJob(ctx context.Context, name string) (*Job, error) {
 	for {

@@ -18,15 +18,15 @@ import (
 // Task is what lies in the folder of a task, seen from outside.
 type Task struct {
 	ID     string
-	Name   string // of the job
+	Name   string // of the job, or of what else it is of
 	PID    int    // of the supervisor; 0: none has begun
 	Phase  string
 	Steps  []string
 	Exited bool
 }
 
-// Tasks reads the folders of the tasks of jobs and notebooks; builds of runtimes are left
-// out.
+// Tasks reads the folders of the tasks of jobs, notebooks and endpoints; builds of
+// runtimes are left out.
 func (d *Daemon) Tasks() ([]Task, error) {
 	dirs, err := filepath.Glob(filepath.Join(d.Data, "tasks", "[a-z0-9]*"))
 	if err != nil {
@@ -35,7 +35,7 @@ func (d *Daemon) Tasks() ([]Task, error) {
 	var out []Task
 	for _, dir := range dirs {
 		var spec struct{ Task struct{ Kind, Name string } }
-		if err := readJSON(filepath.Join(dir, "spec.json"), &spec); err != nil || !slices.Contains([]string{"training", "processing", "notebook"}, spec.Task.Kind) {
+		if err := readJSON(filepath.Join(dir, "spec.json"), &spec); err != nil || !slices.Contains([]string{"training", "processing", "notebook", "endpoint"}, spec.Task.Kind) {
 			continue // being made or removed
 		}
 		t := Task{ID: filepath.Base(dir), Name: spec.Task.Name}

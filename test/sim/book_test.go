@@ -211,7 +211,7 @@ func (s *sim) moment() meter.Moment {
 
 // bookClocks shows a status as the supervisor of a machine that sleeps writes it.
 func (s *sim) bookClocks(id compute.TaskID, st *compute.TaskStatus) {
-	if s.bookOf(id) != nil {
+	if s.bookOf(id) != nil || s.siteOf(id) != nil {
 		end := st.Heartbeat
 		if st.Exit != nil {
 			end = st.Exit.At

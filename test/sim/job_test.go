@@ -169,6 +169,9 @@ func (s *sim) clients() {
 	for _, b := range s.books {
 		wg.Go(func() { s.client(b) })
 	}
+	for _, w := range s.sites {
+		wg.Go(func() { s.visitor(w) })
+	}
 	wg.Wait()
 }
 
@@ -242,6 +245,7 @@ func hostOf(id compute.TaskID) int { return int(id[len(id)-1] - '1') }
 // named remembers whose task this is.
 func (s *sim) named(t compute.Task) {
 	s.booked(t)
+	s.sited(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := s.plans[t.Name]
@@ -309,6 +313,11 @@ func (s *sim) removed(ctx context.Context, l *life, d compute.Driver, id compute
 	if b := s.bookOf(id); b != nil {
 		s.bookClocks(id, &st)
 		b.removed(s, id, st)
+		return
+	}
+	if w := s.siteOf(id); w != nil {
+		s.bookClocks(id, &st)
+		w.removed(s, id, st)
 		return
 	}
 	if j == nil {

@@ -27,6 +27,14 @@ func (s *sim) acknowledged(l *life) {
 			s.fail("%s was created and answered, then: %v", j.name, err)
 		}
 	}
+	for _, w := range s.sites {
+		if !w.created.Load() || w.erasing.Load() {
+			continue
+		}
+		if _, err := l.store.Get(context.Background(), w.key()); err != nil && !w.erasing.Load() { // by now
+			s.fail("%s was created and answered, then: %v", w.name, err)
+		}
+	}
 	for _, b := range s.books {
 		if !b.created.Load() || b.erasing.Load() {
 			continue
@@ -50,7 +58,7 @@ func (s *sim) judge(l *life) {
 		bills[u.Name] = append(bills[u.Name], u)
 	}
 	for name := range bills {
-		if s.plans[name] == nil && s.books[name] == nil {
+		if s.plans[name] == nil && s.books[name] == nil && s.sites[name] == nil {
 			s.fail("usage of %s, which nobody created", name)
 		}
 	}
@@ -71,6 +79,7 @@ func (s *sim) judge(l *life) {
 		s.judgeJob(ctx, l, j, starts[j.name], bills[j.name])
 	}
 	s.judgeBooks(ctx, l, bills)
+	s.judgeSites(ctx, l, bills)
 }
 
 func (s *sim) judgeJob(ctx context.Context, l *life, j *job, starts map[int]int, bill []resource.Usage) {

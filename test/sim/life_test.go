@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"clary/internal/compute"
+	"clary/internal/feature/endpoint"
 	"clary/internal/feature/notebook"
 	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
@@ -20,6 +21,7 @@ import (
 	"clary/internal/metrics"
 	"clary/internal/reconcile"
 	"clary/internal/resource"
+	"clary/internal/serving"
 	"clary/internal/stage/plan"
 	"clary/internal/store"
 	"clary/internal/store/sqlite"
@@ -42,6 +44,7 @@ type life struct {
 	training   *training.Training
 	processing *processing.Processing
 	books      *notebook.Notebooks
+	sites      *endpoint.Endpoints
 	cancel     context.CancelFunc
 	ended      chan struct{}
 }
@@ -54,7 +57,7 @@ func (l *life) setClock(by time.Duration) error {
 		return nil
 	}
 	var recs []*resource.Record
-	for _, kind := range []resource.Kind{training.Kind, processing.Kind, notebook.Kind} {
+	for _, kind := range []resource.Kind{training.Kind, processing.Kind, notebook.Kind, serving.KindEndpoint} {
 		some, _, err := l.store.List(ctx, resource.Query{Kind: kind, Limit: 1000})
 		if err != nil {
 			return err
@@ -118,9 +121,13 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 		Auth: nobody{}, Sessions: nobody{}, Door: mortalDoor{l}, Keeper: mortalKeeper{l}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
 		IdleStop: idleStop, Record: l.record(db), Clock: s.moment, Site: func(uid string) string { return uid },
 	})
+	l.sites = endpoint.New(endpoint.Config{
+		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: bookOutput{output{l.ingest}}, Logs: mortalLogs{lg, l},
+		Sessions: nobody{}, Instances: l.metrics, Traffic: mortalTraffic{l}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
+	})
 	loop = reconcile.New(reconcile.Config{
-		Store: db, Reconcilers: []reconcile.Reconciler{l.training, l.processing, l.books}, Owner: fmt.Sprint("life", s.lives),
-		Workers: map[resource.Kind]int{training.Kind: 4, processing.Kind: 4, notebook.Kind: 4}, Log: slog.New(s.log),
+		Store: db, Reconcilers: []reconcile.Reconciler{l.training, l.processing, l.books, l.sites}, Owner: fmt.Sprint("life", s.lives),
+		Workers: map[resource.Kind]int{training.Kind: 4, processing.Kind: 4, notebook.Kind: 4, serving.KindEndpoint: 4}, Log: slog.New(s.log),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
@@ -141,7 +148,7 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 		loop.Run(ctx)
 		<-hints
 	}()
-	for _, wake := range []func(context.Context) error{l.training.WakeAll, l.processing.WakeAll, l.books.WakeAll} {
+	for _, wake := range []func(context.Context) error{l.training.WakeAll, l.processing.WakeAll, l.books.WakeAll, l.sites.WakeAll} {
 		if err := wake(ctx); err != nil && !errors.Is(err, errDead) {
 			return nil, errors.Join(err, l.end())
 		}
@@ -154,6 +161,7 @@ func (l *life) changed(id compute.TaskID) {
 	l.training.Changed(id)
 	l.processing.Changed(id)
 	l.books.Changed(id)
+	l.sites.Changed(id)
 }
 
 // kill ends this life at once: from here on it has no effect on the world.

@@ -14,6 +14,7 @@ import (
 	"clary/internal/metrics"
 	"clary/internal/resource"
 	"clary/internal/runtimes"
+	"clary/internal/serving"
 	"clary/internal/store"
 	"clary/internal/store/sqlite"
 )
@@ -85,6 +86,7 @@ func (m mortalStore) Update(ctx context.Context, fn func(store.Tx) error) error 
 				m.l.s.fail("%s", b)
 			}
 			m.l.s.turned(m.l, seen.turns)
+			m.l.s.directed(seen.sites)
 		}
 		return err
 	})
@@ -95,6 +97,7 @@ type notes struct {
 	broken []string
 	policy bool   // it is one of the idle policy
 	turns  []turn // of notebooks
+	sites  []siteTurn
 }
 
 // lawfulTx sees to it that what is over stays over, and that a notebook's
@@ -111,6 +114,10 @@ func (x lawfulTx) Put(r *resource.Record) error {
 	}
 	if r.Kind == notebook.Kind {
 		x.turn(old, r)
+		return x.Tx.Put(r)
+	}
+	if r.Kind == serving.KindEndpoint {
+		x.siteTurn(old, r)
 		return x.Tx.Put(r)
 	}
 	switch {
@@ -201,7 +208,10 @@ func (d *mortalDriver) Start(ctx context.Context, t compute.Task) error {
 }
 
 func (d *mortalDriver) Stop(ctx context.Context, id compute.TaskID, grace time.Duration) error {
-	return d.act("stop", func() error { return d.Driver.Stop(ctx, id, grace) })
+	return d.act("stop", func() error {
+		d.l.s.halted(d.l, id)
+		return d.Driver.Stop(ctx, id, grace)
+	})
 }
 
 func (d *mortalDriver) Remove(ctx context.Context, id compute.TaskID) error {
@@ -229,7 +239,7 @@ func (d *mortalDriver) Status(ctx context.Context, id compute.TaskID) (compute.T
 type builds struct{ s *sim }
 
 func (b *builds) Resolve(context.Context, string) (runtimes.Runtime, error) {
-	return runtimes.Runtime{ID: "rt", Recipe: "rt", Title: "a runtime", Train: []string{"train"}}, nil
+	return runtimes.Runtime{ID: "rt", Recipe: "rt", Title: "a runtime", Train: []string{"train"}, Serve: []string{"serve"}}, nil
 }
 
 func (b *builds) Notebook() runtimes.Runtime {

@@ -35,6 +35,7 @@ type sim struct {
 	world *fake.World
 	plans map[string]*job
 	books map[string]*book
+	sites map[string]*site
 	downs []span // when no server lived
 	naps  []span // when the machine sleeps; only notebooks' clocks show it
 	fulls []span // when the disk is full
@@ -163,6 +164,7 @@ type options struct {
 	jobs  int
 	hosts int // of each job; 0: of some one, of some two or three
 	books int
+	sites int
 	kill  func(rng *rand.Rand) func(point int) bool
 	// left are books whose client goes away.
 	left bool
@@ -176,7 +178,7 @@ func run(t *testing.T, dir string, o options) (points int) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(o.seed, 0xC1A21))
 	s := &sim{
-		t: t, dir: dir, rng: rng, kill: o.kill(rng), plans: make(map[string]*job), books: make(map[string]*book),
+		t: t, dir: dir, rng: rng, kill: o.kill(rng), plans: make(map[string]*job), books: make(map[string]*book), sites: make(map[string]*site),
 		names: make(map[compute.TaskID]*job), kept: make(map[string]string), up: make(chan struct{}), log: slog.DiscardHandler,
 	}
 	if os.Getenv("SIM_SEED") != "" {
@@ -193,7 +195,14 @@ func run(t *testing.T, dir string, o options) (points int) {
 		}
 		s.books[b.name] = b
 	}
+	for i := range o.sites {
+		w := newSite(rng, fmt.Sprintf("site-%d", i), o.calm)
+		s.sites[w.name] = w
+	}
 	s.world = fake.NewWorld(func(t compute.Task) fake.Script {
+		if w := s.sites[t.Name]; w != nil {
+			return s.siteScript(w, t.ID)
+		}
 		if b := s.books[t.Name]; b != nil {
 			return s.bookScript(b, t)
 		}
@@ -204,7 +213,7 @@ func run(t *testing.T, dir string, o options) (points int) {
 		if o.books == 0 {
 			s.most = 3 + rng.IntN(6)
 		}
-		if o.books > 0 {
+		if o.books > 0 || o.sites > 0 {
 			s.naps = newNaps(rng)
 		}
 		for range rng.IntN(3) {
@@ -317,6 +326,24 @@ func TestNotebooks(t *testing.T) {
 	}
 }
 
+// TestEndpoints runs worlds of endpoints.
+func TestEndpoints(t *testing.T) {
+	t.Parallel()
+	first, n := 0, env("SIM_N", 200)
+	if one := env("SIM_SEED", -1); one >= 0 {
+		first, n = one, 1
+	}
+	for seed := first; seed < first+n; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			dir := folder(t)
+			synctest.Test(t, func(t *testing.T) {
+				run(t, dir, options{seed: uint64(seed), sites: 1 + seed%2, calm: seed%8 == 7, kill: anywhere})
+			})
+		})
+	}
+}
+
 // anywhere kills at random points.
 func anywhere(rng *rand.Rand) func(int) bool {
 	left, odds := rng.IntN(15), 2+rng.IntN(40)
@@ -340,6 +367,7 @@ func TestEveryPoint(t *testing.T) {
 		"job":      {options{seed: 11, jobs: 1, hosts: 1, calm: true}, []int{0, 1, 5}},
 		"hosts":    {options{seed: 11, jobs: 1, hosts: 3, calm: true}, []int{0}},
 		"notebook": {options{seed: 11, books: 1, calm: true}, []int{0}},
+		"endpoint": {options{seed: 11, sites: 1, calm: true}, []int{0}},
 		"idle":     {options{seed: 11, books: 1, calm: true, left: true}, []int{0}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -403,6 +431,11 @@ func (s *sim) quiet() bool {
 			return false
 		}
 	}
+	for _, w := range s.sites {
+		if !w.gone(l) {
+			return false
+		}
+	}
 	return len(s.world.Running()) == 0
 }
 
@@ -420,6 +453,11 @@ func (s *sim) state() string {
 	for _, b := range s.books {
 		if r, err := l.store.Get(context.Background(), b.key()); err == nil {
 			out = append(out, fmt.Sprintf("%s: %s due %s attempts %d %q %s", b.name, r.Phase, r.Due, r.Attempts, r.LastError, r.Status))
+		}
+	}
+	for _, w := range s.sites {
+		if r, err := l.store.Get(context.Background(), w.key()); err == nil {
+			out = append(out, fmt.Sprintf("%s: %s due %s attempts %d %q %s", w.name, r.Phase, r.Due, r.Attempts, r.LastError, r.Status))
 		}
 	}
 	return strings.Join(out, "\n") + fmt.Sprint(" running: ", s.world.Running())

@@ -88,6 +88,9 @@ func fit(text, said string) string {
 		for said != "" && !utf8.RuneStart(said[0]) {
 			said = said[1:]
 		}
+		if _, whole, ok := strings.Cut(said, "\n"); ok {
+			said = whole // no line in two
+		}
 		said = more + said
 	}
 	return cut(text+" "+said, maxReason)

@@ -43,7 +43,7 @@ func (e *Endpoints) tasks(ctx context.Context, rec *resource.Record, v *variant,
 			ID: t.ID, Kind: "endpoint", Name: rec.Name,
 			Image: rt.Image, Args: rt.Serve, Env: env,
 			Plan: plan.Plan{Serving: &plan.Serving{
-				Region: rec.Region, RoleArn: v.RoleArn, Models: models(c), NetworkIsolation: v.Isolated,
+				Region: rec.Region, RoleArn: v.RoleArn, VCPU: size.VCPU, Models: models(c), NetworkIsolation: v.Isolated,
 			}},
 			Resources: size,
 			Network:   compute.Network{Host: c.ContainerHostname, Isolated: v.Isolated, Egress: e.Egress && !v.Isolated},
