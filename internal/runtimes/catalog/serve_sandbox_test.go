@@ -3,12 +3,16 @@
 package catalog_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -148,7 +152,7 @@ func serveScikit(t *testing.T, s3 *clienttest.S3, d *sandbox.Driver, rt runtimes
 		"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://bucket/src/inference.tar.gz", "SAGEMAKER_CONTAINER_LOG_LEVEL": "20", "SAGEMAKER_REGION": "us-east-1",
 	})
 	c.ready()
-	if code, kind, body := c.ask(http.MethodPost, "/invocations", "text/csv", "text/csv", "1\n3\n5\n"); code != 200 || kind != "text/csv; charset=utf-8" || body != "2.0\n4.0\n6.0\n" {
+	if code, kind, body := c.ask(http.MethodPost, "/invocations", "application/json", "text/csv", "[[1],[3],[5]]"); code != 200 || kind != "text/csv; charset=utf-8" || body != "2.0\n4.0\n6.0\n" {
 		// the regression of 1,2 and 3,4 is y = x + 1
 		t.Errorf("%d %s %q", code, kind, body)
 	}
@@ -186,6 +190,134 @@ func serveScikit(t *testing.T, s3 *clienttest.S3, d *sandbox.Driver, rt runtimes
 	b := serveModel(t, d, rt, st, "broken", "s3://bucket/m/broken", nil)
 	if exit := b.end(false); exit.Result.ExitCode == 0 || exit.Result.Class != "AlgorithmError" || !strings.Contains(exit.Result.Failure, "UnpicklingError") {
 		t.Errorf("%+v", exit)
+	}
+}
+
+// TestRealXGBoost trains with the image's own algorithm and serves what that
+// leaves, without a script and with one.
+func TestRealXGBoost(t *testing.T) {
+	t.Parallel()
+	s3, d, c := rooms(t)
+	rt, err := c.Resolve(t.Context(), "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := ensure(t, c, rt)
+	if !st.Ready {
+		t.Fatalf("%s: %s", rt.Title, st.Failed)
+	}
+	// y = 10 if x1 > 4 else 1; x2 says nothing
+	var csv, svm strings.Builder
+	for i := range 40 {
+		y := 1
+		if i%10 > 4 {
+			y = 10
+		}
+		fmt.Fprintf(&csv, "%d,%d,%d\n", y, i%10, i%3)
+		fmt.Fprintf(&svm, "%d 0:%d 1:%d\n", y, i%10, i%3)
+	}
+	s3.Set("bucket", "csv/a.csv", csv.String())
+	s3.Set("bucket", "csv/b.csv", csv.String())
+	s3.Set("bucket", "svm/a", svm.String())
+	s3.Set("bucket", "weighted/a", strings.NewReplacer("10 0:", "10:0.5 0:", "1 0:", "1:2 0:").Replace(svm.String()))
+	train := func(name, image, content string, hps map[string]string) (*compute.Exit, string) {
+		return run(t, d, compute.Task{
+			ID: compute.TaskID(name), Kind: "training", Name: name, Image: st.Image, Args: rt.Train, Env: rt.Env,
+			Plan: plan.Plan{Training: &plan.Training{
+				JobName: name, Region: "us-east-1", Hosts: []string{"algo-1"}, CurrentHost: "algo-1", InstanceType: "ml.m5.large", ScriptMode: true, Framework: rt.Framework,
+				HyperParameters: hps, OutputS3Uri: "s3://bucket/out/" + name + "/output",
+				Channels: []plan.Channel{{Name: "train", S3Uri: "s3://bucket/" + image, ContentType: content}, {Name: "validation", S3Uri: "s3://bucket/" + image, ContentType: content}},
+			}},
+			Network:  compute.Network{Host: "algo-1", Peers: []string{"algo-1"}},
+			Identity: compute.Identity{RoleArn: "arn:aws:iam::123456789012:role/r", AccessKeyID: "AKID", SecretAccessKey: "s", SessionToken: "t", Expiration: time.Now().Add(time.Hour), Region: "us-east-1"},
+			Grace:    10 * time.Second,
+		})
+	}
+	hps := map[string]string{"num_round": "20", "objective": "reg:squarederror", "max_depth": "3", "eta": "0.5", "eval_metric": "rmse,r2", "early_stopping_rounds": "5"}
+	for name, tt := range map[string]struct{ prefix, content string }{"csv": {"csv/", "text/csv"}, "svm": {"svm/", ""}, "weighted": {"weighted/", "text/libsvm"}} {
+		exit, log := train("train-"+name, tt.prefix, tt.content, hps)
+		if exit.Result.ExitCode != 0 || exit.Result.Artifact == "" || !regexp.MustCompile(`\[0\]\ttrain-rmse:\d+\.\d{5}\t(train-r2:\S+\t)?validation-rmse:\d+\.\d{5}`).MatchString(log) {
+			t.Errorf("%s: %+v\n%s", name, exit, log)
+		}
+	}
+	for name, tt := range map[string]struct {
+		content string
+		hps     map[string]string
+		want    string
+	}{
+		"bad-round":   {"text/csv", map[string]string{"num_round": "0"}, "Hyperparameter num_round: value 0 is not in range"},
+		"no-round":    {"text/csv", nil, "Missing required hyperparameter: num_round"},
+		"unknown":     {"text/csv", map[string]string{"num_round": "1", "depth": "3"}, "Extraneous hyperparameter found: depth"},
+		"parquet":     {"application/x-parquet", map[string]string{"num_round": "1"}, "is not read by this runtime"},
+		"wrong-type":  {"text/libsvm", map[string]string{"num_round": "1"}, "Failed to load libsvm data"},
+		"wrong-label": {"text/csv", map[string]string{"num_round": "1", "objective": "binary:logistic"}, "label must be in [0,1]"},
+	} {
+		if exit, log := train(name, "csv/", tt.content, tt.hps); exit.Result.ExitCode == 0 || !strings.Contains(exit.Result.Failure, tt.want) {
+			t.Errorf("%s: %+v\n%s", name, exit, log)
+		}
+	}
+
+	built := serveModel(t, d, rt, st, "built-in", "s3://bucket/out/train-csv/output/model.tar.gz", nil)
+	built.ready()
+	numbers := regexp.MustCompile(`^\[?(10\.\d+|9\.9\d*), ?(0\.9\d*|1\.0\d*)\]?$`)
+	for _, tt := range []struct {
+		kind, accept, body string
+		code               int
+		answers            string
+	}{
+		{"text/csv", "text/csv", "9,1\n0,1\n", 200, "text/csv"},
+		{"text/csv; charset=utf-8", "*/*", "9,1\n0,1", 200, "text/csv"},
+		{"text/csv", "application/json", "9,1\n0,1", 200, "application/json"},
+		{"text/libsvm", "text/csv", "0:9 1:1\n0:0 1:1\n", 200, "text/csv"},
+		{"text/x-libsvm", "text/csv", "1 0:9 1:1\n1 0:0 1:1\n", 200, "text/csv"},
+		{"text/csv", "text/csv", "", 204, ""},
+		{"text/csv", "text/csv", "1,2,3,4", 400, ""},
+		{"text/csv", "text/csv", "a,b", 415, ""},
+		{"application/x-image", "text/csv", "x", 415, ""},
+		{"text/csv", "image/png", "9,1", 415, ""},
+	} {
+		code, kind, body := built.ask(http.MethodPost, "/invocations", tt.kind, tt.accept, tt.body)
+		if code != tt.code || code == 200 && (kind != tt.answers || !numbers.MatchString(body)) {
+			t.Errorf("%s %s %q: %d %s %q", tt.kind, tt.accept, tt.body, code, kind, body)
+		}
+	}
+	if code, _, body := built.ask(http.MethodGet, "/execution-parameters", "", "", ""); code != 200 || !strings.Contains(body, `"MaxPayloadInMB": 6`) {
+		t.Errorf("%d %s", code, body)
+	}
+
+	model, _ := s3.Object("bucket", "out/train-csv/output/model.tar.gz")
+	s3.Set("bucket", "m/script", repacked(t, model, map[string]string{"code/inference.py": "import os, xgboost\ndef model_fn(d):\n    b = xgboost.Booster()\n    b.load_model(os.path.join(d, 'xgboost-model'))\n    return b\n"}))
+	script := serveModel(t, d, rt, st, "script", "s3://bucket/m/script", map[string]string{"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"})
+	script.ready()
+	for accept, want := range map[string]string{"application/json": `^\[(10\.|9\.9)[\d.]*, [\d.]+\]$`, "text/csv": `^(10\.|9\.9)[\d.]*\n[\d.]+\n$`} {
+		for kind, body := range map[string]string{"text/csv": "9,1\n0,1", "text/libsvm": "1 0:9 1:1\n1 0:0 1:1\n"} {
+			if code, got, text := script.ask(http.MethodPost, "/invocations", kind, accept, body); code != 200 || got != accept || !regexp.MustCompile(want).MatchString(text) {
+				t.Errorf("%s %s: %d %s %q", kind, accept, code, got, text)
+			}
+		}
+	}
+}
+
+// repacked adds files to an archive.
+func repacked(t *testing.T, archive []byte, files map[string]string) string {
+	t.Helper()
+	gz, err := gzip.NewReader(bytes.NewReader(archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tr := tar.NewReader(gz); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return sources(t, files)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[h.Name] = string(data)
 	}
 }
 

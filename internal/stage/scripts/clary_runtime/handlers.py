@@ -9,6 +9,7 @@ import traceback
 
 CSV, JSON, NPY = "text/csv", "application/json", "application/x-npy"
 UTF8_TYPES = (JSON, CSV)
+HERE = os.path.dirname(__file__)
 
 
 class Unsupported(Exception):
@@ -34,6 +35,14 @@ class Answer:
         self.status, self.trace = status, trace
         self.headers = [["Content-Type", content_type]] if content_type else []
         self.body = body.encode("utf-8") if isinstance(body, str) else bytes(body)
+
+
+def trace_of(e):
+    """The traceback of what a script did, without how it was called."""
+    tb = e.__traceback__
+    while tb and (tb.tb_frame.f_code.co_filename.startswith(HERE) or "importlib" in tb.tb_frame.f_code.co_filename):
+        tb = tb.tb_next
+    return "".join(traceback.format_exception(type(e), e, tb or e.__traceback__))
 
 
 def load(framework, program, model_dir):
@@ -133,8 +142,7 @@ class Service:
         status = getattr(e, "status_code", 500)
         if not isinstance(status, int) or not 400 <= status <= 599:
             status = 500
-        trace = traceback.format_exc()
-        return self.told(int(status), e, trace)
+        return self.told(int(status), e, trace_of(e))
 
     def parameters(self):
         function = getattr(self.script, "execution_parameters_fn", None)

@@ -10,7 +10,6 @@ import os
 import socket
 import struct
 import sys
-import traceback
 
 from clary_runtime import handlers
 
@@ -56,8 +55,8 @@ def main(framework, program):
     channel.set_inheritable(False)
     try:
         service = handlers.load(framework, program, os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
-    except BaseException:  # a script may end the process too
-        tell(traceback.format_exc())
+    except BaseException as e:  # a script may end the process too
+        tell(handlers.trace_of(e))
         os._exit(1)
     send(channel, {"ready": True})
     while True:

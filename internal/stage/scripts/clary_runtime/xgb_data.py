@@ -18,11 +18,11 @@ def from_csv(text):
     return np.array([[float(x) if x.strip() else np.nan for x in line.split(by)] for line in lines])
 
 
-def from_libsvm(text, columns=0):
-    """Labels, weights or None, and a sparse matrix of at least so many columns.
+def from_libsvm(text, columns=0, labelled=False):
+    """Labels, weights, and a sparse matrix of at least so many columns.
 
-    A line is "label[:weight] index:value ...". Without a label the line is all
-    values, as in a request.
+    A line is "label[:weight] index:value ...". A request need not have labels,
+    and has no weights.
     """
     labels, weights, data, indices, starts = [], [], [], [], [0]
     for number, line in enumerate(text.splitlines(), 1):
@@ -30,12 +30,9 @@ def from_libsvm(text, columns=0):
         if not tokens:
             continue
         try:
-            label, _, weight = tokens[0].partition(":")
-            # The first of a request without labels is an index, which is whole.
-            if not weight or len(tokens) > 1 and ":" in tokens[0] and not label.isdigit():
-                tokens = tokens[1:]
-            else:
-                label, weight = "nan", ""
+            label, weight = "nan", ""
+            if labelled or ":" not in tokens[0]:
+                label, _, weight = tokens.pop(0).partition(":")
             labels.append(float(label))
             weights.append(float(weight) if weight else 1.0)
             for token in tokens:

@@ -58,7 +58,10 @@ def load(base, channels, weights):
     for labels, weight, values in found:
         if scipy.sparse.issparse(values) and values.shape[1] < width:
             values.resize((values.shape[0], width))
-        matrices.append(xgboost.DMatrix(values, label=labels, weight=weight))
+        try:
+            matrices.append(xgboost.DMatrix(values, label=labels, weight=weight))
+        except (xgboost.core.XGBoostError, ValueError) as e:
+            raise UserError("Failed to load the data: %s" % reason(e)) from None
     return matrices[0], matrices[1] if len(matrices) > 1 else None
 
 
@@ -126,15 +129,11 @@ def libsvm_file(name):
     with open(name) as f:
         first = f.readline().split()
         if first and ":" in first[0]:  # label:weight, which scikit-learn does not read
-            return xgb_data.from_libsvm(first_and_rest(first, f))
+            return xgb_data.from_libsvm(" ".join(first) + "\n" + f.read(), labelled=True)
     from sklearn.datasets import load_svmlight_file
 
     values, labels = load_svmlight_file(name, zero_based=True)
     return labels, None, values
-
-
-def first_and_rest(first, f):
-    return " ".join(first) + "\n" + f.read()
 
 
 def fit(parameters, train, validation, model_dir, checkpoints):
@@ -172,10 +171,14 @@ def fit(parameters, train, validation, model_dir, checkpoints):
             callbacks=callbacks, xgb_model=before, verbose_eval=False,
         )
     except (xgboost.core.XGBoostError, ValueError) as e:
-        raise UserError("XGB train call failed with exception:\n %s" % str(e).split("Stack trace")[0].strip()) from None
+        raise UserError("XGB train call failed with exception:\n %s" % reason(e)) from None
     if log.stopping and not keep_on_stop:
         return
     model.save_model(os.path.join(model_dir, MODEL))
+
+
+def reason(e):
+    return str(e).split("Stack trace")[0].strip()
 
 
 class Log(xgboost.callback.TrainingCallback):
