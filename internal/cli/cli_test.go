@@ -618,6 +618,9 @@ func TestServeRefusesBadFlags(t *testing.T) {
 		"want more than 0": {"--instance-scale", "0"},
 		"want five":        {"--notebook-idle-stop", "1m"},
 		"want debug":       {"--log-level", "loud"},
+		"want 1 to 64":     {"--invoke-payload-mib", "65"},
+		"four times":       {"--invoke-in-flight-mib", "23"},
+		"timeout: want":    {"--invoke-stream-timeout", "0s"},
 		"want a range":     {"--task-egress-allow", "10.0.0.1"},
 		"unknown flag":     {"--nonsense"},
 	} {

@@ -34,13 +34,19 @@ type ServeOptions struct {
 	BucketSuffixes  []string
 	NotebookSuffix  string
 	NotebookIdle    time.Duration
+
+	InvokePayload                      int64 // bytes
+	InvokeInFlight                     int64
+	InvokeTimeout, InvokeStreamTimeout time.Duration
 }
 
 func (a *app) serve() *cobra.Command {
 	var (
-		cfg   ServeOptions
-		level string
-		allow []string
+		cfg     ServeOptions
+		level   string
+		allow   []string
+		payload int64
+		flight  int64
 	)
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
@@ -57,6 +63,10 @@ func (a *app) serve() *cobra.Command {
 				}
 				cfg.TaskEgressAllow = append(cfg.TaskEgressAllow, p)
 			}
+			if payload < 1 || payload > maxPayload || flight < 4*payload {
+				return fmt.Errorf("--invoke-payload-mib %d, --invoke-in-flight-mib %d: want 1 to %d, and at least four times as much", payload, flight, maxPayload)
+			}
+			cfg.InvokePayload, cfg.InvokeInFlight = payload<<20, flight<<20
 			cfg.Data = a.data
 			return a.serveUntil(cmd.Context(), cfg)
 		},
@@ -69,6 +79,10 @@ func (a *app) serve() *cobra.Command {
 	f.StringSliceVar(&cfg.BucketSuffixes, "bucket-suffix", nil, "a domain below which a host name is a bucket, as bucket.s3.example.com is below s3.example.com")
 	f.StringVar(&cfg.NotebookSuffix, "notebook-suffix", "", "a domain of its own below which browsers of other machines find notebook instances, as nb-….notebooks.example.org is below notebooks.example.org; the certificate needs *.DOMAIN")
 	f.DurationVar(&cfg.NotebookIdle, "notebook-idle-stop", 0, "stop notebook instances that nobody has used for so long, five minutes at least (90m); the tag clary:idle-stop-minutes of an instance says something else for it, as minutes or off")
+	f.Int64Var(&payload, "invoke-payload-mib", 6, "the largest request and answer of InvokeEndpoint, in MiB")
+	f.Int64Var(&flight, "invoke-in-flight-mib", 256, "memory for the requests and answers of all endpoints at a time, in MiB; beyond it InvokeEndpoint answers ServiceUnavailable")
+	f.DurationVar(&cfg.InvokeTimeout, "invoke-timeout", time.Minute, "how long a model may take to answer InvokeEndpoint")
+	f.DurationVar(&cfg.InvokeStreamTimeout, "invoke-stream-timeout", 8*time.Minute, "and InvokeEndpointWithResponseStream, to the end of the stream")
 	f.StringVar(&cfg.Account, "account", "123456789012", "the account's number, 12 digits")
 	f.StringVar(&cfg.Region, "region", "us-east-1", "the region that `clary env` points clients to; every region is served")
 	f.BoolVar(&cfg.StrictRoles, "strict-roles", false, "refuse roles that were not created; without it an unknown role of the account acts with full access")
@@ -80,6 +94,9 @@ func (a *app) serve() *cobra.Command {
 	f.StringVar(&cfg.Prices, "prices", "", "a price file of your own, CSV like internal/meter/data/prices.csv; its rows replace the built-in list prices")
 	return cmd
 }
+
+// maxPayload is in MiB; each is held in memory.
+const maxPayload = 64
 
 // Running is what a running server tells its clients, in run/server.json.
 type running struct {
@@ -95,6 +112,9 @@ func (a *app) serveUntil(ctx context.Context, cfg ServeOptions) error {
 	}
 	if cfg.InstanceScale <= 0 {
 		return fmt.Errorf("--instance-scale %v: want more than 0", cfg.InstanceScale)
+	}
+	if cfg.InvokeTimeout <= 0 || cfg.InvokeStreamTimeout <= 0 {
+		return errors.New("--invoke-timeout, --invoke-stream-timeout: want more than 0")
 	}
 	if d := cfg.NotebookIdle; d != 0 && d < 5*time.Minute {
 		return fmt.Errorf("--notebook-idle-stop %s: want five minutes or more, or 0 for never", d)

@@ -62,11 +62,11 @@ func (q *request) authenticate(a *sigv4.Auth, err error) error {
 
 // verifyWhole reads a bounded body and checks it with the signature.
 func (q *request) verifyWhole(a *sigv4.Auth, secret string, now time.Time) error {
-	if err := q.readBody(q.r.Body, q.r.ContentLength); err != nil {
+	sum := sha256.New() // as the body comes, beside the client's sending
+	if err := q.readBody(q.r.Body, q.r.ContentLength, sum); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(q.body)
-	if _, err := a.VerifyWith(&q.f.keys, q.r, secret, hex.EncodeToString(sum[:]), now); err != nil {
+	if _, err := a.VerifyWith(&q.f.keys, q.r, secret, hex.EncodeToString(sum.Sum(nil)), now); err != nil {
 		return err
 	}
 	return q.inflate()
@@ -101,7 +101,7 @@ func (q *request) verifyS3(a *sigv4.Auth, secret string, now time.Time) error {
 		return nil
 	}
 	q.r.Trailer = body.Trailer()
-	return q.readBody(body, length)
+	return q.readBody(body, length, io.Discard)
 }
 
 // Stream is the body that a handler of a streaming operation reads. Its
@@ -170,9 +170,19 @@ func (q *request) streams() bool {
 	return o != nil && o.Input != nil && o.Input.Payload != nil && o.Input.Payload.Streaming
 }
 
-// readBody reads at most maxBody bytes, within the budget of all bodies.
-func (q *request) readBody(r io.Reader, length int64) error {
-	if length > maxBody {
+// most is how large the body may be.
+func (q *request) most() int64 {
+	if o := q.route.op; q.route.proto == protoRESTJSON && o != nil && o.Input != nil && o.Input.Payload != nil {
+		return max(maxBody, q.f.cfg.MaxPayload)
+	}
+	return maxBody
+}
+
+// readBody reads what a body may have, within the budget of all bodies. also
+// gets what was read.
+func (q *request) readBody(r io.Reader, length int64, also io.Writer) error {
+	most := q.most()
+	if length > most {
 		return errTooBig
 	}
 	need, room := length, int64(math.MaxInt64) // all of it is taken at once
@@ -187,7 +197,7 @@ func (q *request) readBody(r io.Reader, length int64) error {
 	if length > 0 {
 		buf.Grow(int(length) + bytes.MinRead)
 	}
-	n, err := buf.ReadFrom(&paced{q: q, r: io.LimitReader(r, maxBody+1), begun: time.Now(), room: room})
+	n, err := buf.ReadFrom(&paced{q: q, r: io.LimitReader(r, most+1), also: also, begun: time.Now(), room: room})
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errStalled
@@ -196,7 +206,7 @@ func (q *request) readBody(r io.Reader, length int64) error {
 			return err
 		}
 		return apierr.New(http.StatusBadRequest, "SerializationException", "The request's body could not be read.")
-	case n > maxBody:
+	case n > most:
 		return errTooBig
 	}
 	q.body = buf.Bytes()
@@ -209,6 +219,7 @@ func (q *request) readBody(r io.Reader, length int64) error {
 type paced struct {
 	q     *request
 	r     io.Reader
+	also  io.Writer
 	begun time.Time
 	got   int64
 	room  int64
@@ -227,6 +238,11 @@ func (p *paced) Read(b []byte) (int, error) {
 	}
 	n, err := p.r.Read(b[:min(int64(len(b)), p.room-p.got)])
 	p.got += int64(n)
+	if n > 0 {
+		if _, werr := p.also.Write(b[:n]); werr != nil {
+			return n, werr
+		}
+	}
 	return n, err
 }
 
@@ -249,5 +265,5 @@ func (q *request) inflate() error {
 	// never wait for more of the budget while holding some
 	q.f.bodies.Release(q.held)
 	q.held = 0
-	return q.readBody(z, -1)
+	return q.readBody(z, -1, io.Discard)
 }

@@ -3,6 +3,7 @@ package front
 import (
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"clary/internal/aws/apierr"
@@ -31,10 +32,10 @@ func (q *request) find(auth *sigv4.Auth) error {
 	if auth != nil {
 		scope = auth.Service
 	}
-	if scope != "s3" && q.isForm() {
+	if services := rt.bySigning[scope]; !anyREST(services) && q.isForm() {
 		q.route = route{proto: protoQuery}
-		if s := rt.bySigning[scope]; len(s) > 0 {
-			q.route.svc = s[0]
+		if len(services) > 0 {
+			q.route.svc = services[0]
 		}
 		// the operation's name is in the body, which is read when signed
 		return nil
@@ -57,6 +58,11 @@ func (q *request) isForm() bool {
 		return err == nil && t == "application/x-www-form-urlencoded"
 	}
 	return q.r.Method == http.MethodGet && q.r.URL.Path == "/" && q.r.URL.Query().Has("Action")
+}
+
+// anyREST says whether a form may be the body of one of the services' own.
+func anyREST(services []*service) bool {
+	return slices.ContainsFunc(services, func(s *service) bool { return s.rest != nil })
 }
 
 func (q *request) findREST(services []*service) error {

@@ -51,6 +51,9 @@ type Config struct {
 	Auth    identity.Authorizer
 	Private map[string]Private // by path: /_clary/usage
 	Region  string             // of requests whose signature names none
+	// MaxPayload bounds the bodies that are bytes for somebody else, where that
+	// is more than others may have.
+	MaxPayload int64
 	// Console answers console.localhost; nil: nothing does.
 	Console http.Handler
 	// Notebook answers the host names of notebook instances, below localhost

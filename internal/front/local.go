@@ -87,5 +87,8 @@ func (f *Front) Call(ctx context.Context, c op.Call, in any) (any, error) {
 	q.about = identity.Request{Secure: by.secure, SourceIP: by.source, UserAgent: c.UserAgent, Time: c.Received, Own: q}
 	q.r = r.WithContext(identity.WithRequest(ctx, &q.about))
 	out, err := q.ask(h, in)
+	if l, ok := out.(op.Lent); ok {
+		l.Back(true)
+	}
 	return op.Plain(out), err
 }

@@ -232,6 +232,9 @@ func (q *request) encode(cd codec.Codec, out any) error {
 	if e, ok := out.(op.Events); ok {
 		return q.events(cd, e)
 	}
+	if l, ok := out.(op.Lent); ok {
+		defer l.Back(false)
+	}
 	k, ok := out.(op.Lasting)
 	je, able := cd.(codec.JSONEncoder)
 	if !ok || !able {
@@ -252,7 +255,7 @@ func (q *request) events(cd codec.Codec, e op.Events) error {
 		return fmt.Errorf("%s has no events in the protocol %s", q.route.name, q.route.proto)
 	}
 	ctx := q.r.Context()
-	if err := ee.Events(q.w, q.route.op, func(send func(event any) error) error { return e.Each(ctx, send) }, q.call.RequestID); ctx.Err() == nil {
+	if err := ee.Events(q.w, q.route.op, e.Head(), func(send func(event any) error) error { return e.Each(ctx, send) }, q.call.RequestID); ctx.Err() == nil {
 		return err
 	}
 	return nil
@@ -397,6 +400,11 @@ func (f *Front) worded(rt route, e *apierr.Error) *apierr.Error {
 		// services that have a code of their own for it, such as Logs
 		c := *e
 		c.Code = "InvalidParameterException"
+		return &c
+	}
+	if e.Code == "ValidationException" && lists(rt.op, "ValidationError") && !lists(rt.op, e.Code) { // SageMaker's runtime
+		c := *e
+		c.Code = "ValidationError"
 		return &c
 	}
 	if e.Code == "AccessDeniedException" && rt.proto == protoRESTJSON {

@@ -9,7 +9,7 @@ import (
 func (r *rooms) openEndpoints(capacity compute.Capacity) {
 	r.endpoints = endpoint.New(endpoint.Config{
 		Store: r.store, Driver: r.driver, Catalog: r.catalog, Output: plainOutput{r.ingest}, Logs: r.logs,
-		Sessions: r.ids, Instances: r.metrics, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
+		Sessions: r.ids, Instances: r.metrics, Traffic: r.router, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
 		Wake: func(k resource.Key) { r.loop.Wake(k) }, Free: r.room,
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"clary/internal/compute"
 	"clary/internal/console"
 	"clary/internal/dataplane"
+	"clary/internal/dataplane/router"
 	"clary/internal/feature/endpoint"
 	"clary/internal/feature/notebook"
 	"clary/internal/feature/processing"
@@ -57,6 +58,7 @@ type rooms struct {
 	front      *front.Front
 	console    *console.Console
 	plane      *dataplane.Plane   // traffic of notebook instances
+	router     *router.Router     // requests to endpoints
 	cert       *front.Certificate // the operator's own, or nil
 	tasks      net.Listener
 	closers    []func() error // in the order of opening
@@ -94,6 +96,9 @@ func open(ctx context.Context, cfg Config, addr string) (_ *rooms, err error) {
 		r.log.Info("compute", "driver", r.driver.Name(), "note", n)
 	}
 	if err := r.openPlane(addr); err != nil {
+		return nil, err
+	}
+	if err := r.openRouter(); err != nil {
 		return nil, err
 	}
 	r.openFeatures(capacity)
@@ -259,6 +264,7 @@ func (r *rooms) serve(ctx context.Context, lns []net.Listener, ready func(addr s
 	wg.Go(func() { r.loop.Run(ctx) })
 	wg.Go(func() { r.hints(ctx) })
 	wg.Go(func() { r.plane.Run(ctx) })
+	wg.Go(func() { r.router.Run(ctx) })
 	wg.Go(func() { r.health(ctx) })
 	if r.cert != nil {
 		hup, stop := hangups()

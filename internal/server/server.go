@@ -35,6 +35,11 @@ type Config struct {
 	BucketSuffixes  []string       // domains below which a host name is a bucket
 	NotebookSuffix  string         // the domain below which other machines find notebook instances
 	NotebookIdle    time.Duration  // notebook instances that nobody uses for so long are stopped; 0: never
+
+	// Of InvokeEndpoint; 0: as the router has them.
+	InvokePayload                      int64 // bytes, of a request and of an answer
+	InvokeInFlight                     int64 // bytes of all of them at a time
+	InvokeTimeout, InvokeStreamTimeout time.Duration
 }
 
 const (

@@ -51,6 +51,7 @@ func (r *rooms) services() []op.Service {
 		cloudwatch.New(r.metrics),
 		cloudtrail.New(r.store),
 		sagemakermetrics.New(r.store, r.metrics, r.samples),
+		r.router,
 		r.secrets,
 	}
 }
@@ -68,10 +69,10 @@ func (r *rooms) frontConfig(addr string) (front.Config, error) {
 	return front.Config{
 		Services: r.services(),
 		Codecs: map[string]codec.Codec{
-			"json-1.0": awsjson.New("1.0"), "json": awsjson.New("1.1"), "query": query.New(), "rest-xml": restxml.New(), "rest-json": restjson.New(),
+			"json-1.0": awsjson.New("1.0"), "json": awsjson.New("1.1"), "query": query.New(), "rest-xml": restxml.New(), "rest-json": restjson.New().WithPayload(r.cfg.InvokePayload),
 			"smithy-rpc-v2-cbor": cbor.New(),
 		},
-		Keys: r.ids, Auth: r.ids, Region: r.cfg.Region, Log: r.log, CA: r.ca, Token: token, Tunnel: out.DialTunnel,
+		Keys: r.ids, Auth: r.ids, Region: r.cfg.Region, MaxPayload: r.cfg.InvokePayload, Log: r.log, CA: r.ca, Token: token, Tunnel: out.DialTunnel,
 	}, nil
 }
 

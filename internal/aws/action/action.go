@@ -40,6 +40,8 @@ func Resources(c op.Call, o *facts.Operation, in any) []string {
 	switch o.Model.Service {
 	case "sagemaker":
 		form = sageMakerForm(o.Name)
+	case "sagemaker-runtime":
+		form = "arn:aws:sagemaker:{Region}:{Account}:endpoint/{lower EndpointName}"
 	case "s3":
 		form = s3Form(o)
 	case "iam":

@@ -43,8 +43,9 @@ type EventEncoder interface {
 	// Events answers with the events of an operation's one streaming member:
 	// each sends them, pointers to structs of which one member is set, and
 	// each is on the wire when send returns. An *apierr.Error of each that the
-	// stream has a member for is its last event.
-	Events(w http.ResponseWriter, op *facts.Operation, each func(send func(event any) error) error, requestID string) error
+	// stream has a member for is its last event. head, a pointer to the output
+	// or nil, has the members beside the stream.
+	Events(w http.ResponseWriter, op *facts.Operation, head any, each func(send func(event any) error) error, requestID string) error
 }
 
 // QueryError is the value of X-Amzn-Query-Error: e's code as the query

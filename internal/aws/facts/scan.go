@@ -149,9 +149,16 @@ func (sc *scanner) token() (token, error) {
 		return sc.repeat()
 	case '\\':
 		sc.i++
-		if strings.HasPrefix(rest, `\b`) {
+		switch {
+		case strings.HasPrefix(rest, `\b`):
 			sc.i++
 			return token{text: `\b`}, nil
+		case strings.HasPrefix(rest, `\A`):
+			sc.i++
+			return token{kind: tokBegin}, nil
+		case strings.HasPrefix(rest, `\z`):
+			sc.i++
+			return token{kind: tokEnd}, nil
 		}
 		items, negate, err := sc.escape()
 		if err != nil {
@@ -309,6 +316,10 @@ func (sc *scanner) escape() (items []item, negate bool, err error) {
 		switch name {
 		case "Alnum":
 			return alnum(), false, nil
+		case "ASCII":
+			return []item{{lo: 0, hi: 0x7f}}, false, nil
+		case "Print":
+			return []item{{lo: ' ', hi: '~'}}, false, nil
 		case "L", "M", "N", "P", "S", "Z", "Zs":
 			return []item{{category: `\p{` + name + `}`}}, false, nil
 		}

@@ -44,7 +44,10 @@ func Keep[In, Out any](f func(context.Context, Call, *In) (*Kept[Out], error)) H
 
 // Plain is an output as handlers of the usual kind give it.
 func Plain(out any) any {
-	if k, ok := out.(Lasting); ok {
+	switch k := out.(type) {
+	case Lasting:
+		return k.Output()
+	case Lent:
 		return k.Output()
 	}
 	return out

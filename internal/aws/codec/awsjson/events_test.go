@@ -45,7 +45,7 @@ func TestEvents(t *testing.T) {
 		"an error of no stream": {ends: apierr.Validation("x"), err: apierr.Validation("x"), want: []string{`:event-type=initial-response :content-type=application/x-amz-json-1.1 :message-type=event {}`}},
 	} {
 		w := httptest.NewRecorder()
-		err := New("1.1").Events(w, o, func(send func(any) error) error {
+		err := New("1.1").Events(w, o, nil, func(send func(any) error) error {
 			for _, e := range c.events {
 				if err := send(e); err != nil {
 					return err
@@ -78,12 +78,12 @@ func TestEvents(t *testing.T) {
 	for what, e := range map[string]any{"nothing": nil, "no pointer": apilogs.StartLiveTailResponseStream{}, "no member": &apilogs.StartLiveTailResponseStream{}, "another's": &struct {
 		X *int `json:"x"`
 	}{new(int)}} {
-		err := New("1.1").Events(httptest.NewRecorder(), o, func(send func(any) error) error { return send(e) }, "r")
+		err := New("1.1").Events(httptest.NewRecorder(), o, nil, func(send func(any) error) error { return send(e) }, "r")
 		if err == nil {
 			t.Errorf("%s: no error", what)
 		}
 	}
-	if err := New("1.1").Events(httptest.NewRecorder(), m.Operations["GetLogEvents"], nil, "r"); err == nil {
+	if err := New("1.1").Events(httptest.NewRecorder(), m.Operations["GetLogEvents"], nil, nil, "r"); err == nil {
 		t.Error("an operation without a stream has one")
 	}
 }

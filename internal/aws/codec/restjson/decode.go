@@ -19,15 +19,24 @@ import (
 )
 
 // Codec speaks REST-JSON.
-type Codec struct{}
+type Codec struct {
+	maxPayload int64 // of raw payloads; 0: as the model says
+}
 
 var _ codec.Codec = Codec{}
 
 // New gives the codec.
 func New() Codec { return Codec{} }
 
+// WithPayload is c with a bound of its own for payloads that are bytes as they
+// are, in place of the model's.
+func (c Codec) WithPayload(bytes int64) Codec {
+	c.maxPayload = bytes
+	return c
+}
+
 // Decode implements codec.Codec.
-func (Codec) Decode(op *facts.Operation, r *http.Request, body []byte, in any) error {
+func (c Codec) Decode(op *facts.Operation, r *http.Request, body []byte, in any) error {
 	if op.Input == nil {
 		return nil
 	}
@@ -41,7 +50,7 @@ func (Codec) Decode(op *facts.Operation, r *http.Request, body []byte, in any) e
 	if err := validate.Input(withoutRaw(op.Input), &n); err != nil {
 		return err
 	}
-	if err := rawLength(op.Input.Payload, body); err != nil {
+	if err := c.rawLength(op.Input.Payload, body); err != nil {
 		return err
 	}
 	if in == nil {
@@ -74,12 +83,19 @@ func withoutRaw(s *facts.Shape) *facts.Shape {
 	return &c
 }
 
-func rawLength(m *facts.Member, body []byte) error {
-	if !raw(m) || body == nil || m.Shape.Max == nil || float64(len(body)) <= *m.Shape.Max {
+func (c Codec) rawLength(m *facts.Member, body []byte) error {
+	if !raw(m) || body == nil || m.Shape.Max == nil {
 		return nil
 	}
-	return apierr.Validation("1 validation error detected: Value at '%s' failed to satisfy constraint: Member must have length less than or equal to %.0f",
-		strings.ToLower(m.Name[:1])+m.Name[1:], *m.Shape.Max)
+	most := c.maxPayload
+	if most == 0 {
+		most = int64(*m.Shape.Max)
+	}
+	if int64(len(body)) <= most {
+		return nil
+	}
+	return apierr.Validation("1 validation error detected: Value at '%s' failed to satisfy constraint: Member must have length less than or equal to %d",
+		strings.ToLower(m.Name[:1])+m.Name[1:], most)
 }
 
 func setRaw(op *facts.Operation, r *http.Request, body []byte, in any) error {

@@ -26,6 +26,12 @@ func (Codec) Encode(w http.ResponseWriter, r *http.Request, op *facts.Operation,
 		send(w, op.HTTP.Code, emptyBody(op), "application/json", requestID)
 		return nil
 	}
+	if plainHead(op.Output) {
+		if err := setHead(w.Header(), op, reflect.Indirect(v)); err != nil {
+			return err
+		}
+		return sendRaw(w, r, op, v, op.HTTP.Code, requestID)
+	}
 	text, err := json.Marshal(out, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", op.Name, err)
@@ -67,6 +73,52 @@ func (Codec) Encode(w http.ResponseWriter, r *http.Request, op *facts.Operation,
 		return sendRaw(w, r, op, v, status, requestID)
 	}
 	send(w, status, body.AppendJSON(nil), "application/json", requestID)
+	return nil
+}
+
+// plainHead says whether an output is bytes as they are beside members that
+// stand in headers: then nothing of it is ever JSON.
+func plainHead(s *facts.Shape) bool {
+	if !raw(s.Payload) {
+		return false
+	}
+	for _, m := range s.Members {
+		if m != s.Payload && m.Location != "header" {
+			return false
+		}
+	}
+	return true
+}
+
+// setHead puts the members of an output that stand in headers there.
+func setHead(h http.Header, op *facts.Operation, v reflect.Value) error {
+	for _, m := range op.Output.Members {
+		if m.Location != "header" {
+			continue
+		}
+		f := v.FieldByName(facts.GoName(m.Name))
+		if !f.IsValid() {
+			return fmt.Errorf("encode %s: no member %s", op.Name, m.Name)
+		}
+		if f.IsZero() {
+			continue
+		}
+		if f.Kind() == reflect.String && !m.JSONValue {
+			h.Set(m.WireName(), f.String())
+			continue
+		}
+		text, err := json.Marshal(f.Interface())
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", op.Name, err)
+		}
+		n, err := validate.ParseJSON(text)
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", op.Name, err)
+		}
+		if s, ok := headerValue(m, &n); ok {
+			h.Set(m.WireName(), s)
+		}
+	}
 	return nil
 }
 
