@@ -178,7 +178,8 @@ func beside(waits, works part) part {
 
 // tests runs go test. A few tests that fail are run once more, alone: this
 // machine may be a busy one. Whoever passes then is named at the end of the
-// plan, since it is a defect all the same. A data race is never run again.
+// plan, since it is a defect all the same. A data race is never run again. Whoever
+// is skipped is named with the reason, too.
 func (r *runner) tests(ctx context.Context, env []string, format string, pkgs []string, args ...string) error {
 	report, err := os.CreateTemp("", "clary-again-")
 	if err != nil {
@@ -187,7 +188,7 @@ func (r *runner) tests(ctx context.Context, env []string, format string, pkgs []
 	defer os.Remove(report.Name()) //nolint:errcheck // a temporary file
 	defer report.Close()           //nolint:errcheck // read only
 	cmd := []string{
-		"go", "tool", "-modfile=lint/go.mod", "gotestsum", "--format", format, "--hide-summary", "skipped",
+		"go", "tool", "-modfile=lint/go.mod", "gotestsum", "--format", format,
 		"--rerun-fails=1", "--rerun-fails-max-failures=3", "--rerun-fails-abort-on-data-race", "--rerun-fails-report", report.Name(),
 		"--packages", strings.Join(pkgs, " "), "--",
 	}

@@ -65,13 +65,6 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// TestHostile says that the fake has no answer to programs that mean harm.
-func TestHostile(t *testing.T) {
-	t.Parallel()
-	computetest.Hostile(t, func(*testing.T) computetest.Cell { return computetest.Cell{} })
-	computetest.Peers(t, func(*testing.T) computetest.Cell { return computetest.Cell{} })
-}
-
 func TestTimeline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
