@@ -13,9 +13,12 @@ import boto3
 
 ROLE = "arn:aws:iam::123456789012:role/SageMakerRole"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+PLAIN = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-base-python-310:1.0"  # without a framework
 JOBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jobs")
+MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 GROUP = "/aws/sagemaker/TrainingJobs"
 PROCESSING = "/aws/sagemaker/ProcessingJobs"
+ENDPOINTS = "/aws/sagemaker/Endpoints/"  # and the name of one
 ENDED = ("Completed", "Failed", "Stopped")
 
 
@@ -157,6 +160,66 @@ def archive(uri):
     body = boto3.client("s3").get_object(Bucket=b, Key=key)["Body"].read()
     with tarfile.open(fileobj=io.BytesIO(body)) as tar:
         return {m.name.removeprefix("./"): tar.extractfile(m).read() for m in tar if m.isfile()}
+
+
+def packed(files):
+    """A tar.gz in S3 of files, given as bytes by name."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for path, data in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    b, key = bucket(), name("packed") + "/model.tar.gz"
+    boto3.client("s3").put_object(Bucket=b, Key=key, Body=out.getvalue())
+    return f"s3://{b}/{key}"
+
+
+def model(script="echo.py", **env):
+    """The name of a model of a script and an environment, in the plain image."""
+    with open(os.path.join(MODELS, script), "rb") as f:
+        uri = packed({"code/inference.py": f.read()})
+    container = {"Image": PLAIN, "ModelDataUrl": uri, "Environment": {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", **env}}
+    m = name("model")
+    boto3.client("sagemaker").create_model(ModelName=m, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    return m
+
+
+def variant(model, name="AllTraffic", **more):
+    return {"VariantName": name, "ModelName": model, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large", **more}
+
+
+def config(*variants, **more):
+    """The name of an endpoint configuration."""
+    c = name("config")
+    boto3.client("sagemaker").create_endpoint_config(EndpointConfigName=c, ProductionVariants=list(variants), **more)
+    return c
+
+
+def deploy(config, **more):
+    """The name of an endpoint that is in service."""
+    e = name("endpoint")
+    boto3.client("sagemaker").create_endpoint(EndpointName=e, EndpointConfigName=config, **more)
+    served(e)
+    return e
+
+
+def served(endpoint, until=("InService",), within=240):
+    """Describes the endpoint until it is there, and returns the description."""
+    sm = boto3.client("sagemaker")
+    deadline = time.monotonic() + within
+    while (d := sm.describe_endpoint(EndpointName=endpoint))["EndpointStatus"] not in until:
+        assert d["EndpointStatus"] not in ("InService", "Failed"), (d["EndpointStatus"], d.get("FailureReason"))
+        assert time.monotonic() < deadline, f"{endpoint} is still {d['EndpointStatus']}: {d}"
+        time.sleep(0.2)
+    return d
+
+
+def undeploy(endpoint, within=120):
+    """Deletes the endpoint and waits until it is gone."""
+    sm = boto3.client("sagemaker")
+    sm.delete_endpoint(EndpointName=endpoint)
+    sm.get_waiter("endpoint_deleted").wait(EndpointName=endpoint, WaiterConfig={"Delay": 1, "MaxAttempts": within})
 
 
 def training_csv(folder):
