@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -161,10 +162,16 @@ func serveInvoke(args []string) error {
 		})}).ListenAndServe()
 	case "bare":
 		to := &url.URL{Scheme: "http", Host: args[2]}
-		return (&http.Server{Addr: addr, ReadHeaderTimeout: time.Minute, Handler: &httputil.ReverseProxy{
+		bare := &httputil.ReverseProxy{
 			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(to); r.SetXForwarded() },
 			Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true},
-		}}).ListenAndServe()
+		}
+		return (&http.Server{Addr: addr, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			// else net/http closes the request's body as the answer begins, and
+			// now and then the proxy's own connection with it
+			_ = http.NewResponseController(w).EnableFullDuplex()
+			bare.ServeHTTP(w, r)
+		})}).ListenAndServe()
 	default:
 		return serveRouter(addr, args[2], args[3])
 	}
@@ -210,6 +217,7 @@ func serveRouter(addr, behind, dir string) error {
 	if err != nil {
 		return err
 	}
+	debug.SetGCPercent(200) // as a server has it
 	go r.Run(ctx)
 	go func() {
 		<-ctx.Done()

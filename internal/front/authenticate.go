@@ -12,9 +12,11 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"clary/internal/aws/apierr"
+	"clary/internal/aws/facts"
 	"clary/internal/aws/sigv4"
 )
 
@@ -170,12 +172,42 @@ func (q *request) streams() bool {
 	return o != nil && o.Input != nil && o.Input.Payload != nil && o.Input.Payload.Streaming
 }
 
+// opaque says whether the body is bytes for somebody else.
+func (q *request) opaque() bool {
+	o := q.route.op
+	return q.route.proto == protoRESTJSON && o != nil && o.Input != nil && o.Input.Payload != nil && o.Input.Payload.Shape.Type == facts.Blob
+}
+
 // most is how large the body may be.
 func (q *request) most() int64 {
-	if o := q.route.op; q.route.proto == protoRESTJSON && o != nil && o.Input != nil && o.Input.Payload != nil {
+	if q.opaque() {
 		return max(maxBody, q.f.cfg.MaxPayload)
 	}
 	return maxBody
+}
+
+// maxLent bounds a buffer that is kept for the next body.
+const maxLent = 2 << 20
+
+// buffers are lent to opaque bodies, which come often and large: the collector
+// would else have little to do but them.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:gochecknoglobals // memory alone
+
+// room is where a body goes. What is lent is its handler's until it returns, or
+// its events have ended.
+func (q *request) room(length int64) *bytes.Buffer {
+	if !q.opaque() || q.lent != nil || length > maxLent {
+		return new(bytes.Buffer)
+	}
+	q.lent = buffers.Get().(*bytes.Buffer) //nolint:errcheck,forcetypeassert // New's
+	q.lent.Reset()
+	return q.lent
+}
+
+func giveBack(b *bytes.Buffer) {
+	if b != nil && b.Cap() <= maxLent {
+		buffers.Put(b)
+	}
 }
 
 // readBody reads what a body may have, within the budget of all bodies. also
@@ -193,7 +225,7 @@ func (q *request) readBody(r io.Reader, length int64, also io.Writer) error {
 		return err
 	}
 	q.held += need
-	var buf bytes.Buffer
+	buf := q.room(length)
 	if length > 0 {
 		buf.Grow(int(length) + bytes.MinRead)
 	}

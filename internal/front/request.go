@@ -125,6 +125,7 @@ type request struct {
 	in    any // the decoded input, once there is one
 	body  []byte
 	held  int64 // of the bodies' budget
+	lent  *bytes.Buffer
 }
 
 func (q *request) serve() {
@@ -139,6 +140,7 @@ func (q *request) serve() {
 		if q.held > 0 {
 			q.f.bodies.Release(q.held)
 		}
+		giveBack(q.lent)
 		if v := recover(); v != nil {
 			if e, ok := v.(error); ok && errors.Is(e, http.ErrAbortHandler) {
 				panic(v)

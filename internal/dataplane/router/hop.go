@@ -107,6 +107,25 @@ func answerOf(res *http.Response) (*answer, error) {
 // heads lends room for the heads of requests, and for small bodies behind them.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, smallBody+4<<10); return &b }} //nolint:gochecknoglobals // memory alone
 
+// maxLent bounds a buffer that is kept for the next answer.
+const maxLent = 2 << 20
+
+// answers lends room for answers, which come often and large.
+var answers = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // memory alone
+
+// room gives n bytes, until the visit ends.
+func (v *visit) room(n int64) []byte {
+	if n > maxLent {
+		return make([]byte, n)
+	}
+	p := answers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // New's
+	if int64(cap(*p)) < n {
+		*p = make([]byte, n)
+	}
+	v.lent = append(v.lent, p)
+	return (*p)[:n]
+}
+
 // hop asks one container and reads all of its answer.
 func (v *visit) hop(ctx context.Context, h *host, a *ask, fresh bool, deadline time.Time) (*answer, error) {
 	x, err := v.open(ctx, h, a, fresh, deadline)
@@ -151,7 +170,7 @@ func (v *visit) read(res *http.Response) ([]byte, error) {
 		if !v.hold(res.ContentLength) {
 			return nil, &hopError{kind: crowded, err: errCrowded}
 		}
-		b := make([]byte, res.ContentLength)
+		b := v.room(res.ContentLength)
 		_, err := io.ReadFull(res.Body, b)
 		return b, err
 	}

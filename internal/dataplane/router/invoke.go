@@ -40,6 +40,7 @@ type visit struct {
 	model    time.Duration // of which the containers took
 	captured *ask          // what is captured, or nil
 	held     int64         // of the room that all share
+	lent     []*[]byte     // buffers
 	over     atomic.Bool
 }
 
@@ -67,8 +68,11 @@ func (r *Router) InvokeEndpoint(ctx context.Context, c op.Call, in *api.InvokeEn
 			Body: out.body, ContentType: out.contentType, InvokedProductionVariant: v.v.name, CustomAttributes: out.attributes,
 			NewSessionId: out.newSession, ClosedSessionId: out.closedSession,
 		},
-		Return: func(bool) { // the answer was sent
+		Return: func(kept bool) { // the answer was sent
 			v.capture(out.contentType, out.body)
+			if kept {
+				v.lent = nil
+			}
 			v.end(nil)
 		},
 	}, nil
@@ -126,6 +130,10 @@ func (v *visit) hold(n int64) bool {
 func (v *visit) release() {
 	v.r.room.give(v.held)
 	v.held = 0
+	for _, p := range v.lent {
+		answers.Put(p)
+	}
+	v.lent = nil
 }
 
 // end counts a visit out; err is what it ended with. It does so once.

@@ -326,10 +326,12 @@ func TestChanged(t *testing.T) {
 		t.Errorf("a deleted endpoint: %d", s.status)
 	}
 	w.r.Changed(k)
-	w.r.sweep(time.Now().Add(time.Hour))
-	if len(w.r.hosts) != 0 || len(w.r.routes) != 0 {
-		t.Errorf("%d hosts and %d routes are kept", len(w.r.hosts), len(w.r.routes))
-	}
+	w.eventually("all is forgotten", func() bool {
+		w.r.sweep(time.Now().Add(time.Hour))
+		w.r.mu.RLock()
+		defer w.r.mu.RUnlock()
+		return len(w.r.hosts)+len(w.r.routes) == 0
+	})
 }
 
 func TestTimeout(t *testing.T) {
