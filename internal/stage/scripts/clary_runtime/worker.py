@@ -53,6 +53,8 @@ def tell(text):
 def main(framework, program):
     channel = socket.socket(fileno=3)
     channel.set_inheritable(False)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, write_through=False)  # several workers share the log: a line at a time
     try:
         service = handlers.load(framework, program, os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
     except BaseException as e:  # a script may end the process too
