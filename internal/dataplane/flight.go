@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"clary/internal/aws/op"
 )
 
 // lookEvery is how often it is asked whether what is open may stay so.
@@ -72,8 +74,9 @@ func (f *flight) end() {
 	}
 }
 
-// last marks what ends only with its page.
+// last marks what ends only with its page, or with the server.
 func (f *flight) last() {
+	op.Alone(f.ctx)
 	f.mu.Lock()
 	f.lasting = true
 	f.mu.Unlock()

@@ -2,12 +2,15 @@ package front
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -31,6 +34,11 @@ type conn struct {
 	from     origin
 	ended    string // the host whose TLS we ended after CONNECT, else ""
 	guard    guard
+
+	front  *Front      // nil: it is nobody's to give away
+	inside *Inside     // its TLS is another process's
+	waits  bool        // for a request; front.mu guards it
+	moved  atomic.Bool // another process has the socket
 }
 
 // name is the AWS name whose TLS ends here: after CONNECT, or asked for in the
@@ -39,19 +47,40 @@ func (c *conn) name() string {
 	if c.ended != "" {
 		return c.ended
 	}
-	t, ok := c.Conn.(*tls.Conn)
-	if !ok || c.from == fromNetwork {
+	if c.from == fromNetwork {
 		return ""
 	}
-	if n := t.ConnectionState().ServerName; s3Name(n) {
+	if n := c.serverName(); s3Name(n) {
 		return n
+	}
+	return ""
+}
+
+// serverName is what the handshake asked for.
+func (c *conn) serverName() string {
+	if c.inside != nil {
+		return c.inside.ServerName
+	}
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		return t.ConnectionState().ServerName
 	}
 	return ""
 }
 
 // Read never gives out bytes of a head before all of it is there and judged.
 func (c *conn) Read(p []byte) (int, error) {
-	return c.guard.read(c, p)
+	if c.front == nil {
+		return c.guard.read(c, p)
+	}
+	return c.read(p)
+}
+
+// Close leaves a socket alone that another process has.
+func (c *conn) Close() error {
+	if c.moved.Load() {
+		return nil
+	}
+	return c.Conn.Close()
 }
 
 // What is sent under one deadline: by us, and by the kernel from a file.
@@ -115,6 +144,7 @@ func (c *conn) CloseWrite() error {
 // feed is a listener whose connections were looked at: their first byte says
 // HTTP or TLS. It also takes connections whose TLS we end after CONNECT.
 type feed struct {
+	front *Front
 	l     net.Listener
 	from  origin
 	ca    *CA
@@ -162,7 +192,9 @@ func (f *feed) Close() error {
 	var err error
 	f.once.Do(func() {
 		close(f.quit)
-		err = f.l.Close()
+		if err = f.l.Close(); f.front.isLeaving() && errors.Is(err, net.ErrClosed) {
+			err = nil // by rest
+		}
 		f.mu.Lock()
 		for c := range f.open {
 			_ = c.Close() // never became a request
@@ -189,6 +221,9 @@ func (f *feed) run() {
 				delay = min(2*delay, time.Second)
 				continue
 			}
+			if f.front.isLeaving() {
+				return // others accept; what is accepted goes on
+			}
 			f.mu.Lock()
 			f.err = err
 			f.mu.Unlock()
@@ -196,21 +231,49 @@ func (f *feed) run() {
 			return
 		}
 		delay = time.Millisecond
-		select {
-		case f.slots <- struct{}{}:
-		case <-f.quit:
-			_ = c.Close()
+		if !f.take(c, Waiting{}) {
 			return
 		}
-		leave, ok := f.enter(c)
-		if !ok {
-			_ = c.Close()
-			<-f.slots
-			continue
-		}
-		c = &slotted{Conn: c, free: func() { leave(); <-f.slots }}
-		f.work.Go(func() { f.look(c, "") })
 	}
+}
+
+// take gives a connection a place; false: there is none any more.
+func (f *feed) take(c net.Conn, w Waiting) bool {
+	select {
+	case f.slots <- struct{}{}:
+	case <-f.quit:
+		_ = c.Close()
+		return false
+	}
+	leave, ok := f.enter(c)
+	if !ok {
+		_ = c.Close()
+		<-f.slots
+		return true
+	}
+	c = &slotted{Conn: c, free: func() { leave(); <-f.slots }}
+	f.work.Go(func() { f.look(c, "", w) })
+	return true
+}
+
+// rest ends accepting alone, and has connections that said nothing yet given
+// away.
+func (f *feed) rest() {
+	_ = f.l.Close() // closed already, then
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.open {
+		if _, ok := c.(*slotted); ok { // a tunnel's stays
+			_ = c.SetReadDeadline(time.Unix(1, 0)) // a closed one is noticed there
+		}
+	}
+}
+
+// looked is how many connections are being looked at.
+func (f *feed) looked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.open)
 }
 
 // enter counts a connection of another machine, and refuses one too many: one
@@ -237,15 +300,19 @@ func (f *feed) enter(c net.Conn) (leave func(), ok bool) {
 }
 
 // look decides by the first byte and hands the connection on. ended names the
-// host whose TLS is ended here.
-func (f *feed) look(raw net.Conn, ended string) {
+// host whose TLS is ended here; w says what another server knew of it.
+func (f *feed) look(raw net.Conn, ended string, w Waiting) {
 	f.mu.Lock()
 	f.open[raw] = struct{}{}
 	f.mu.Unlock()
-	c, err := f.sniff(raw, ended)
+	c, err := f.sniff(raw, ended, w)
 	f.mu.Lock()
 	delete(f.open, raw)
 	f.mu.Unlock()
+	defer f.front.told()
+	if errors.Is(err, errGiven) {
+		return
+	}
 	if err != nil {
 		_ = raw.Close()
 		return
@@ -257,12 +324,24 @@ func (f *feed) look(raw net.Conn, ended string) {
 	}
 }
 
-func (f *feed) sniff(raw net.Conn, ended string) (*conn, error) {
-	if err := raw.SetReadDeadline(time.Now().Add(sniffTime)); err != nil {
+func (f *feed) sniff(raw net.Conn, ended string, w Waiting) (*conn, error) {
+	patience := sniffTime
+	if w.Spoke {
+		patience = idleTime
+	}
+	if err := raw.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
-	br := bufio.NewReaderSize(raw, 16)
-	first, err := br.Peek(1)
+	br := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(w.Head), raw), max(16, len(w.Head)))
+	if f.front.isLeaving() && f.giveAway(raw, w.Head, w) {
+		return nil, errGiven
+	}
+	first, err := br.Peek(max(1, len(w.Head)))
+	if f.front.isLeaving() && (err == nil || errors.Is(err, os.ErrDeadlineExceeded)) {
+		if all, _ := br.Peek(br.Buffered()); f.giveAway(raw, all, w) {
+			return nil, errGiven
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -270,9 +349,12 @@ func (f *feed) sniff(raw net.Conn, ended string) (*conn, error) {
 		return nil, err
 	}
 	peeked := &peekedConn{Conn: raw, br: br}
-	c := &conn{Conn: peeked, raw: raw, scheme: "http", from: f.origin(raw, ended), ended: ended}
+	c := &conn{Conn: peeked, raw: raw, scheme: "http", from: f.origin(raw, ended), ended: ended, front: f.front}
+	if w.Inside != nil {
+		c.scheme, c.ended, c.inside = "https", w.Inside.Ended, w.Inside
+	}
 	const recordHandshake = 0x16
-	if first[0] != recordHandshake {
+	if w.Spoke || first[0] != recordHandshake {
 		if ended != "" {
 			return nil, errors.New("no TLS where there must be")
 		}

@@ -75,7 +75,7 @@ func (h *handler) end(w http.ResponseWriter, name string) {
 		h.f.log.Debug("tunnel", "host", name, "err", err)
 		return
 	}
-	h.feed.work.Go(func() { h.feed.look(near, name) })
+	h.feed.work.Go(func() { h.feed.look(near, name, Waiting{}) })
 }
 
 // tunnel joins the client with the host it asked for.
@@ -98,7 +98,7 @@ func (h *handler) tunnel(w http.ResponseWriter, r *http.Request) {
 		h.f.log.Debug("tunnel", "host", r.Host, "err", err)
 		return
 	}
-	h.f.tunnels.Go(func() { h.f.join(near, far) })
+	h.f.pass(near, far)
 }
 
 // join copies both ways until both are done or the front stops.

@@ -92,12 +92,22 @@ type Front struct {
 	bodies *semaphore.Weighted
 	keys   sigv4.Keys
 
-	mu      sync.Mutex // guards servers, closed
-	servers []*http.Server
-	closed  bool
 	tunnels sync.WaitGroup
 	ctx     context.Context // ends tunnels at Shutdown
 	stop    context.CancelFunc
+
+	mu      sync.Mutex // guards what follows
+	servers []*http.Server
+	feeds   []*feed
+	closed  bool
+	phase   phase
+	conns   map[*conn]struct{} // that the servers have
+	flights map[*conn]flight
+	joins   int             // tunnels, and TLS that others serve the inside of
+	leave   context.Context //nolint:containedctx // ends what only waits, by hurry
+	hurry   context.CancelFunc
+	give    func(Waiting)
+	changed chan struct{} // is closed when something of this changes; nil: nobody waits
 }
 
 // New checks the configuration against the service models.
@@ -121,8 +131,10 @@ func New(cfg Config) (*Front, error) {
 	f := &Front{
 		cfg: cfg, log: cfg.Log, routes: rt, hosts: newHostRules(cfg.Hosts, cfg.BucketSuffixes, cfg.NotebookSuffix),
 		bodies: semaphore.NewWeighted(maxBodies),
+		conns:  map[*conn]struct{}{}, flights: map[*conn]flight{},
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
+	f.Calm()
 	return f, nil
 }
 
@@ -142,6 +154,7 @@ func (f *Front) ServeTask(l net.Listener) error { return f.serve(l, fromTask) }
 
 func (f *Front) serve(l net.Listener, from origin) error {
 	feed := newFeed(l, from, f.cfg.CA, f.cfg.Cert)
+	feed.front = f
 	srv := &http.Server{
 		Handler:           &handler{f: f, feed: feed},
 		ReadHeaderTimeout: headerTime,
@@ -151,7 +164,16 @@ func (f *Front) serve(l net.Listener, from origin) error {
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, c)
+			ctx = context.WithValue(ctx, connKey{}, c)
+			if own, ok := c.(*conn); ok {
+				ctx = op.WithFlight(ctx, own)
+			}
+			return ctx
+		},
+		ConnState: func(c net.Conn, s http.ConnState) {
+			if own, ok := c.(*conn); ok {
+				own.turn(s)
+			}
 		},
 	}
 	srv.Protocols = new(http.Protocols)
@@ -161,7 +183,8 @@ func (f *Front) serve(l net.Listener, from origin) error {
 		f.mu.Unlock()
 		return errors.Join(http.ErrServerClosed, l.Close())
 	}
-	f.servers = append(f.servers, srv)
+	f.servers, f.feeds = append(f.servers, srv), append(f.feeds, feed)
+	f.tell()
 	f.mu.Unlock()
 	go feed.run()
 	err := srv.Serve(feed)
@@ -175,6 +198,7 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	f.mu.Lock()
 	f.closed = true
 	servers := f.servers
+	f.tell()
 	f.mu.Unlock()
 	f.stop()
 	var wg sync.WaitGroup

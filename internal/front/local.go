@@ -27,7 +27,13 @@ type wayKey struct{}
 // operations by Call, under the address that the browser has.
 func (h *handler) console(w http.ResponseWriter, r *http.Request, c *conn) {
 	c.tell(r)
-	h.f.cfg.Console.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), wayKey{}, way{c.source(), c.scheme == "https"})))
+	ctx := r.Context()
+	if r.Header.Get("Accept") == "text/event-stream" { // it waits; the browser comes again
+		var cancel context.CancelFunc
+		ctx, cancel = op.Waiting(ctx)
+		defer cancel()
+	}
+	h.f.cfg.Console.ServeHTTP(w, r.WithContext(context.WithValue(ctx, wayKey{}, way{c.source(), c.scheme == "https"})))
 }
 
 // notebook hands on a request for a notebook instance. Bodies and WebSockets
@@ -44,6 +50,8 @@ func (c *conn) tell(r *http.Request) {
 	if t, ok := c.Conn.(*tls.Conn); ok {
 		state := t.ConnectionState()
 		r.TLS = &state
+	} else if c.inside != nil {
+		r.TLS = &tls.ConnectionState{HandshakeComplete: true, ServerName: c.inside.ServerName}
 	}
 }
 

@@ -38,6 +38,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no connection", http.StatusInternalServerError)
 		return
 	}
+	if !c.begin() {
+		panic(http.ErrAbortHandler) // another server has the data; nothing was done
+	}
+	if c.stays() {
+		w.Header().Set("Connection", "close")
+	}
 	p, known := h.f.hosts.place(r.Host, c)
 	if r.Header.Get("Upgrade") != "" && !p.notebook {
 		// nothing else here upgrades; what follows was not looked at

@@ -157,7 +157,9 @@ func (e *Engine) Await(ctx context.Context, c op.Call, name string) (*resource.R
 	if d <= 0 {
 		return r, nil
 	}
-	held, cancel := context.WithTimeout(ctx, d)
+	waits, leave := op.Waiting(ctx)
+	defer leave()
+	held, cancel := context.WithTimeout(waits, d)
 	defer cancel()
 	changed := e.Store.Watch(held, e.Kind())
 	for {

@@ -69,7 +69,13 @@ func (l *Logs) StartLiveTail(ctx context.Context, c op.Call, in *apilogs.StartLi
 	context.AfterFunc(ctx, end) // whoever asked may leave without a look
 	return func(ctx context.Context, send sendTail) error {
 		defer end()
-		return t.run(ctx, send)
+		waits, cancel := op.Waiting(ctx)
+		defer cancel()
+		err := t.run(waits, send)
+		if waits.Err() != nil && ctx.Err() == nil {
+			return apierr.New(400, "SessionStreamingException", "The server makes way for another one. Start the session again.")
+		}
+		return err
 	}, nil
 }
 
