@@ -615,6 +615,7 @@ func TestServeRefusesBadFlags(t *testing.T) {
 	b := newBench(t)
 	for want, args := range map[string][]string{
 		"want 12 digits":   {"--account", "12"},
+		"want an address":  {"--wheel-index", "pytorch"},
 		"want more than 0": {"--instance-scale", "0"},
 		"want five":        {"--notebook-idle-stop", "1m"},
 		"want debug":       {"--log-level", "loud"},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -29,6 +30,7 @@ type ServeOptions struct {
 	TaskEgressAllow []netip.Prefix
 	InstanceScale   float64
 	Prices          string
+	WheelIndex      string
 	TLSCert, TLSKey string
 	Hosts           []string
 	BucketSuffixes  []string
@@ -38,6 +40,8 @@ type ServeOptions struct {
 	InvokePayload                      int64 // bytes
 	InvokeInFlight                     int64
 	InvokeTimeout, InvokeStreamTimeout time.Duration
+
+	Replace bool
 }
 
 func (a *app) serve() *cobra.Command {
@@ -51,7 +55,8 @@ func (a *app) serve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
 		Long: "Run the server until it is interrupted. Jobs go on without it and are found again at the next start.\n" +
-			"There is nothing to configure: the first start makes the root key and the certificate authority in the data folder.",
+			"There is nothing to configure: the first start makes the root key and the certificate authority in the data folder.\n" +
+			"For a new version or other settings, start it with --replace beside the one that runs.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cfg.LogLevel.UnmarshalText([]byte(level)); err != nil {
 				return fmt.Errorf("--log-level %s: want debug, info, warn or error", level)
@@ -68,11 +73,15 @@ func (a *app) serve() *cobra.Command {
 			}
 			cfg.InvokePayload, cfg.InvokeInFlight = payload<<20, flight<<20
 			cfg.Data = a.data
+			if cfg.Replace && !cmd.Flags().Changed("listen") {
+				cfg.Listen = "" // where the other one does
+			}
 			return a.serveUntil(cmd.Context(), cfg)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:2527", "address to listen on; one that other machines reach needs --tls-cert and --tls-key")
+	f.BoolVar(&cfg.Replace, "replace", false, "take the place of the server that runs on the data folder, with its sockets: no request is refused or lost. That one goes when what it has begun is done; if this one cannot start, it serves on")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "certificate chain, PEM; read again when the file changes")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "its private key, PEM")
 	f.StringSliceVar(&cfg.Hosts, "host", nil, "a name or address by which clients reach this server, beside those in the certificate")
@@ -91,6 +100,7 @@ func (a *app) serve() *cobra.Command {
 	f.BoolVar(&cfg.TaskEgress, "task-egress", true, "let jobs that are not isolated reach the internet through a filtered proxy")
 	f.StringSliceVar(&allow, "task-egress-allow", nil, "private ranges that jobs may reach too, like 10.1.0.0/16")
 	f.Float64Var(&cfg.InstanceScale, "instance-scale", 1, "divide the sizes of instance types by this")
+	f.StringVar(&cfg.WheelIndex, "wheel-index", "", "where the runtimes of PyTorch and Hugging Face take their largest wheels from, as https://download.pytorch.org/whl/cpu; their hashes are not checked. Without it they come from the package index, with what GPUs need")
 	f.StringVar(&cfg.Prices, "prices", "", "a price file of your own, CSV like internal/meter/data/prices.csv; its rows replace the built-in list prices")
 	return cmd
 }
@@ -115,6 +125,9 @@ func (a *app) serveUntil(ctx context.Context, cfg ServeOptions) error {
 	}
 	if cfg.InvokeTimeout <= 0 || cfg.InvokeStreamTimeout <= 0 {
 		return errors.New("--invoke-timeout, --invoke-stream-timeout: want more than 0")
+	}
+	if u, err := url.Parse(cfg.WheelIndex); cfg.WheelIndex != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		return fmt.Errorf("--wheel-index %s: want an address like https://download.pytorch.org/whl/cpu", cfg.WheelIndex)
 	}
 	if d := cfg.NotebookIdle; d != 0 && d < 5*time.Minute {
 		return fmt.Errorf("--notebook-idle-stop %s: want five minutes or more, or 0 for never", d)

@@ -24,21 +24,27 @@ const (
 	startWait = time.Minute
 	replyWait = 10 * time.Second
 	stopWait  = 30 * time.Second
+	// replaceWait is how long the server that is replaced may take to let go.
+	replaceWait = 90 * time.Second
 )
 
 func (a *app) up() *cobra.Command {
 	var (
 		listen             string
 		noOpen, noNotebook bool
+		replace            bool
 	)
 	cmd := &cobra.Command{
 		Use: "up [-- SERVE-FLAGS]", Short: "Start the server in the background, open the console and a notebook",
 		Long: "Start the server in the background, unless one runs already, and open the console in the browser, then a\n" +
 			"notebook instance with the examples: " + firstNotebook + ", which is made if there is no instance yet, and costs by the\n" +
 			"minute until it is stopped. Flags after -- are those of `clary serve`. `clary down` stops the server; jobs\n" +
-			"and notebooks go on without it.",
+			"and notebooks go on without it. With --replace a new server takes the place of the one that runs, and no\n" +
+			"request is refused or lost; it is given the same flags again, or others.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if t, err := a.target(); err == nil && t.alive() {
+			t, err := a.target()
+			runs := err == nil && t.alive()
+			if runs && !replace {
 				ctx, cancel := context.WithTimeout(cmd.Context(), replyWait)
 				defer cancel()
 				if err := a.reachable(ctx, t); err != nil {
@@ -52,11 +58,10 @@ func (a *app) up() *cobra.Command {
 			if listen != "" {
 				args = append([]string{"--listen", listen}, args...)
 			}
-			if err := a.background(cmd.Context(), args); err != nil {
+			if err := a.background(cmd.Context(), args, runs); err != nil {
 				return err
 			}
-			t, err := a.target()
-			if err != nil {
+			if t, err = a.target(); err != nil {
 				return err
 			}
 			if _, err := fmt.Fprintf(a.Err, "Clary answers on http://%s; its log is %s; `clary down` stops it.\n", t.Addr, serverLog(a.data)); err != nil {
@@ -68,6 +73,7 @@ func (a *app) up() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&listen, "listen", "", "address to listen on")
 	f.BoolVar(&noOpen, "no-open", false, "print the links instead of opening them")
+	f.BoolVar(&replace, "replace", false, "start a new server in the place of the one that runs, as `clary serve --replace` does")
 	f.BoolVar(&noNotebook, "no-notebook", false, "make and open no notebook instance")
 	return cmd
 }
@@ -116,9 +122,10 @@ func (a *app) welcome(ctx context.Context, t target, noOpen, noNotebook bool) er
 
 func serverLog(data string) string { return filepath.Join(data, "run", "serve.log") }
 
-// background starts `clary serve` in a session of its own and waits until it
-// answers or is gone.
-func (a *app) background(ctx context.Context, args []string) error {
+// background starts `clary serve` in a session of its own, in the place of the
+// one that runs if that is to be replaced, and waits until it answers or is
+// gone.
+func (a *app) background(ctx context.Context, args []string, replace bool) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -127,8 +134,10 @@ func (a *app) background(ctx context.Context, args []string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
-	// The last run's stays: it may say why that ended.
-	if err := os.Rename(path, path+".old"); err != nil && !errors.Is(err, os.ErrNotExist) {
+	wait := startWait
+	if replace { // two servers write one log: each says what it does about the other
+		args, wait = append([]string{"--replace"}, args...), startWait+replaceWait
+	} else if err := os.Rename(path, path+".old"); err != nil && !errors.Is(err, os.ErrNotExist) { // it may say why the last run ended
 		return fmt.Errorf("data folder: %w", err)
 	}
 	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -153,7 +162,7 @@ func (a *app) background(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("start the server: %w", err)
 	}
-	if err := told.SetReadDeadline(time.Now().Add(startWait)); err != nil {
+	if err := told.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = told.SetReadDeadline(time.Now()) }) // ends the read
@@ -166,7 +175,7 @@ func (a *app) background(ctx context.Context, args []string) error {
 		return errors.Join(ctx.Err(), cmd.Process.Kill())
 	}
 	if !errors.Is(err, io.EOF) {
-		return errors.Join(fmt.Errorf("the server has not answered within %s; see %s", startWait, path), cmd.Process.Kill())
+		return errors.Join(fmt.Errorf("the server has not answered within %s; see %s", wait, path), cmd.Process.Kill())
 	}
 	_ = cmd.Wait() // its log says why
 	return fmt.Errorf("the server did not start:\n%s", lastLines(path, 5))
@@ -211,21 +220,46 @@ func (a *app) down() *cobra.Command {
 			if !t.holder() {
 				return fmt.Errorf("a server that is starting holds %s: try again in a moment", t.data)
 			}
-			p, err := os.FindProcess(t.PID)
-			if err != nil {
-				return err
-			}
-			if err := p.Signal(syscall.SIGTERM); err != nil {
-				return fmt.Errorf("stop the server, process %d: %w", t.PID, err)
-			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), stopWait)
 			defer cancel()
-			if err := t.gone(ctx); err != nil {
-				return fmt.Errorf("the server, process %d, has not ended within %s", t.PID, stopWait)
+			if t, err = a.stop(ctx, t); err != nil {
+				return fmt.Errorf("stop the server, process %d: %w", t.PID, err)
 			}
 			_, err = fmt.Fprintln(a.Err, "Clary has stopped. What runs in jobs and notebooks goes on, and is found again at the next start.")
 			return err
 		},
+	}
+}
+
+// stop ends the server, and one that took its place meanwhile; it says which
+// one was the last.
+func (a *app) stop(ctx context.Context, t target) (target, error) {
+	gone := make(chan error, 1)
+	go func() { gone <- t.gone(ctx) }()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for told := 0; ; {
+		if told != t.PID {
+			p, err := os.FindProcess(t.PID)
+			if err == nil {
+				err = p.Signal(syscall.SIGTERM)
+			}
+			if err != nil && !errors.Is(err, os.ErrProcessDone) {
+				return t, err
+			}
+			told = t.PID
+		}
+		select {
+		case err := <-gone:
+			if err != nil {
+				err = fmt.Errorf("it has not ended within %s", stopWait)
+			}
+			return t, err
+		case <-again.C:
+			if now, err := a.target(); err == nil && now.holder() {
+				t = now
+			}
+		}
 	}
 }
 

@@ -18,12 +18,17 @@ import (
 // openRouter makes the way of requests into endpoints.
 func (r *rooms) openRouter() (err error) {
 	r.router, err = router.New(router.Config{
-		Records: r.store, Dialer: r.driver, Meter: r.metrics, Keep: capturer{r.blobs, r.ids}.keep,
+		Records: r.store, Dialer: r.driver, Meter: counts{r}, Keep: captures{r, capturer{r.blobs, r.ids}}.keep,
 		MaxPayload: r.cfg.InvokePayload, Timeout: r.cfg.InvokeTimeout, StreamTimeout: r.cfg.InvokeStreamTimeout, InFlight: r.cfg.InvokeInFlight,
 		Log: r.log,
 	})
 	if err == nil {
-		r.onClose(r.router.Close)
+		r.onClose(func() error {
+			if r.heir.Load() != nil {
+				return nil // it ends later
+			}
+			return r.router.Close()
+		})
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -33,6 +34,22 @@ func listen(address string) ([]net.Listener, error) {
 		return nil, errors.Join(fmt.Errorf("listen on %s, for the commands of this machine: %w", own, err), main.Close())
 	}
 	return []net.Listener{main, side}, nil
+}
+
+// listenUnix takes over the socket's name from a server that was killed; the
+// lock on the data folder says that none lives.
+func listenUnix(network, path string) (*net.UnixListener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	ln, err := net.ListenUnix(network, &net.UnixAddr{Name: path, Net: network})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return ln, os.Chmod(path, 0o600)
 }
 
 // local is where this machine's own clients reach the listeners.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"clary/internal/blob/folder"
 	"clary/internal/compute"
@@ -60,7 +61,10 @@ type rooms struct {
 	plane      *dataplane.Plane   // traffic of notebook instances
 	router     *router.Router     // requests to endpoints
 	cert       *front.Certificate // the operator's own, or nil
-	tasks      net.Listener
+	fronts     sync.WaitGroup     // what serves connections, which may outlive the rest
+	land       context.CancelFunc // ends what must outlive them
+	replacing  atomic.Bool        // another server is about to take the place
+	heir       atomic.Pointer[heir]
 	closers    []func() error // in the order of opening
 }
 
@@ -145,22 +149,20 @@ func (r *rooms) openCompute(addr string) error {
 	if err != nil {
 		return err
 	}
-	sock := r.path("run", "task.sock")
-	if r.tasks, err = listenUnix(sock); err != nil {
+	if err := os.MkdirAll(r.path("run"), 0o700); err != nil {
 		return err
 	}
-	r.onClose(r.tasks.Close)
 	if r.ca, err = front.LoadCA(r.path("keys")); err != nil {
 		return err
 	}
 	if err := writeBundle(r.path("run", "ca-bundle.pem"), r.path("keys", "ca.pem")); err != nil {
 		return err
 	}
-	if r.driver, err = newDriver(r.cfg, r.path("tasks"), bin, sock, r.path("run", "ca-bundle.pem"), addr); err != nil {
+	if r.driver, err = newDriver(r.cfg, r.path("tasks"), bin, r.path("run", taskSocket), r.path("run", "ca-bundle.pem"), addr); err != nil {
 		return err
 	}
 	r.onClose(r.driver.Close)
-	if r.catalog, err = catalog.New(catalog.Config{Dir: r.path("runtimes"), Driver: r.driver, Environ: os.Getenv, Envs: r.driver.Envs}); err != nil {
+	if r.catalog, err = catalog.New(catalog.Config{Dir: r.path("runtimes"), Driver: r.driver, Environ: os.Getenv, Envs: r.driver.Envs, WheelIndex: r.cfg.WheelIndex}); err != nil {
 		return err
 	}
 	r.onClose(func() error { r.catalog.Close(); return nil })
@@ -233,39 +235,32 @@ func priceBooks(own string) ([]meter.Book, error) {
 	return []meter.Book{meter.MinuteBook(list), meter.AWSBook(list)}, nil
 }
 
-// listenUnix takes over the socket's name from a server that was killed; the
-// lock on the data folder says that none lives.
-func listenUnix(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("task socket: %w", err)
-	}
-	return ln, os.Chmod(path, 0o600)
-}
-
-// serve runs until ctx is done, then lets requests in flight end.
-func (r *rooms) serve(ctx context.Context, lns []net.Listener, ready func(addr string)) error {
+// serve runs until ctx is done, then lets requests in flight end; or until
+// another server is to take the place, which it returns. before is one that
+// was to, and did not: what was left to it comes back.
+func (r *rooms) serve(ctx context.Context, p *place, before *heir, ready func()) (*heir, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failed := make(chan error, len(lns)+1)
+	failed := make(chan error, len(p.users)+1)
+	asked := make(chan *heir)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 
-	for _, l := range lns {
-		wg.Go(func() { failed <- r.front.Serve(l) })
+	for _, l := range p.users {
+		r.fronts.Go(func() { failed <- r.front.Serve(l) })
 	}
-	wg.Go(func() { failed <- r.front.ServeTask(r.tasks) })
+	r.fronts.Go(func() { failed <- r.front.ServeTask(p.tasks) })
+	flying, land := context.WithCancel(context.WithoutCancel(ctx))
+	r.land = land
+	r.fronts.Go(func() { r.router.Run(flying) })
+	wg.Go(func() { r.listenDoor(ctx, p, asked) })
 	wg.Go(func() { r.loop.Run(ctx) })
 	wg.Go(func() { r.hints(ctx) })
 	wg.Go(func() { r.plane.Run(ctx) })
-	wg.Go(func() { r.router.Run(ctx) })
 	wg.Go(func() { r.health(ctx) })
+	if before != nil {
+		before.settle(same{ctx, r})
+	}
 	if r.cert != nil {
 		hup, stop := hangups()
 		defer stop()
@@ -274,25 +269,30 @@ func (r *rooms) serve(ctx context.Context, lns []net.Listener, ready func(addr s
 	go r.catalog.Prepare(ctx)
 	if err := r.wakeAll(ctx); err != nil {
 		cancel()
-		return errors.Join(err, r.shutdown())
+		return nil, errors.Join(err, r.shutdown())
 	}
-	if ready != nil {
-		ready(local(lns))
-	}
+	ready()
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+	case h := <-asked:
+		r.leave(h, p)
+		cancel()
+		return h, nil
 	}
 	cancel()
-	return errors.Join(err, r.shutdown())
+	return nil, errors.Join(err, r.shutdown())
 }
 
 func (r *rooms) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	r.plane.Shutdown()
-	if err := r.front.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	err := r.front.Shutdown(ctx)
+	r.land()
+	r.fronts.Wait()
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return nil

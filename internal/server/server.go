@@ -9,7 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"syscall"
+	"sync"
 	"time"
 
 	"clary/internal/dataplane"
@@ -30,6 +30,7 @@ type Config struct {
 	TaskEgressAllow []netip.Prefix // private ranges that jobs may reach too
 	InstanceScale   float64        // divides the sizes of instance types
 	Prices          string         // a price file of the operator's own; its rows replace the built-in ones
+	WheelIndex      string         // of packages, for wheels that come in kinds; "": the package index
 	TLSCert, TLSKey string         // PEM files; without them nothing is served beyond loopback
 	Hosts           []string       // names and addresses that clients reach the server by, beside the certificate's
 	BucketSuffixes  []string       // domains below which a host name is a bucket
@@ -40,6 +41,8 @@ type Config struct {
 	InvokePayload                      int64 // bytes, of a request and of an answer
 	InvokeInFlight                     int64 // bytes of all of them at a time
 	InvokeTimeout, InvokeStreamTimeout time.Duration
+
+	Replace bool // take the place of the server that runs on Data; Listen "": where that one listens
 }
 
 const (
@@ -63,18 +66,16 @@ func (c *Config) complete() error {
 	if n := len(c.Data) + len("/run/task.sock"); n > maxSocketPath {
 		return fmt.Errorf("the path of the data folder %s is %d bytes too long for a socket below it; choose a shorter one", c.Data, n-maxSocketPath)
 	}
-	if c.Listen == "" {
-		c.Listen = defaultListen
-	}
-	addr, err := net.ResolveTCPAddr("tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w; an address is HOST:PORT, such as %s", c.Listen, err, defaultListen)
-	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key are given together or not at all")
 	}
-	if !addr.IP.IsLoopback() && c.TLSCert == "" {
-		return fmt.Errorf("listen on %s: other machines can reach this address, so a certificate is needed: give --tls-cert and --tls-key, or listen on a loopback address such as %s", c.Listen, defaultListen)
+	if c.Listen == "" && !c.Replace {
+		c.Listen = defaultListen
+	}
+	if c.Listen != "" {
+		if err := c.checkListen(); err != nil {
+			return err
+		}
 	}
 	if c.NotebookSuffix != "" {
 		if c.TLSCert == "" {
@@ -93,63 +94,73 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// Run serves until ctx is done. ready is called with the address once requests
-// are answered. What runs in tasks goes on when Run returns, and is found
-// again by the next Run on the same data folder.
+func (c *Config) checkListen() error {
+	addr, err := net.ResolveTCPAddr("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w; an address is HOST:PORT, such as %s", c.Listen, err, defaultListen)
+	}
+	if !addr.IP.IsLoopback() && c.TLSCert == "" {
+		return fmt.Errorf("listen on %s: other machines can reach this address, so a certificate is needed: give --tls-cert and --tls-key, or listen on a loopback address such as %s", c.Listen, defaultListen)
+	}
+	return nil
+}
+
+// Run serves until ctx is done, or until another server has taken its place.
+// ready is called with the address once requests are answered. What runs in
+// tasks goes on when Run returns, and is found again by the next Run on the
+// same data folder.
 func Run(ctx context.Context, cfg Config, ready func(addr string)) error {
 	if err := cfg.complete(); err != nil {
 		return err
 	}
-	unlock, err := lock(cfg.Data)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	p, before, err := enter(ctx, &cfg, log)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-
-	// Listening first: a port in use is the most common mistake, and says so
-	// before anything is touched.
-	lns, err := listen(cfg.Listen)
-	if err != nil {
-		return err
-	}
-	for _, l := range lns {
-		defer l.Close()
-	}
-	r, err := open(ctx, cfg, local(lns))
-	if err != nil {
-		return err
-	}
-	defer r.close()
+	defer p.close()
 	defer memory()()
-	return r.serve(ctx, lns, ready)
+	var said sync.Once
+	var gone sync.WaitGroup // servers of this process that another one was to replace, and did not
+	defer gone.Wait()
+	for failed := (*heir)(nil); ; {
+		h, err := serveOnce(ctx, cfg, p, failed, func() {
+			before.serves()
+			said.Do(func() {
+				if ready != nil {
+					ready(local(p.users))
+				}
+			})
+		})
+		if h == nil {
+			before.fails(err)
+			return err
+		}
+		if h.succeeds(ctx) {
+			p.close()
+			h.linger(ctx)
+			return nil
+		}
+		if err := h.resume(p, cfg.Data); err != nil {
+			return err
+		}
+		gone.Go(func() { h.finish(ctx) })
+		failed = h
+	}
 }
 
-// lock holds the data folder: two servers on one would each believe to be the
-// only writer.
-func lock(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w; choose another one with --data", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+// serveOnce serves until ctx is done, or until another server is to take the
+// place: then it returns that one, and the data are free for it.
+func serveOnce(ctx context.Context, cfg Config, p *place, before *heir, ready func()) (*heir, error) {
+	r, err := open(ctx, cfg, local(p.users))
 	if err != nil {
-		return nil, fmt.Errorf("data folder: %w; choose another one with --data", err)
+		return nil, err
 	}
-	// A server that was killed while it started a program leaves the lock to
-	// that program until its exec: a moment is waited for it.
-	held := make(chan error, 1)
-	fd := int(f.Fd())
-	go func() { held <- syscall.Flock(fd, syscall.LOCK_EX) }()
-	select {
-	case err = <-held:
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lock the data folder %s: %w", dir, err), f.Close())
-		}
-	case <-time.After(lockWait):
-		go func() {
-			<-held // cannot be called off; gives it back at once
-			f.Close()
-		}()
-		return nil, fmt.Errorf("the data folder %s is in use by another clary server", dir)
+	h, err := r.serve(ctx, p, before, ready)
+	r.close()
+	if h != nil {
+		p.release()
+		h.released()
 	}
-	return func() { f.Close() }, nil
+	return h, err
 }

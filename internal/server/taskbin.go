@@ -14,13 +14,15 @@ import (
 //go:embed all:taskbin
 var taskbin embed.FS
 
+var errNoTask = errors.New("this clary was built without clary-task; build it with `make build`")
+
 // unpackTask writes the embedded clary-task under its content's name, so that
 // supervisors of an older server keep the file they run from.
 func unpackTask(dir string) (string, error) {
 	in, err := taskbin.Open("taskbin/clary-task")
 	sum, serr := taskbin.ReadFile("taskbin/clary-task.sum")
 	if err != nil || serr != nil {
-		return "", errors.New("this clary was built without clary-task; build it with `make build`")
+		return "", errNoTask
 	}
 	defer in.Close()
 	fi, err := in.Stat()

@@ -34,6 +34,11 @@ type Daemon struct {
 	Env    []string // of the server, besides this process's
 
 	args []string
+	now  *Server // nil: none was started
+}
+
+// Server is one process of a daemon.
+type Server struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error // of the process, once done is closed
@@ -55,77 +60,130 @@ func New(bin, dir string, args ...string) (*Daemon, error) {
 
 // Start runs the server and returns once it answers.
 func (d *Daemon) Start(ctx context.Context) error {
-	log, err := os.OpenFile(d.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	s, err := d.Launch()
 	if err != nil {
 		return err
 	}
+	d.now = s
+	return d.answers(ctx, s)
+}
+
+// Replace starts a server in the place of the one that runs, and returns that
+// one once the new one answers. If it does not, the old one is the daemon's on.
+func (d *Daemon) Replace(ctx context.Context, args ...string) (old *Server, err error) {
+	s, err := d.Launch(append([]string{"--replace"}, args...)...)
+	if err == nil {
+		err = d.answers(ctx, s)
+	}
+	if err == nil {
+		old, d.now = d.now, s
+	}
+	return old, err
+}
+
+// Launch starts a server beside what may run already, with further flags.
+func (d *Daemon) Launch(args ...string) (*Server, error) {
+	log, err := os.OpenFile(d.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
 	defer log.Close()
-	//nolint:noctx // it outlives the call
-	cmd := exec.Command(d.Bin, append([]string{"serve", "--data", d.Data, "--listen", d.Listen}, d.args...)...)
+	args = slices.Concat([]string{"serve", "--data", d.Data, "--listen", d.Listen}, d.args, args)
+	cmd := exec.Command(d.Bin, args...) //nolint:noctx // it outlives the call
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), d.Env...)
 	// Of its own process group: an interrupt at the terminal is ours to handle.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	d.cmd, d.done = cmd, make(chan struct{})
+	s := &Server{cmd: cmd, done: make(chan struct{})}
 	go func() {
-		d.err = cmd.Wait()
-		close(d.done)
+		s.err = cmd.Wait()
+		close(s.done)
 	}()
+	return s, nil
+}
+
+// answers waits until a server does.
+func (d *Daemon) answers(ctx context.Context, s *Server) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	for {
-		if d.announced() {
+		if d.Announced(s) {
 			return nil
 		}
 		select {
-		case <-d.done:
-			return fmt.Errorf("the server ended at once (%w):\n%s", d.err, d.Tail())
+		case <-s.done:
+			return fmt.Errorf("the server ended at once (%w):\n%s", s.err, d.Tail())
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("the server did not say that it answers on %s: %w\n%s", d.Listen, ctx.Err(), d.Tail()), d.Kill())
+			return errors.Join(fmt.Errorf("the server did not say that it answers on %s: %w\n%s", d.Listen, ctx.Err(), d.Tail()), s.Kill())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// announced says whether this process, not one before it, told the other verbs
+// Announced says whether this process, not one before it, told the other verbs
 // where it answers.
-func (d *Daemon) announced() bool {
+func (d *Daemon) Announced(s *Server) bool {
 	var said struct {
 		Addr string
 		PID  int
 	}
 	b, err := os.ReadFile(filepath.Join(d.Data, "run", "server.json"))
-	return err == nil && json.Unmarshal(b, &said) == nil && said.PID == d.Pid() && said.Addr == d.Listen
+	return err == nil && json.Unmarshal(b, &said) == nil && said.PID == s.Pid() && said.Addr == d.Listen
 }
 
 // Pid is the server's process.
-func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
+func (d *Daemon) Pid() int { return d.now.Pid() }
+
+// Now is the server that was started last, or Is.
+func (d *Daemon) Now() *Server { return d.now }
+
+// Is says which server is the daemon's.
+func (d *Daemon) Is(s *Server) { d.now = s }
 
 // Kill ends the server as kill -9 does and returns once it is gone.
-func (d *Daemon) Kill() error {
-	if err := d.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	<-d.done
-	return nil
-}
+func (d *Daemon) Kill() error { return d.now.Kill() }
 
 // Stop asks the server to end, as a service manager does.
 func (d *Daemon) Stop() error {
-	if d.cmd == nil {
+	if d.now == nil {
 		return nil
 	}
-	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := d.now.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
+	if err := d.now.Ended(stopWithin); !errors.Is(err, errRuns) {
+		return err
+	}
+	return errors.Join(fmt.Errorf("the server did not stop within %v:\n%s", stopWithin, d.Tail()), d.Kill())
+}
+
+// Pid is the process.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
+// Kill ends the process as kill -9 does and returns once it is gone.
+func (s *Server) Kill() error {
+	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-s.done
+	return nil
+}
+
+// Runs says whether the process has not ended.
+func (s *Server) Runs() bool { return errors.Is(s.Ended(0), errRuns) }
+
+var errRuns = errors.New("the server has not ended")
+
+// Ended waits until the process has ended by itself, and says how.
+func (s *Server) Ended(within time.Duration) error {
 	select {
-	case <-d.done:
-		return d.err
-	case <-time.After(stopWithin):
-		return errors.Join(fmt.Errorf("the server did not stop within %v:\n%s", stopWithin, d.Tail()), d.Kill())
+	case <-s.done:
+		return s.err
+	case <-time.After(within):
+		return errRuns
 	}
 }
 
