@@ -24,9 +24,9 @@ func TestMetrics(t *testing.T) {
 		b, _ := io.ReadAll(r.Body)
 		switch string(b) {
 		case "4":
-			rw.WriteHeader(404)
+			rw.WriteHeader(http.StatusNotFound)
 		case "5":
-			rw.WriteHeader(500)
+			rw.WriteHeader(http.StatusInternalServerError)
 		case "die":
 			panic(http.ErrAbortHandler)
 		}
@@ -67,7 +67,7 @@ func TestCapture(t *testing.T) {
 	w.container("t-1", func(rw http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		if string(b) == "fail" {
-			rw.WriteHeader(400)
+			rw.WriteHeader(http.StatusBadRequest)
 		}
 		rw.Header().Set("Content-Type", "application/json; charset=utf-8")
 		_, _ = io.WriteString(rw, `{"n":1}`)

@@ -71,8 +71,12 @@ func (a *ask) head(b []byte) []byte {
 // check refuses what would end a header.
 func (a *ask) check() error {
 	for _, f := range [...]struct{ name, value string }{
-		{"contentType", a.contentType}, {"accept", a.accept}, {"customAttributes", a.attributes},
-		{"inferenceId", a.inference}, {"sessionId", a.session}, {"prefixAwareId", a.prefix},
+		{"contentType", a.contentType},
+		{"accept", a.accept},
+		{"customAttributes", a.attributes},
+		{"inferenceId", a.inference},
+		{"sessionId", a.session},
+		{"prefixAwareId", a.prefix},
 	} {
 		for i := range len(f.value) {
 			if c := f.value[i]; c < ' ' && c != '\t' || c >= 0x7f {

@@ -211,7 +211,7 @@ func TestPipeline(t *testing.T) {
 		return func(rw http.ResponseWriter, r *http.Request) {
 			b, _ := io.ReadAll(r.Body)
 			if strings.Contains(string(b), "fail "+name) {
-				rw.WriteHeader(400)
+				rw.WriteHeader(http.StatusBadRequest)
 			}
 			rw.Header().Set("Content-Type", answers)
 			_, _ = fmt.Fprintf(rw, "%s(%s;%s;%s;%s)", name, b, r.Header.Get("Content-Type"), r.Header.Get("Accept"), r.Header.Get("X-Amzn-Sagemaker-Inference-Id"))

@@ -193,7 +193,7 @@ func (h *host) begin(ctx context.Context, d compute.Dialer, fresh bool, deadline
 		// who refuses a body may have said why
 		var rerr error
 		x.half = err != nil
-		if x.res, rerr = l.head(); err == nil || rerr == nil {
+		if x.res, rerr = l.head(); err == nil || rerr == nil { //nolint:bodyclose // the link is closed, or read to its end
 			err = rerr
 		}
 	}

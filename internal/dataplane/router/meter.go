@@ -130,8 +130,8 @@ func (m *meter) back(old []tally) {
 		t.n, t.client, t.server, t.failed = t.n+o.n, t.client+o.client, t.server+o.server, t.failed+o.failed
 		old = old[:n-1]
 	}
-	all := append(old, m.tallies...)
-	m.tallies = all[max(0, len(all)-keptMinutes):]
+	old = append(old, m.tallies...)
+	m.tallies = old[max(0, len(old)-keptMinutes):]
 }
 
 // putMetrics puts what was counted since.

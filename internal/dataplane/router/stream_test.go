@@ -79,7 +79,7 @@ func TestStream(t *testing.T) {
 	w.container("t-2", func(rw http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		if r.Header.Get("Accept") == "fail" {
-			rw.WriteHeader(400)
+			rw.WriteHeader(http.StatusBadRequest)
 			_, _ = io.WriteString(rw, "no")
 			return
 		}
