@@ -103,7 +103,7 @@ func (a *app) endpointInvoke() *cobra.Command {
 	var file, kind, accept, variant string
 	cmd := &cobra.Command{
 		Use: "invoke NAME [BODY]", Short: "Send a request to an endpoint and print the answer", Args: cobra.RangeArgs(1, 2),
-		Example: "  clary endpoint invoke NAME '5.1,3.5,1.4,0.2'",
+		Example: "  clary endpoint invoke NAME '[[5.1, 3.5, 1.4, 0.2]]'",
 		Long:    "Send a request to an endpoint and print what its model answers. Without BODY and --file, standard input is sent.",
 		RunE: a.onEndpoints(func(ctx context.Context, e *endpoints, args []string) error {
 			if len(args) == 2 && file != "" {
@@ -142,7 +142,7 @@ func (a *app) endpointInvoke() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVarP(&file, "file", "f", "", "file to send; - is standard input")
-	f.StringVarP(&kind, "content-type", "t", "text/csv", "what is sent")
+	f.StringVarP(&kind, "content-type", "t", "application/json", "what is sent")
 	f.StringVar(&accept, "accept", "", "what is wanted back (default: what the model answers by itself)")
 	f.StringVar(&variant, "variant", "", "the variant that is asked (default: by weight)")
 	return cmd

@@ -126,7 +126,7 @@ func TestEndpointInvoke(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	b.write("run/server.json", fmt.Sprintf(`{"Addr":%q,"Region":"eu-west-1","Account":"123456789012"}`, strings.TrimPrefix(srv.URL, "http://")))
-	if code, out, e := b.run("endpoint", "invoke", "ep", "1,2", "--accept", "application/json", "--variant", "B"); code != 0 || out != "[0]" {
+	if code, out, e := b.run("endpoint", "invoke", "ep", "1,2", "-t", "text/csv", "--accept", "application/json", "--variant", "B"); code != 0 || out != "[0]" {
 		t.Errorf("%d %s%s", code, out, e)
 	}
 	h := got.Header
@@ -137,7 +137,7 @@ func TestEndpointInvoke(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`[1]`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, e := b.run("endpoint", "invoke", "ep", "--file", file, "-t", "application/json"); code != 0 || sent != "[1]" || got.Header.Get("Content-Type") != "application/json" {
+	if code, _, e := b.run("endpoint", "invoke", "ep", "--file", file); code != 0 || sent != "[1]" || got.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%d %s, sent %q", code, e, sent)
 	}
 	asked = 0

@@ -24,6 +24,13 @@ type served struct {
 	weight          float64
 }
 
+type servedList []served
+
+// States says whether something is under way.
+func (l servedList) States() bool {
+	return slices.ContainsFunc(l, func(s served) bool { return s.Status != "" })
+}
+
 type endpointBody struct {
 	Endpoint *sm.DescribeEndpointOutput
 	Path     string
@@ -31,7 +38,8 @@ type endpointBody struct {
 	Now      int64 // instances of all variants
 	Wanted   int64
 	Steps    []happened
-	Variants []served
+	Messages bool // one of them has one
+	Variants servedList
 	Pending  *pendingBody
 	Facts    []fact
 	Of       []link // variants whose traffic can be shown
@@ -52,7 +60,7 @@ func (b *endpointBody) Going() bool { return b.Endpoint.EndpointStatus == "Delet
 type pendingBody struct {
 	Config   named
 	Start    time.Time
-	Variants []served
+	Variants servedList
 }
 
 // happened is one thing that Describe tells of an endpoint's history.
@@ -90,6 +98,7 @@ func (c *Console) endpoint(v *view) error {
 		shares(body.Pending.Variants)
 	}
 	body.Steps = endpointSteps(d, body)
+	body.Messages = slices.ContainsFunc(body.Steps, func(h happened) bool { return h.Message != "" })
 	body.Facts = endpointFacts(d)
 	if err := v.traffic(body); err != nil {
 		return err

@@ -114,7 +114,7 @@ func TestEndpointPages(t *testing.T) {
 		invoke("1,2,3.5", http.StatusOK)
 	}
 	invoke("one", http.StatusFailedDependency)
-	out, err := d.Clary(ctx, "endpoint", "invoke", "adder", "1,2").CombinedOutput()
+	out, err := d.Clary(ctx, "endpoint", "invoke", "adder", "1,2", "-t", "text/csv").CombinedOutput()
 	if err != nil || string(out) != "3.0" {
 		t.Errorf("clary endpoint invoke: %s %v", out, err)
 	}

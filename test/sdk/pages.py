@@ -73,3 +73,40 @@ def end_notebook(region):
         waiter = sm.get_waiter("notebook_instance_" + state)
         waiter.config.delay, waiter.config.max_attempts = 1, 300
         waiter.wait(**name)
+
+
+def end_endpoint(region, name):
+    """Deletes an endpoint and waits until it is gone: its name can be taken again, and it costs no more."""
+    sm = boto3.client("sagemaker", region_name=region)
+    sm.delete_endpoint(EndpointName=name)
+    endpoint_gone(region, name)
+
+
+def endpoint_gone(region, name):
+    """Waits until an endpoint is deleted."""
+    waiter = boto3.client("sagemaker", region_name=region).get_waiter("endpoint_deleted")
+    waiter.config.delay, waiter.config.max_attempts = 1, 300
+    waiter.wait(EndpointName=name)
+
+
+def serve_snippets(client, region, folder):
+    """Runs what the pages say, from a training job to an endpoint that answers."""
+    console = Console(region)
+    run(console.snippets("training-jobs")[client], client, region, folder)
+    for section in ("models", "endpoint-configurations"):
+        run(console.snippets(section)[client], client, region, folder)
+        page = console.page("/" + section)
+        assert "data-snippet" not in page and "iris" in page, section
+    assert "model.tar.gz" in console.page("/models/iris")
+    out = run(console.snippets("endpoints")[client], client, region, folder)
+    assert re.search(r"\[[0-2](\.0)?\]", out), out
+    for name in set(re.findall(r'href="/endpoints/([^"?/]+)"', console.page("/endpoints"))):
+        endpoint_gone(region, name)
+    assert "data-snippet" in console.page("/endpoints")  # it deletes what it made
+    assert "Endpoint" in console.page("/billing")
+    run(console.snippets("endpoint-configurations/iris")[client], client, region, folder)
+    page = console.page("/endpoints")
+    assert "iris" in page and "InService" in page
+    out = run(console.snippets("endpoints/iris")[client], client, region, folder)
+    assert re.search(r"\[[0-2](\.0)?\]", out), out
+    end_endpoint(region, "iris")

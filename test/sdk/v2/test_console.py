@@ -2,12 +2,13 @@
 
 import pytest
 
-from pages import Console, end_notebook, jobs, run
+from pages import Console, end_notebook, jobs, run, serve_snippets
 
 # A region of its own for each: its pages are empty, whatever others do.
 JOBS = {"v2": "eu-west-2", "boto3": "eu-west-1", "cli": "us-west-2"}
 BOOKS = {"v2": "ca-central-1", "boto3": "eu-north-1", "cli": "sa-east-1"}
 CODE = {"v2": "eu-west-3", "boto3": "us-west-1", "cli": "ap-southeast-1"}
+SERVED = {"v2": "af-south-1", "boto3": "ap-east-1", "cli": "eu-south-1"}
 CALLS = {"v2": "ap-south-1", "boto3": "us-east-2", "cli": "ap-southeast-2"}
 
 
@@ -69,3 +70,8 @@ def test_code_snippets(client, tmp_path):
         assert "data-snippet" not in page and thing in page, section
     assert "https://github.com/aws/amazon-sagemaker-examples.git" in console.page("/git-repositories/my-project")
     assert "pip install" in console.page("/lifecycle-configurations/install-packages")
+
+
+@pytest.mark.parametrize("client", SERVED)
+def test_serving_snippets(client, tmp_path):
+    serve_snippets(client, SERVED[client], tmp_path)

@@ -1,6 +1,6 @@
 """The code that an empty page of the console shows is run as it stands."""
 
-from pages import Console, end_notebook, jobs, run
+from pages import Console, end_notebook, jobs, run, serve_snippets
 
 
 def test_training_snippet(tmp_path):
@@ -47,3 +47,7 @@ def test_code_snippets(tmp_path):
         run(console.snippets(section)["v3"], "v3", region, tmp_path)
         page = console.page("/" + section)
         assert "data-snippet" not in page and thing in page, section
+
+
+def test_serving_snippets(tmp_path):
+    serve_snippets("v3", "me-south-1", tmp_path)
