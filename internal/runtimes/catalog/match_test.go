@@ -58,7 +58,18 @@ func TestMatchAndChoose(t *testing.T) {
 		{"python@sha256:" + strings.Repeat("0", 64), []Python{system311}, "unknown", ""},
 		{ecr + "sagemaker-scikit-learn", []Python{system311}, "unknown", ""},
 		{ecr + "sagemaker-scikit-learn:latest", []Python{system311}, "unknown", ""},
-		{"763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.3.0-gpu-py311", []Python{system311}, "unknown", ""},
+		{ecr + "sagemaker-xgboost:1.7-1", []Python{system311}, "xgboost-2.1.4-py311", "XGBoost 2.1.4 instead of 1.7: the nearest newer"},
+		{ecr + "sagemaker-xgboost:3.0-5", []Python{system314}, "xgboost-3.0.5-py314", ""},
+		{ecr + "sagemaker-xgboost:1.2-2-cpu-py3", []Python{system314}, "xgboost-3.0.5-py314", "XGBoost 3.0.5 instead of 1.2"},
+		{"811284229777.dkr.ecr.us-east-1.amazonaws.com/xgboost:1", []Python{system311}, "xgboost-2.1.4-py311", "instead of 0.72"},
+		{ecr + "sagemaker-xgboost:latest", []Python{system311}, "unknown", ""},
+		{"763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.3.0-gpu-py311", []Python{system311}, "pytorch-2.15.0-py311", "PyTorch 2.15.0 instead of 2.3"},
+		{"763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.15-cpu-py312", []Python{system313}, "pytorch-2.15.0-py313", ""},
+		{"763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-inference:2.16-cpu", []Python{system311}, "tensorflow-2.21.0-py311", "TensorFlow 2.21.0 instead of 2.16"},
+		{"763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.21", []Python{system314}, "none", ""},
+		{"763104351884.dkr.ecr.us-east-1.amazonaws.com/huggingface-pytorch-inference:2.1.0-transformers4.37.0-cpu-py310-ubuntu22.04", []Python{system311}, "huggingface-2.15.0-py311", "on PyTorch 2.15.0 instead of 2.1"},
+		{"763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:latest", []Python{system311}, "unknown", ""},
+		{"763104351884.dkr.ecr.us-east-1.amazonaws.com/mxnet-training:1.9.0-gpu-py38", []Python{system311}, "unknown", ""},
 		{"", nil, "unknown", ""},
 		{"my-scikit-learn:1.2-1", nil, "unknown", ""},
 	} {
@@ -87,7 +98,7 @@ func TestMatchAndChoose(t *testing.T) {
 // Each lock pins what its recipe says, by hash, for both machines.
 func TestLocks(t *testing.T) {
 	t.Parallel()
-	form := regexp.MustCompile(`^(# [^\n]*\n)?([a-z0-9-]+==[A-Za-z0-9.]+( \\\n    --hash=sha256:[0-9a-f]{64})+\n)+$`)
+	form := regexp.MustCompile(`^(# [^\n]*\n)?([a-z0-9-]+==[A-Za-z0-9.]+( ; platform_machine == '[a-z0-9_]+')?( \\\n    --hash=sha256:[0-9a-f]{64})+\n)+$`)
 	files := map[string]bool{"uv.txt": true}
 	for _, v := range Variants() {
 		for _, minor := range v.Pythons {
@@ -101,6 +112,7 @@ func TestLocks(t *testing.T) {
 				t.Errorf("%s is no lock", v.lockFile(minor))
 			}
 			for _, pin := range v.Pins {
+				pin, _, _ = strings.Cut(pin, ";")
 				name, version, exact := strings.Cut(pin, "==")
 				name, _, _ = strings.Cut(name, "<")
 				got := versionOf(lock, name)

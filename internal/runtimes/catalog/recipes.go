@@ -86,6 +86,9 @@ func Variants() []Variant {
 		boost("3.0.5", []int{11, 12}, "scikit-learn==1.4.2", "numpy==1.26.4", "scipy==1.13.1", "pandas==2.2.3"),
 		boost("3.0.5", []int{13}, "scikit-learn==1.5.2", "numpy==2.1.3", "scipy==1.14.1", "pandas==2.2.3"),
 		boost("3.0.5", []int{14}, "scikit-learn==1.7.2", "numpy==2.3.5", "scipy==1.16.3", "pandas==2.3.3"),
+		deep(pyTorch, "2.15.0", []int{11, 12, 13, 14}, "torch==2.15.0", "torchvision"),
+		deep(huggingFace, "2.15.0", []int{11, 12, 13, 14}, "torch==2.15.0", "torchvision", "transformers", "accelerate", "datasets", "sentencepiece"),
+		deep(tensorFlow, "2.21.0", []int{11, 12, 13}, "tensorflow-cpu==2.21.0; platform_machine == 'x86_64'", "tensorflow==2.21.0; platform_machine == 'aarch64'"),
 		{Recipe: basePython, Version: "1", Pythons: []int{11, 12, 13, 14}, Pins: append([]string{"numpy", "pandas"}, common...)},
 		// The widgets' two halves, in server and kernel, go together by version.
 		{Recipe: jupyterLab, Version: "4.6.6", Pythons: []int{11, 12, 13, 14}, Pins: []string{"jupyterlab==4.6.6", "jupyterlab-git==0.55.0", "jupyter-server-proxy==4.6.0", "jupyterlab-widgets==3.0.17", "ipykernel", "nbconvert", "awscli"}},
@@ -111,6 +114,16 @@ func Variants() []Variant {
 // boost is a version of XGBoost, which has wheels for any Python.
 func boost(version string, pythons []int, pins ...string) Variant {
 	return Variant{Recipe: xgBoost, Version: version, Pythons: pythons, Pins: append(append([]string{"xgboost-cpu==" + version, "joblib"}, pins...), common...)}
+}
+
+// deep is a framework of deep learning. Its largest wheels come in kinds, and may
+// come from the operator's index.
+func deep(recipe, version string, pythons []int, pins ...string) Variant {
+	v := Variant{Recipe: recipe, Version: version, Pythons: pythons, Pins: append(append(pins, "numpy", "pandas", "scikit-learn"), common...)}
+	if recipe != tensorFlow {
+		v.Wheels = []string{"torch", "torchvision"}
+	}
+	return v
 }
 
 // kernel is conda_python3 on the versions of a scikit-learn runtime, so that a

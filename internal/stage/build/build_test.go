@@ -90,6 +90,29 @@ func (s *site) run(t *testing.T) (int, string) {
 // The program in the wheel notes how it was called.
 const noting = "#!/bin/sh\necho \"$@\" >> %s\nenv | grep SECRET\nexit 0\n"
 
+// What the operator's index has comes from there, with the lock as a bound.
+func TestWheels(t *testing.T) {
+	t.Parallel()
+	calls := filepath.Join(t.TempDir(), "calls")
+	s := newSite(t, fmt.Sprintf(noting, calls))
+	s.write(t, WheelFile, "https://user:secret@wheels.example.org/cpu\ntorch==2.0\ntorchvision==1.0\n")
+	code, log := s.run(t)
+	if code != 0 || strings.Contains(log, "secret") || !strings.Contains(log, "installing torch==2.0, torchvision==1.0 from wheels.example.org") {
+		t.Fatalf("%d: %s", code, log)
+	}
+	data, err := os.ReadFile(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	last := lines[len(lines)-1]
+	for _, want := range []string{"pip install", "--constraint " + filepath.Join(s.dir, LockFile), "--index https://user:secret@wheels.example.org/cpu", "--default-index " + s.index.URL + "/simple", "--only-binary :all:", "torch==2.0 torchvision==1.0"} {
+		if !strings.Contains(last, want) {
+			t.Errorf("%q is not in %s", want, last)
+		}
+	}
+}
+
 func TestBuildCallsUV(t *testing.T) {
 	t.Parallel()
 	calls := filepath.Join(t.TempDir(), "calls")

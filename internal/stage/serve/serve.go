@@ -21,10 +21,14 @@ import (
 	"clary/internal/stage/launch"
 )
 
-// Frameworks whose functions a script need not define.
+// Frameworks whose functions a script need not define. The last three serve a
+// model that comes without a script too.
 const (
 	ScikitLearn = "scikit-learn"
-	XGBoost     = "xgboost"
+	XGBoost     = "xgboost" // whose own algorithm serves without a script
+	PyTorch     = "pytorch"
+	TensorFlow  = "tensorflow"
+	HuggingFace = "huggingface"
 )
 
 // lastWords bounds how long requests in flight are waited for at the end.

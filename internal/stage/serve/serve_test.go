@@ -322,6 +322,8 @@ func TestSettings(t *testing.T) {
 		{ScikitLearn, with, []string{"SAGEMAKER_PROGRAM=a.py", "SAGEMAKER_SUBMIT_DIRECTORY=s3://b/k"}, "a.py s3://b/k "},
 		{ScikitLearn, t.TempDir(), nil, "must define model_fn"},
 		{XGBoost, with, nil, "  "},
+		{PyTorch, with, nil, "inference.py model/code model/code"},
+		{TensorFlow, t.TempDir(), nil, "  "},
 		{XGBoost, with, []string{"SAGEMAKER_PROGRAM=a.py"}, "a.py model/code "},
 		{"", with, []string{"SAGEMAKER_MODEL_SERVER_WORKERS=0"}, `SAGEMAKER_MODEL_SERVER_WORKERS is "0"`},
 		{"", with, []string{"SAGEMAKER_MODEL_SERVER_TIMEOUT=soon"}, `SAGEMAKER_MODEL_SERVER_TIMEOUT is "soon"`},

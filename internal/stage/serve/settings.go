@@ -75,6 +75,9 @@ func (s *settings) find() error {
 	packed := isDir(s.inModel())
 	if s.program == "" {
 		if !packed || !isFile(filepath.Join(s.inModel(), defaultScript)) {
+			if slices.Contains([]string{PyTorch, TensorFlow, HuggingFace}, s.framework) {
+				return nil
+			}
 			return fmt.Errorf("the model names no script: put code/%s into model.tar.gz, or set SAGEMAKER_PROGRAM and SAGEMAKER_SUBMIT_DIRECTORY. It must define model_fn(model_dir)", defaultScript)
 		}
 		s.program = defaultScript
@@ -87,7 +90,7 @@ func (s *settings) find() error {
 	}
 	// The framework images copy what they serve; sagemaker-inference has it in
 	// place.
-	if s.framework == "" && isDir(s.source) && !isFile(filepath.Join(s.source, "setup.py")) {
+	if s.framework != ScikitLearn && s.framework != XGBoost && isDir(s.source) && !isFile(filepath.Join(s.source, "setup.py")) {
 		s.code = s.source
 	}
 	return nil

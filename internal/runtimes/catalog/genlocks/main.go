@@ -52,24 +52,28 @@ func run(uv, recipe string) error {
 }
 
 type pinned struct {
-	version string
-	hashes  map[string]string // → wheel
+	version  string
+	machines []string          // that it is for
+	hashes   map[string]string // → wheel
 }
 
 func lock(uv, name, python string, pins []string) error {
 	all := map[string]*pinned{}
-	for _, platform := range []string{"x86_64-manylinux_2_28", "aarch64-manylinux_2_28"} {
-		found, err := compile(uv, python, platform, pins)
+	machines := []string{"x86_64", "aarch64"}
+	for _, machine := range machines {
+		found, err := compile(uv, python, machine+"-manylinux_2_28", pins)
 		if err != nil {
 			return err
 		}
 		for n, p := range found {
+			p.machines = []string{machine}
 			if old := all[n]; old == nil {
 				all[n] = p
 			} else if old.version != p.version {
 				return fmt.Errorf("%s is %s on one machine and %s on another", n, old.version, p.version)
 			} else {
 				maps.Copy(old.hashes, p.hashes)
+				old.machines = append(old.machines, machine)
 			}
 		}
 	}
@@ -77,6 +81,9 @@ func lock(uv, name, python string, pins []string) error {
 	b.WriteString("# Made by genlocks; do not edit.\n")
 	for _, n := range slices.Sorted(maps.Keys(all)) {
 		fmt.Fprintf(&b, "%s==%s", n, all[n].version)
+		if len(all[n].machines) < len(machines) {
+			fmt.Fprintf(&b, " ; platform_machine == '%s'", all[n].machines[0])
+		}
 		wheels := slices.SortedFunc(maps.Keys(all[n].hashes), func(a, c string) int {
 			return strings.Compare(all[n].hashes[a], all[n].hashes[c])
 		})
