@@ -91,7 +91,7 @@ func main() {
 func run() error {
 	b := &bench{busy: busy()}
 	out := flag.String("out", "bench/README.md", "where the table goes")
-	only := flag.String("only", "", "names of parts, comma-separated: api, list, jobs, staging, burst, sklearn, fit, logs, idle, console, notebook, proxy, invoke, endpointsoak, s3, s3scale, s3memory")
+	only := flag.String("only", "", "names of parts, comma-separated: api, list, jobs, staging, burst, sklearn, fit, logs, idle, console, notebook, proxy, invoke, deploy, endpointsoak, s3, s3scale, s3memory")
 	flag.StringVar(&b.clary, "clary", "bin/clary", "the binary to measure")
 	flag.StringVar(&b.moto, "moto", os.Getenv("BENCH_MOTO"), "moto_server to compare with; none if empty")
 	flag.StringVar(&b.gateway, "versitygw", os.Getenv("BENCH_VERSITYGW"), "versitygw to compare with; fetched if empty")
@@ -121,7 +121,7 @@ func run() error {
 	for _, p := range []struct {
 		name string
 		fn   func() error
-	}{{"api", b.api}, {"list", b.listRows}, {"jobs", b.jobRows}, {"staging", b.stagingRows}, {"burst", b.burstRow}, {"sklearn", b.sklearnRow}, {"fit", b.fitRows}, {"logs", b.logRows}, {"idle", b.idleRows}, {"console", b.consoleRows}, {"notebook", b.notebookRows}, {"proxy", b.proxyRows}, {"invoke", b.invokeRows}, {"endpointsoak", b.endpointSoak}, {"s3", b.s3Rows}, {"s3scale", b.s3ScaleRows}, {"s3memory", b.s3MemoryRows}} {
+	}{{"api", b.api}, {"list", b.listRows}, {"jobs", b.jobRows}, {"staging", b.stagingRows}, {"burst", b.burstRow}, {"sklearn", b.sklearnRow}, {"fit", b.fitRows}, {"logs", b.logRows}, {"idle", b.idleRows}, {"console", b.consoleRows}, {"notebook", b.notebookRows}, {"proxy", b.proxyRows}, {"invoke", b.invokeRows}, {"deploy", b.deployRow}, {"endpointsoak", b.endpointSoak}, {"s3", b.s3Rows}, {"s3scale", b.s3ScaleRows}, {"s3memory", b.s3MemoryRows}} {
 		if *only != "" && !strings.Contains(","+*only+",", ","+p.name+",") {
 			continue
 		}

@@ -25,6 +25,7 @@ var notes = map[string]string{ //nolint:gochecknoglobals // a table
 	"notebookMemory": "JupyterLab's own server is nearly all of it; the supervisor, init and the program that starts it are the rest.",
 	"proxy":          "The bare proxy is net/http's with its idle connections raised to 256, and judges nothing. Ours has the front before it, which reads each head before net/http does and judges whom it is for; it checks origin and session, cleans headers both ways, and asks store and policies again each second.",
 	"invoke":         "The bare proxy is net/http's with its idle connections raised to 256, and judges nothing; one client signs for both. Ours reads the whole body before it asks the container, since the signature is over all of it, and the whole answer before it gives it on, since an answer that breaks off is an error of the model's.",
+	"deploy":         "Beside the model server's start, Clary's part is the record, the sandbox, fetching and unpacking the model, and the look that sees /ping answer.",
 	"list":           "One index holds all that a page shows. A CPU profile of the server (2026-11-25): 39 % is reading the rows, 26 % encoding and sending 26 kB, the rest the request itself.",
 	"listName":       "200 rows are walked first; then the letters, pairs and triples of letters in each block of 256 names say which blocks to search. Reading those of 391 blocks is about half of the time.",
 	"listModified":   "Rows are visited from where the longest job that was under way at the bound may have been made: an hour's worth here.",
