@@ -140,6 +140,11 @@ func (l *launcher) run(ctx context.Context) error {
 	}
 	maps.Copy(l.env, vars)
 	l.env["PYTHONPATH"] = strings.TrimSuffix(l.code+":"+l.env["PYTHONPATH"], ":")
+	done, err := l.standIn()
+	if err != nil {
+		return err
+	}
+	defer done()
 	command, err := l.command(kind, entry)
 	if err != nil {
 		return err

@@ -75,6 +75,20 @@ func TestFailureHoldsTheTraceback(t *testing.T) {
 	}
 }
 
+// Scripts of SageMaker's examples import sagemaker-containers where they train
+// and where they serve.
+func TestStandIn(t *testing.T) {
+	t.Parallel()
+	c := toolkitCase{name: "x", program: "train.py", sources: map[string]string{"train.py": "from sagemaker_containers.beta.framework import content_types, encoders, worker\nassert content_types.CSV == 'text/csv'\n"}}
+	base, dir := c.prepare(t), pythonDir(t)
+	var log bytes.Buffer
+	for module, want := range map[string]int{"sagemaker_sklearn_container.training:main": 0, "": 1} {
+		if code := Main(context.Background(), base, append(c.environ(base, dir), "SAGEMAKER_TRAINING_MODULE="+module), &log, &log); code != want {
+			t.Errorf("%q: exit code %d: %s", module, code, log.String())
+		}
+	}
+}
+
 func TestKilledScript(t *testing.T) {
 	t.Parallel()
 	c := toolkitCase{name: "x", program: "train.py", sources: map[string]string{"train.py": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"}}

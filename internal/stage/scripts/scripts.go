@@ -10,12 +10,16 @@ import (
 	"path/filepath"
 )
 
-//go:embed clary_runtime
+//go:embed clary_runtime stand_in
 var files embed.FS
 
 // Package is how Python imports them, once the folder that they were laid in is
 // in its path.
 const Package = "clary_runtime"
+
+// StandIn is the folder, below the one that they were laid in, of what stands in
+// for packages of SageMaker's images. It belongs behind all else in the path.
+const StandIn = "stand_in"
 
 // Lay writes the programs below a fresh folder, and returns it.
 func Lay() (string, error) {

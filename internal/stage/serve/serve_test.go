@@ -246,6 +246,46 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// Scripts of SageMaker's examples import sagemaker-containers, and log.
+func TestStandIn(t *testing.T) {
+	t.Parallel()
+	b := start(t, ScikitLearn, `
+import logging
+from sagemaker_containers.beta.framework import content_types, encoders, env, modules, transformer, worker
+def model_fn(model_dir):
+    logging.getLogger(__name__).info("loading")
+    return None
+def input_fn(body, content_type):
+    return body
+def predict_fn(data, model):
+    return data
+def output_fn(prediction, accept):
+    if accept == content_types.CSV:
+        return encoders.encode(prediction, "image/png")
+    return worker.Response(prediction, mimetype="text/x", status=201)
+`, "SAGEMAKER_MODEL_SERVER_WORKERS=1")
+	if code, body := b.get(http.MethodPost, "/invocations", "x"); code != http.StatusCreated || body != "x" {
+		t.Errorf("%d %s", code, body)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.address+"/invocations", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/csv")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body) // compared below
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusNotAcceptable || !strings.Contains(string(body), `"error": "UnsupportedFormatError"`) {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if !strings.Contains(b.log.String(), "INFO     loading") {
+		t.Errorf("the log: %s", b.log)
+	}
+}
+
 // What is in flight when the server is asked to end is answered.
 func TestEnd(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 """What the documented functions of a script are called with, and what becomes
 of their results, as in the toolkits of SageMaker's images."""
 
+import contextlib
 import importlib
 import inspect
 import json
@@ -20,6 +21,17 @@ class Unsupported(Exception):
             "%s is not supported here. The script can define an input_fn that reads it, "
             "or an output_fn that writes it" % content_type
         )
+
+
+@contextlib.contextmanager
+def unsupported(status):
+    """Gives the error of an unknown content type, be it a toolkit's, its status."""
+    try:
+        yield
+    except Exception as e:
+        if error_name(e) == "UnsupportedFormatError":
+            e.status_code = status
+        raise
 
 
 class Refused(Exception):
@@ -124,19 +136,11 @@ class Service:
     def transform(self, content, content_type, accept):
         if self.transform_fn:
             return self.call(self.transform_fn, self.model, content, content_type, accept)
-        try:
+        with unsupported(415):
             data = self.call(self.input_fn, content, content_type)
-        except Unsupported as e:
-            raise self.refusal(415, e)
         prediction = self.call(self.predict_fn, data, self.model)
-        try:
+        with unsupported(406):
             return self.call(self.output_fn, prediction, accept)
-        except Unsupported as e:
-            raise self.refusal(406, e)
-
-    def refusal(self, status, e):
-        e.status_code = status
-        return e
 
     def failed(self, e):
         status = getattr(e, "status_code", 500)

@@ -5,7 +5,9 @@ A message is the length of its head (4 bytes), the length of its body (8
 bytes), the head in JSON, and the body.
 """
 
+import importlib.util
 import json
+import logging
 import os
 import socket
 import struct
@@ -50,11 +52,21 @@ def tell(text):
     os.write(2, (text.rstrip("\n") + "\n").encode("utf-8", "replace"))
 
 
+def prepare():
+    """What a script finds as in the image: a log of its own words, and what it may import."""
+    level = os.environ.get("SAGEMAKER_CONTAINER_LOG_LEVEL", "")
+    logging.basicConfig(format="%(asctime)s %(name)-12s %(levelname)-8s %(message)s", level=int(level) if level.isdigit() else logging.INFO)
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    if importlib.util.find_spec("sagemaker_containers") is None:
+        sys.path.append(os.path.join(os.path.dirname(os.path.dirname(__file__)), "stand_in"))
+
+
 def main(framework, program):
     channel = socket.socket(fileno=3)
     channel.set_inheritable(False)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, write_through=False)  # several workers share the log: a line at a time
+    prepare()
     try:
         service = handlers.load(framework, program, os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
     except BaseException as e:  # a script may end the process too
