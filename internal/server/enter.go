@@ -116,8 +116,10 @@ func succeed(cfg *Config, l line, log *slog.Logger) (*place, *predecessor, error
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return p, nil, fmt.Errorf("the server on %s does not answer; nothing was changed. `clary down` or a signal ends it", cfg.Data)
+	case errors.Is(err, io.EOF):
+		return p, nil, fmt.Errorf("%w on %s; nothing was changed", errGone, cfg.Data)
 	case err != nil:
-		return p, nil, fmt.Errorf("%w on %s (%w); nothing was changed", errGone, cfg.Data, err)
+		return p, nil, fmt.Errorf("the exchange with the server on %s: %w; nothing was changed", cfg.Data, err)
 	case m.Say != sayOffer:
 		closeAll(files)
 		return p, nil, fmt.Errorf("the server on %s, process %d, refuses: %s", cfg.Data, m.PID, m.Text)

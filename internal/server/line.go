@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -74,9 +75,17 @@ func (l line) send(m message, files ...*os.File) error {
 	if len(files) > 0 {
 		fds := make([]int, len(files))
 		for i, f := range files {
-			fds[i] = int(f.Fd())
+			// not by Fd, which has all who share the socket wait in the kernel
+			raw, err := f.SyscallConn()
+			if err == nil {
+				err = raw.Control(func(fd uintptr) { fds[i] = int(fd) })
+			}
+			if err != nil {
+				return err
+			}
 		}
 		rights = syscall.UnixRights(fds...)
+		defer runtime.KeepAlive(files)
 	}
 	if err := l.c.SetWriteDeadline(time.Now().Add(replyWait)); err != nil {
 		return err

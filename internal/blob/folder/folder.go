@@ -128,7 +128,8 @@ func (s *Store) Close() error {
 			s.log.Warn("blob folder stays marked as open", "err", err)
 		}
 	}
-	return s.lock.Close()
+	// a program that is being started still has the lock
+	return errors.Join(unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
 }
 
 // wrap gives errors of the index the words of the contract.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"clary/internal/logs"
 )
@@ -197,7 +198,9 @@ func (s *Store) Close() error {
 	if d, derr := s.decode(); derr == nil {
 		d.Close()
 	}
-	return errors.Join(s.cat.close(), s.lock.Close())
+	err := s.cat.close()
+	// a program that is being started still has the lock
+	return errors.Join(err, unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
 }
 
 // compact writes the catalogue anew.
