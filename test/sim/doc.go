@@ -1,12 +1,13 @@
 // Package sim runs the server's core, the store, the loop, jobs of both kinds on
-// one instance and on several, and notebook instances, on a real database and in
-// virtual time, with a fake driver, and kills it again and again: before and
-// after transactions and effects. Whatever happens, what was answered is there,
-// every task runs at most once and comes to its end, each second and each log
-// line counts once, and no task or volume stays behind. A host alone may be given
-// up for want of room for its peers, before its job is one. The package must
-// never look into a feature's own state to judge it: the contracts and the fake
-// world's truth are enough.
+// one instance and on several, notebook instances, and endpoints, on a real
+// database and in virtual time, with a fake driver, and kills it again and again:
+// before and after transactions and effects. Whatever happens, what was answered
+// is there, every task runs at most once and comes to its end, each second and
+// each log line counts once, and no task or volume stays behind; an endpoint's
+// traffic goes to tasks that answered, and none is stopped that has some. A host
+// alone may be given up for want of room for its peers, before its job is one.
+// The package must never look into a feature's own state to judge it: the
+// contracts and the fake world's truth are enough.
 //
 // SIM_N sets the number of seeds (200), SIM_SEED runs a single one. Start at
 // TestSeeds in sim_test.go.

@@ -74,7 +74,10 @@ func (s *sim) directed(turns []siteTurn) {
 			// It was seen to run, and then asked, which may have taken a while.
 			st, err := s.world.Driver().Status(context.Background(), id)
 			s.mu.Lock()
-			answered := w.tasks[id].answered
+			var answered time.Time
+			if k := w.tasks[id]; k != nil {
+				answered = k.answered
+			}
 			s.mu.Unlock()
 			if err != nil || answered.IsZero() || st.Phase != compute.Running && time.Since(endOf(&st)) > pingPatience && st.Phase == compute.Ended {
 				s.fail("%s gives traffic to %s, which answered at %s and is %+v, %v", t.name, id, answered, st, err)
@@ -98,6 +101,9 @@ func (s *sim) directed(turns []siteTurn) {
 func (s *sim) left(w *site, id compute.TaskID, t siteTurn, fresh bool) {
 	s.mu.Lock()
 	k := w.tasks[id]
+	if k == nil {
+		k = &siteTask{} // it never began, which was told
+	}
 	k.left = time.Now()
 	k.busy = k.left.Add(time.Duration(s.rng.IntN(90)-30) * time.Second)
 	refused := k.refused

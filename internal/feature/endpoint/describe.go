@@ -71,13 +71,11 @@ func (st *status) pending(d *deployment, v *variant) apism.PendingProductionVari
 func (st *status) said(d *deployment, v *variant) string {
 	for i := range st.Fleet {
 		if in := &st.Fleet[i]; in.Deployment == d.N && in.Variant == v.Name && in.Away == nil && in.Ready == nil && in.Said != "" {
-			return cut(in.Said, maxMessage)
+			return cut(in.Said)
 		}
 	}
 	return ""
 }
-
-const maxMessage = 1024 // of a variant's status, in the model
 
 func images(d *deployment, v *variant) []apism.DeployedImage {
 	out := make([]apism.DeployedImage, len(v.Containers))

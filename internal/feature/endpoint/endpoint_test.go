@@ -634,7 +634,8 @@ func TestReplaces(t *testing.T) {
 		b.settle("ep", func(*apism.DescribeEndpointOutput) bool { return len(b.traffic("ep").Variants[0].Instances) == 2 })
 		id := b.tasks[len(b.tasks)-1].ID
 		if was, _ := b.world.Identity(id); !was.Expiration.IsZero() {
-			for range 3 * 3600 {
+			time.Sleep(3 * time.Hour)
+			for range 20 {
 				b.look("ep")
 			}
 			if is, ok := b.world.Identity(id); !ok || is.Expiration.Sub(was.Expiration) < time.Hour {

@@ -189,7 +189,7 @@ func (d *decision) fail(o observed) {
 
 // blame says in the endpoint's FailureReason what went wrong.
 func (d *decision) blame() {
-	d.st.Failure = cut(d.broke.why, maxReason)
+	d.st.Failure = cut(d.broke.why)
 	if d.broke.tail {
 		d.tail = d.broke
 	}

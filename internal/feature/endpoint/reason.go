@@ -60,7 +60,7 @@ func (v *variant) ending(i int, t *compute.TaskStatus) string {
 	case !served && e.Result.Class == "ClientError":
 		const from = "model data from URL"
 		if text := strings.Replace(e.Result.Failure, from, fmt.Sprintf("model data for container %q from URL", v.container(i)), 1); text != e.Result.Failure {
-			return cut(text, maxReason)
+			return cut(text)
 		}
 		return fit(v.unhealthy(i), e.Result.Failure)
 	}
@@ -93,7 +93,7 @@ func fit(text, said string) string {
 		}
 		said = more + said
 	}
-	return cut(text+" "+said, maxReason)
+	return cut(text + " " + said)
 }
 
 func because(cause string) string {
@@ -103,8 +103,10 @@ func because(cause string) string {
 	return ": " + cause
 }
 
-// cut shortens s to at most n bytes at a character's border.
-func cut(s string, n int) string {
+// cut shortens a text to what FailureReason and a variant's StatusMessage hold,
+// at a character's border.
+func cut(s string) string {
+	n := maxReason
 	if s = strings.ToValidUTF8(s, "\ufffd"); len(s) <= n {
 		return s
 	}
