@@ -245,9 +245,6 @@ func TestRealXGBoost(t *testing.T) {
 		hps     map[string]string
 		want    string
 	}{
-		"bad-round":   {"text/csv", map[string]string{"num_round": "0"}, "Hyperparameter num_round: value 0 is not in range"},
-		"no-round":    {"text/csv", nil, "Missing required hyperparameter: num_round"},
-		"unknown":     {"text/csv", map[string]string{"num_round": "1", "depth": "3"}, "Extraneous hyperparameter found: depth"},
 		"parquet":     {"application/x-parquet", map[string]string{"num_round": "1"}, "is not read by this runtime"},
 		"wrong-type":  {"text/libsvm", map[string]string{"num_round": "1"}, "Failed to load libsvm data"},
 		"wrong-label": {"text/csv", map[string]string{"num_round": "1", "objective": "binary:logistic"}, "label must be in [0,1]"},
