@@ -55,7 +55,7 @@ func newJob(rng *rand.Rand, name string, hosts int, calm bool) *job {
 	span := func(most time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(most))) }
 	j := &job{
 		name: name, kind: []resource.Kind{training.Kind, processing.Kind}[rng.IntN(2)],
-		create: span(10 * time.Minute), maxRuntime: 30*time.Minute + span(3*time.Hour), erase: rng.IntN(4) == 0,
+		create: span(10 * time.Minute), maxRuntime: 30*time.Minute + span([]time.Duration{30 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour}[rng.IntN(4)]), erase: rng.IntN(4) == 0,
 		finals: make(map[int]*compute.TaskStatus), gaveUp: make(map[int]int),
 	}
 	if hosts == 0 {

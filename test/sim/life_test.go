@@ -86,7 +86,7 @@ func (l *life) setClock(by time.Duration) error {
 // since.
 func (s *sim) begin(step time.Duration) (*life, error) {
 	l := &life{s: s, killed: make(chan struct{}), ended: make(chan struct{})}
-	st, err := sqlite.Open(filepath.Join(s.dir, "clary.db"), sqlite.Options{Readers: 2})
+	st, err := sqlite.Open(filepath.Join(s.dir, database), sqlite.Options{Readers: 2})
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"clary/internal/compute"
 	"clary/internal/compute/fake"
 	"clary/internal/store"
+	"clary/internal/store/sqlite"
 )
 
 const (
@@ -275,20 +277,50 @@ func env(name string, otherwise int) int {
 }
 
 // folder is where a world's database lies: in memory where that may be, since
-// no world loses the machine's power.
+// no world loses the machine's power. It begins empty, with the schema.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "clary-sim-")
 	if err != nil {
-		return t.TempDir()
+		dir = t.TempDir()
+	} else {
+		t.Cleanup(func() {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	empty, err := schema()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, database), empty, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
+
+// database is the name of a world's.
+const database = "clary.db"
+
+// schema is a database that holds nothing; to make it is a good part of a short
+// world.
+var schema = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "clary-sim-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // of no use any more
+	path := filepath.Join(dir, database)
+	st, err := sqlite.Open(path, sqlite.Options{Readers: 1})
+	if err != nil {
+		return nil, err
+	}
+	if err := st.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 // TestSeeds runs worlds that are all different, with kills at random points.
 func TestSeeds(t *testing.T) {
