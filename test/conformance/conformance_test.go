@@ -229,6 +229,9 @@ func sayable(protocol string, o *facts.Operation, at validatetest.Site, spoilt v
 		if top && at.Member.Location != "" && (spoilt.Text == "" || strings.ContainsAny(spoilt.Text, "\x00\n")) && spoilt.Kind == validate.Text {
 			return false // an empty header is none
 		}
+		if top && at.Member == o.Input.Payload && at.Member.Shape.Type == facts.Blob {
+			return false // bytes are there, if none
+		}
 		if protocol == "rest-xml" && (strings.Contains(spoilt.Text, "\x00") || spoilt.Kind == validate.Array && len(spoilt.Items) == 0) {
 			return false
 		}

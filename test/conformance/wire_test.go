@@ -178,7 +178,7 @@ func rest(protocol string, h http.Header, o *facts.Operation, n *validate.Node) 
 			body = xmlOf(or(o.InputName, o.Name+"Request"), o.Input, false, &root)
 		}
 	}
-	if protocol == "rest-json" {
+	if protocol == "rest-json" && h.Get("Content-Type") == "" {
 		h.Set("Content-Type", "application/json")
 	}
 	if q := query.Encode(); q != "" {
