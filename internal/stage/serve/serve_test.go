@@ -68,20 +68,35 @@ func pythonDir(t *testing.T) string {
 // folder makes /opt/ml with a script in the model's archive.
 func folder(t *testing.T, script string) string {
 	t.Helper()
+	return folderOf(t, map[string]string{"code/inference.py": script})
+}
+
+// folderOf makes /opt/ml with a model of the given files.
+func folderOf(t *testing.T, files map[string]string) string {
+	t.Helper()
 	base := t.TempDir()
-	code := filepath.Join(base, "model", "code")
-	if err := os.MkdirAll(code, 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(base, "model"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(code, "inference.py"), []byte(script), 0o644); err != nil {
-		t.Fatal(err)
+	for name, data := range files {
+		p := filepath.Join(base, "model", name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return base
 }
 
 func start(t *testing.T, framework, script string, env ...string) *bench {
 	t.Helper()
-	base := folder(t, script)
+	return startIn(t, framework, folder(t, script), env...)
+}
+
+func startIn(t *testing.T, framework, base string, env ...string) *bench {
+	t.Helper()
 	s, err := newSettings(framework, base, append(env, "PATH="+pythonDir(t)+":/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1", "LC_ALL=C.UTF-8"))
 	if err != nil {
 		t.Fatal(err)
@@ -283,6 +298,46 @@ def output_fn(prediction, accept):
 	}
 	if !strings.Contains(b.log.String(), "INFO     loading") {
 		t.Errorf("the log: %s", b.log)
+	}
+}
+
+// A model of Hugging Face needs no script: its own settings name the task. The
+// package that would run it is played here.
+func TestHuggingFace(t *testing.T) {
+	t.Parallel()
+	packages := t.TempDir()
+	if err := os.WriteFile(filepath.Join(packages, "transformers.py"), []byte(`
+def pipeline(task, model):
+    def run(*args, **options):
+        return [{"task": task, "args": list(args), "options": options}]
+    return run
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b := startIn(t, HuggingFace, folderOf(t, map[string]string{"config.json": `{"architectures": ["DistilBertForSequenceClassification"]}`}), "PYTHONPATH="+packages, "SAGEMAKER_MODEL_SERVER_WORKERS=1")
+	for body, want := range map[string]string{
+		`{"inputs": "good", "parameters": {"top_k": 2}}`:   `[{"task": "text-classification", "args": ["good"], "options": {"top_k": 2}}]`,
+		`{"inputs": {"question": "who", "context": "me"}}`: `[{"task": "text-classification", "args": [], "options": {"question": "who", "context": "me"}}]`,
+		`["a", "b"]`: `[{"task": "text-classification", "args": [["a", "b"]], "options": {}}]`,
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.address+"/invocations", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := io.ReadAll(resp.Body) // compared below
+		_ = resp.Body.Close()
+		if string(got) != want || resp.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %s, want %s", body, resp.StatusCode, got, want)
+		}
+	}
+	none := startIn(t, HuggingFace, folderOf(t, nil), "PYTHONPATH="+packages, "SAGEMAKER_MODEL_SERVER_WORKERS=1")
+	if err := none.end(); err == nil || !strings.Contains(none.log.String(), "set HF_TASK") {
+		t.Errorf("%v: %s", err, none.log)
 	}
 }
 
