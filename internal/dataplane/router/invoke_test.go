@@ -272,6 +272,30 @@ func TestAskedAgain(t *testing.T) {
 	if n := seen[0].Load(); n != 1 {
 		t.Errorf("it was asked %d times", n)
 	}
+	// once more at most, where a connection was kept
+	w.invoke("fresh", "x")
+	before := seen[0].Load()
+	if s := w.invoke("fresh", "die"); s.status != 424 {
+		t.Errorf("%d %s", s.status, s.body)
+	}
+	if n := seen[0].Load() - before; n != 2 {
+		t.Errorf("it was asked %d times", n)
+	}
+	dead := serving.Variant{Name: "v", Weight: 1}
+	for i := range 4 {
+		dead.Instances = append(dead.Instances, serving.Instance{ID: fmt.Sprintf("i-%d", i), Tasks: []compute.TaskID{compute.TaskID(fmt.Sprintf("t-dead-%d", i))}})
+	}
+	w.put("dead", serving.Endpoint{Variants: []serving.Variant{dead}})
+	if s := w.invoke("dead", "x"); s.status != 503 {
+		t.Errorf("%d %s", s.status, s.body)
+	}
+	dials := 0
+	for _, i := range dead.Instances {
+		dials += w.tasks.dialled(i.Tasks[0])
+	}
+	if dials != 2 {
+		t.Errorf("%d instances were tried", dials)
+	}
 	// connections that the container closed while they were idle
 	for range 20 {
 		first.CloseClientConnections()

@@ -20,7 +20,7 @@ import (
 
 const (
 	idleTime    = time.Minute // of a connection, a route
-	idleLinks   = 64          // kept of one task
+	idleLinks   = 256         // kept of one task
 	dialTime    = 5 * time.Second
 	readBuffer  = 16 << 10
 	maxHead     = 64 << 10 // of an answer, interim ones included
