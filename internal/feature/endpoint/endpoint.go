@@ -70,7 +70,8 @@ type Endpoints struct {
 
 	mu      sync.Mutex                       // guards what follows, which is advice
 	keys    map[string]resource.Key          // by UID
-	waiting map[resource.Key]bool            // for room on the machine
+	waiting map[resource.Key]bool            // for room on the machine: whether there may be some
+	began   time.Time                        // of this server's work
 	pinged  map[compute.TaskID]time.Time     // when it was last asked whether it is healthy
 	used    map[compute.TaskID]compute.Usage // that was put last
 }
@@ -111,6 +112,7 @@ func (e *Endpoints) Changed(id compute.TaskID) {
 		keys = append(keys, k)
 	}
 	for k := range e.waiting {
+		e.waiting[k] = true
 		keys = append(keys, k)
 	}
 	e.mu.Unlock()
@@ -122,6 +124,7 @@ func (e *Endpoints) Changed(id compute.TaskID) {
 // WakeAll has every endpoint looked at now: after a start, and when a runtime
 // was built.
 func (e *Endpoints) WakeAll(ctx context.Context) error {
+	e.begin()
 	for token := ""; ; {
 		recs, next, err := e.Store.List(ctx, resource.Query{Kind: serving.KindEndpoint, Token: token, Limit: 1000})
 		if err != nil {
@@ -167,11 +170,38 @@ func (e *Endpoints) forget(id compute.TaskID) {
 func (e *Endpoints) waits(k resource.Key, yes bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if yes {
-		e.waiting[k] = true
-	} else {
+	if !yes {
 		delete(e.waiting, k)
+	} else if _, ok := e.waiting[k]; !ok {
+		e.waiting[k] = false
 	}
+}
+
+// roomy says whether something has ended since an endpoint last tried to start
+// an instance, so that there may be room for it.
+func (e *Endpoints) roomy(k resource.Key) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	yes, ok := e.waiting[k]
+	if ok {
+		e.waiting[k] = false
+	}
+	return yes
+}
+
+// begin notes when this server's work begins.
+func (e *Endpoints) begin() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.began.IsZero() {
+		e.began = time.Now()
+	}
+}
+
+func (e *Endpoints) begun() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.began
 }
 
 func key(account, region, name string) resource.Key {

@@ -54,6 +54,8 @@ type catalog struct{}
 
 func (catalog) Resolve(_ context.Context, uri string) (runtimes.Runtime, error) {
 	switch uri {
+	case "broken":
+		return runtimes.Runtime{}, errors.New("the catalog is broken")
 	case "unknown":
 		return runtimes.Runtime{}, fmt.Errorf("%w: unknown", runtimes.ErrUnknownImage)
 	case "jobs":
@@ -126,7 +128,8 @@ type bench struct {
 	desk   *desk
 	mu     sync.Mutex // guards tasks
 	tasks  []compute.Task
-	full   bool // the machine has no room
+	full   bool           // the machine has no room
+	stuck  compute.TaskID // it can be neither stopped nor removed
 }
 
 // server is a model server that answers a while after its task runs.
@@ -154,9 +157,12 @@ func newBench(t *testing.T, script func(compute.Task) fake.Script) *bench {
 		b.tasks = append(b.tasks, k)
 		b.mu.Unlock()
 		return script(k)
-	}, func(what string, _ compute.TaskID, after bool) error {
-		if what == "Start" && !after && b.full {
+	}, func(what string, id compute.TaskID, after bool) error {
+		switch {
+		case what == "Start" && !after && b.full:
 			return compute.ErrCapacity
+		case (what == "Remove" || what == "Stop") && !after && id == b.stuck:
+			return errors.New("it is stuck")
 		}
 		return nil
 	})

@@ -35,6 +35,9 @@ func (d *decision) see(in *instance, o observed) {
 		}
 		in.Tasks[i].Launched = in.Tasks[i].Launched || s.status != nil
 	}
+	if in.launched() {
+		in.Crowded = time.Time{}
+	}
 	d.meter(in, o)
 	dep := d.st.of(in)
 	if in.Away != nil || dep == nil {
@@ -104,9 +107,14 @@ func (d *decision) pulse(in *instance, v *variant, o observed) {
 	}
 }
 
+// idle says that nothing is to be tried with an instance now.
+func (in *instance) idle(o observed) bool {
+	return o.now.Before(in.After) && (!o.room || in.Crowded.IsZero())
+}
+
 // prepare does what comes before an instance's tasks.
 func (d *decision) prepare(in *instance, v *variant, o observed) {
-	if o.now.Before(in.After) {
+	if in.idle(o) {
 		d.soon(in.After.Sub(o.now))
 		return
 	}
@@ -179,7 +187,10 @@ func poll(waited time.Duration) time.Duration {
 // waited for.
 func (v *variant) tooLong(i int, t *compute.TaskStatus, now time.Time) (why string, began time.Time) {
 	if t.Started.IsZero() {
-		return "", t.Created
+		if now.Sub(t.Created) > launchBound {
+			why = v.unhealthy(i) + " It was not started within an hour."
+		}
+		return why, t.Created
 	}
 	now = onLine(now, t)
 	fetch, run := time.Time{}, t.Started
@@ -298,7 +309,7 @@ func (d *decision) act(o observed) {
 			d.away(in, o)
 		case !in.launched():
 			d.launch(in, o)
-		case in.Ready != nil && !o.now.Before(in.After) && in.Expires.Sub(o.now) < sessionFresh:
+		case in.Ready != nil && !in.idle(o) && in.Expires.Sub(o.now) < sessionFresh:
 			d.effect = effectRenew
 		}
 		if d.effect != effectNone {
@@ -310,7 +321,7 @@ func (d *decision) act(o observed) {
 
 // launch starts an instance whose time has come.
 func (d *decision) launch(in *instance, o observed) {
-	if o.now.Before(in.After) {
+	if in.idle(o) {
 		return
 	}
 	v := d.st.of(in).variant(in.Variant)
@@ -342,12 +353,14 @@ func (d *decision) away(in *instance, o observed) {
 	switch {
 	case runs && in.Drain && open > 0 && o.now.Sub(*in.Away) < drainBound:
 		d.soon(pollMost)
-	case runs && o.now.Sub(in.Halted) > haltAgain:
+	case runs && !in.idle(o) && o.now.Sub(in.Halted) > haltAgain:
 		d.effect, in.Halted = effectHalt, o.now
 	case runs:
 		d.soon(haltAgain)
 	case !read:
 		d.soon(time.Second)
+	case in.idle(o):
+		d.soon(in.After.Sub(o.now))
 	default:
 		d.effect = effectRemove
 	}

@@ -15,6 +15,7 @@ type observed struct {
 	uid    string
 	now    time.Time
 	waited time.Duration // for answers
+	room   bool          // there may be some for instances that did not fit
 	tasks  map[compute.TaskID]seen
 	images map[string]image // by URI: those of instances that have to start
 }
@@ -98,7 +99,9 @@ func next(phase string, st status, o observed) decision {
 		d.deploy(o)
 	case serving.PhaseDeleting, serving.PhaseFailed:
 		for i := range d.st.Fleet {
-			d.st.Fleet[i].quit(o.now)
+			if in := &d.st.Fleet[i]; in.Away == nil || in.Away.After(o.now) || in.Drain {
+				in.quit(o.now)
+			}
 		}
 	}
 	if d.st.Live != nil {
@@ -207,7 +210,7 @@ func (d *decision) scale() {
 		}
 		d.blame()
 		d.phase = serving.PhaseRollingBack
-	case d.st.complete(l):
+	case d.st.scaled(l):
 		for i := range l.Variants {
 			l.Variants[i].Was = nil
 		}

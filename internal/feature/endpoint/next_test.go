@@ -124,6 +124,7 @@ func TestNextCreates(t *testing.T) {
 		"it is out of memory":   {1, 40, map[int]seen{1: {status: memory, read: true}}, image{}, "Failed", effectRemove, "ran out of memory and was killed; ml.m5.xlarge has more", 1},
 		"its model is not read": {1, 40, map[int]seen{1: {status: unfetched, read: true}}, image{}, "Failed", effectRemove, `Failed to download model data for container "primary" from URL: "s3://b/m.tar.gz". Please ensure`, 1},
 		"its machine is gone":   {1, 40, map[int]seen{1: {status: lost(1, 30), read: true}}, image{ready: true}, "Creating", effectRemove, "", 2},
+		"it never begins":       {1, 3700, map[int]seen{1: {status: &compute.TaskStatus{Phase: compute.Starting, Created: at(5), Heartbeat: at(5)}}}, image{}, "Failed", effectHalt, "It was not started within an hour.", 1},
 		"the driver is mute":    {1, 40, map[int]seen{1: {unknown: true}}, image{}, "Creating", effectNone, "", 1},
 	} {
 		o := world(tc.now, tc.tasks)
@@ -276,6 +277,11 @@ func TestNextScales(t *testing.T) {
 	d.st.Fleet = d.st.Fleet[:1]
 	if d, _ = settled(t, d.phase, d.st, world(200, map[int]seen{1: well})); d.phase != serving.PhaseInService || d.st.Failure == "" {
 		t.Errorf("rolled back: %s, %q", d.phase, d.st.Failure)
+	}
+	weights := scaled(2, 2)
+	d, _ = settled(t, serving.PhaseUpdating, weights, world(200, map[int]seen{1: well, 2: {status: exited(190, 195, 3, ""), read: true}}))
+	if d.phase != serving.PhaseInService || d.st.Serving.Variants[0].Weight != 3 || len(d.st.Serving.Variants[0].Instances) != 1 {
+		t.Errorf("other weights while one is ill: %s, %+v", d.phase, d.st.Serving)
 	}
 	d, _ = settled(t, serving.PhaseUpdating, scaled(2, 1), world(200, map[int]seen{1: well, 2: well}))
 	if d.phase != serving.PhaseInService || d.effect != effectHalt || len(d.st.Serving.Variants[0].Instances) != 1 || d.st.Fleet[1].Away == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,13 +40,13 @@ func (e *Endpoints) Reconcile(ctx context.Context, k resource.Key) (reconcile.Re
 		return reconcile.Result{}, err
 	}
 	d := next(rec.Phase, st, o)
-	e.waits(k, false)
 	if d.effect == effectDelete {
 		return reconcile.Result{}, e.erase(ctx, rec)
 	}
-	if err := e.act(ctx, rec, &d, rts); err != nil {
-		return reconcile.Result{}, err
+	if e.act(ctx, rec, &d, rts); ctx.Err() != nil {
+		return reconcile.Result{}, ctx.Err()
 	}
+	e.waits(k, slices.ContainsFunc(d.st.Fleet, func(in instance) bool { return !in.Crowded.IsZero() }))
 	if err := e.tell(ctx, rec, &st, &d.st); err != nil {
 		return reconcile.Result{}, err
 	}
@@ -67,12 +68,12 @@ var errStale = errors.New("the endpoint changed meanwhile; looking again")
 
 // act has the decision's effect, and notes in the decision what came of it.
 // What goes wrong with one instance keeps nobody from looking after the others.
-func (e *Endpoints) act(ctx context.Context, rec *resource.Record, d *decision, rts map[string]runtimes.Runtime) error {
+func (e *Endpoints) act(ctx context.Context, rec *resource.Record, d *decision, rts map[string]runtimes.Runtime) {
 	if d.tail != nil {
 		e.quote(ctx, rec, d)
 	}
 	if d.effect == effectNone {
-		return nil
+		return
 	}
 	in := &d.st.Fleet[d.index]
 	switch d.effect {
@@ -83,20 +84,23 @@ func (e *Endpoints) act(ctx context.Context, rec *resource.Record, d *decision, 
 	case effectHalt:
 		for _, t := range in.Tasks {
 			if err := e.Driver.Stop(ctx, t.ID, stopGrace); err != nil && !errors.Is(err, compute.ErrNotFound) {
-				return fmt.Errorf("stop task: %w", err)
+				in.Halted = time.Time{}
+				in.again(time.Now(), "stopped", err)
+				return
 			}
 		}
+		in.Tries = 0
 	case effectRemove:
 		for _, t := range in.Tasks {
 			if err := e.Driver.Remove(ctx, t.ID); err != nil {
-				return fmt.Errorf("remove task: %w", err)
+				in.again(time.Now(), "removed", err)
+				return
 			}
 			e.forget(t.ID)
 		}
 		d.st.Fleet = append(d.st.Fleet[:d.index:d.index], d.st.Fleet[d.index+1:]...)
 	case effectNone, effectDelete:
 	}
-	return ctx.Err()
 }
 
 // start has the driver accept an instance's tasks.
@@ -118,7 +122,6 @@ func (e *Endpoints) start(ctx context.Context, rec *resource.Record, d *decision
 	case err == nil:
 		in.Tries, in.Trouble, in.Crowded = 0, "", time.Time{}
 	case errors.Is(err, compute.ErrCapacity):
-		e.waits(rec.Key, true)
 		if in.Crowded.IsZero() {
 			in.Crowded = now
 		}
@@ -127,10 +130,7 @@ func (e *Endpoints) start(ctx context.Context, rec *resource.Record, d *decision
 	case refused(err):
 		in.Refused = "The role " + dep.variant(in.Variant).RoleArn + " cannot be assumed" + because(err.Error()) + "."
 	default:
-		in.Tries++
-		in.Trouble = err.Error()
-		in.tell("The instance could not be started" + because(in.Trouble) + ". It is tried again.")
-		in.After = now.Add(min(time.Second<<min(in.Tries-1, 6), time.Minute))
+		in.again(now, "started", err)
 	}
 }
 
@@ -166,7 +166,7 @@ func (e *Endpoints) erase(ctx context.Context, rec *resource.Record) error {
 // observe looks at the tasks, at what answers in them, and at the runtimes of
 // instances that have to start.
 func (e *Endpoints) observe(ctx context.Context, rec *resource.Record, st *status) (observed, map[string]runtimes.Runtime, error) {
-	o := observed{uid: rec.UID, now: time.Now(), tasks: make(map[compute.TaskID]seen), images: make(map[string]image)}
+	o := observed{uid: rec.UID, now: time.Now(), room: e.roomy(rec.Key), tasks: make(map[compute.TaskID]seen), images: make(map[string]image)}
 	rts := make(map[string]runtimes.Runtime)
 	var ask []compute.TaskID
 	var trouble error
@@ -192,13 +192,11 @@ func (e *Endpoints) observe(ctx context.Context, rec *resource.Record, st *statu
 		}
 		v := dep.variant(in.Variant)
 		e.measure(ctx, rec, v, in, o)
-		if in.launched() || o.now.Before(in.After) {
+		if in.launched() || in.idle(o) {
 			continue
 		}
 		for c := range v.Containers {
-			if err := e.image(ctx, v.Containers[c].Image, &o, rts); err != nil {
-				return o, nil, err
-			}
+			e.image(ctx, v.Containers[c].Image, &o, rts)
 		}
 	}
 	if known == 0 && trouble != nil {
@@ -222,6 +220,9 @@ func (e *Endpoints) look(ctx context.Context, rec *resource.Record, in *instance
 		return seen{}, fmt.Errorf("task status: %w", err)
 	}
 	s := seen{status: &ts, open: e.Traffic.Open(id)}
+	if in.Away != nil && in.Drain && in.Away.Before(e.begun()) {
+		s.open++ // who knows: the router of a server before this one gave it requests
+	}
 	if err := e.Output.Ensure(id, stream(rec, in, i)); err != nil {
 		return seen{}, fmt.Errorf("output: %w", err)
 	}
@@ -235,25 +236,27 @@ func (e *Endpoints) look(ctx context.Context, rec *resource.Record, in *instance
 }
 
 // image has a container's runtime built.
-func (e *Endpoints) image(ctx context.Context, uri string, o *observed, rts map[string]runtimes.Runtime) error {
+func (e *Endpoints) image(ctx context.Context, uri string, o *observed, rts map[string]runtimes.Runtime) {
 	if _, ok := o.images[uri]; ok {
-		return nil
+		return
 	}
 	rt, err := e.Catalog.Resolve(ctx, uri)
 	if errors.Is(err, runtimes.ErrUnknownImage) {
 		o.images[uri] = image{failed: fmt.Sprintf("The image %q cannot be used: %s.", uri, strings.TrimRight(err.Error(), "."))}
-		return nil
+		return
 	}
 	if err != nil {
-		return fmt.Errorf("image: %w", err)
+		o.images[uri] = image{progress: "The image " + uri + " could not be looked up" + because(err.Error()) + ". It is tried again."}
+		return
 	}
 	if len(rt.Serve) == 0 {
 		o.images[uri] = image{failed: fmt.Sprintf("The image %q has no program that serves models: the runtime %s is for jobs alone. Use an inference image.", uri, rt.Title)}
-		return nil
+		return
 	}
 	bs, err := e.Catalog.Ensure(ctx, rt)
 	if err != nil {
-		return fmt.Errorf("runtime: %w", err)
+		o.images[uri] = image{progress: "The runtime " + rt.Title + " could not be built" + because(err.Error()) + ". It is tried again."}
+		return
 	}
 	img := image{ready: bs.Ready, title: rt.Title, progress: bs.Progress}
 	if bs.Failed != "" {
@@ -261,7 +264,6 @@ func (e *Endpoints) image(ctx context.Context, uri string, o *observed, rts map[
 	}
 	rt.Image = bs.Image
 	o.images[uri], rts[uri] = img, rt
-	return nil
 }
 
 // quote adds the last lines of a container that never answered to the reason of

@@ -86,10 +86,10 @@ type instance struct {
 	Type       string    `json:"type"`
 	Tasks      []task    `json:"tasks"`
 	Asked      time.Time `json:"asked"`          // since when it is wanted
-	After      time.Time `json:"after,omitzero"` // it is not started before, or its session renewed
+	After      time.Time `json:"after,omitzero"` // nothing is tried with it before
 
 	Crowded time.Time `json:"crowded,omitzero"` // since when it waits for room
-	Tries   int       `json:"tries,omitzero"`   // to start it, that failed
+	Tries   int       `json:"tries,omitzero"`   // in a row that came to nothing
 	Trouble string    `json:"trouble,omitzero"` // of the last of them
 	Refused string    `json:"refused,omitzero"` // why it need not be tried again
 
@@ -194,10 +194,31 @@ func (st *status) count(d *deployment, variant string) (all, healthy int64) {
 	return all, healthy
 }
 
+// again has another try with an instance after a while, which is longer each time.
+func (in *instance) again(now time.Time, what string, err error) {
+	in.Trouble = err.Error()
+	in.tell("The instance could not be " + what + because(in.Trouble) + ". It is tried again.")
+	in.After = now.Add(min(time.Second<<min(in.Tries, 6), time.Minute))
+	in.Tries++
+}
+
 // complete says that a deployment has all that it wants.
 func (st *status) complete(d *deployment) bool {
 	for i := range d.Variants {
 		if _, n := st.count(d, d.Variants[i].Name); n != d.Variants[i].Count {
+			return false
+		}
+	}
+	return true
+}
+
+// scaled says that a change of counts is over: what was made more is healthy.
+// What else may ail a variant is not its business.
+func (st *status) scaled(d *deployment) bool {
+	for i := range d.Variants {
+		v := &d.Variants[i]
+		all, healthy := st.count(d, v.Name)
+		if all != v.Count || v.Was != nil && v.Count > v.Was.Count && healthy != v.Count {
 			return false
 		}
 	}
@@ -244,15 +265,14 @@ func (in *instance) tell(line string) {
 func (in *instance) leave(at time.Time, drain bool) {
 	if in.Away == nil {
 		in.Away, in.Drain = &at, drain
+		in.After, in.Tries, in.Crowded = time.Time{}, 0, time.Time{}
 	}
 }
 
 // quit has an instance ended at once.
 func (in *instance) quit(now time.Time) {
-	if in.Away == nil || in.Away.After(now) {
-		in.Away = &now
-	}
-	in.Drain = false
+	in.Away = &now
+	in.Drain, in.After, in.Crowded = false, time.Time{}, time.Time{}
 }
 
 // traffic is what the router shall go by.
