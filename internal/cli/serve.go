@@ -144,6 +144,9 @@ func (a *app) serveUntil(ctx context.Context, cfg ServeOptions) error {
 		if err := a.tell(running{Addr: addr, Region: cfg.Region, Account: cfg.Account, PID: os.Getpid()}); err != nil {
 			text += "Other commands will not find this server: " + err.Error() + "\n"
 		}
+		if err := a.notify(); err != nil { // first: when up is told, all are
+			text += "The service manager was not told: " + err.Error() + "\n"
+		}
 		if err := tellReady(asker, addr); err != nil {
 			text += "clary up was not told: " + err.Error() + "\n"
 		}
