@@ -34,7 +34,11 @@ import {
 } from "@aws-sdk/client-s3";
 import {
   AddTagsCommand,
+  CreateEndpointCommand,
+  CreateEndpointConfigCommand,
+  CreateModelCommand,
   CreateTrainingJobCommand,
+  DeleteEndpointCommand,
   DescribeTrainingJobCommand,
   ListHubsCommand,
   ResourceInUse,
@@ -43,8 +47,17 @@ import {
   StopTrainingJobCommand,
   paginateListTags,
   paginateListTrainingJobs,
+  waitUntilEndpointDeleted,
+  waitUntilEndpointInService,
   waitUntilTrainingJobCompletedOrStopped,
 } from "@aws-sdk/client-sagemaker";
+import {
+  InvokeEndpointCommand,
+  InvokeEndpointWithResponseStreamCommand,
+  ModelError,
+  SageMakerRuntimeClient,
+  ValidationError,
+} from "@aws-sdk/client-sagemaker-runtime";
 
 const group = "/aws/sagemaker/TrainingJobs";
 const image = process.env.CLARY_TEST_IMAGE;
@@ -176,6 +189,43 @@ test("stop, list and tags", async () => {
   assert.equal(tags.length, 50);
   await refused(sagemaker, new DescribeTrainingJobCommand({ TrainingJobName: base + "-no" }), "ValidationException");
   await refused(sagemaker, new ListHubsCommand({}), "UnsupportedOperation");
+});
+
+test("an endpoint", async () => {
+  const runtime = new SageMakerRuntimeClient();
+  const Bucket = await bucket();
+  const script = "def model_fn(folder):\n    return 6\n\ndef transform_fn(model, content, kind, accept):\n    return str(model / int(content)), 'text/plain'\n";
+  await s3.send(new PutObjectCommand({ Bucket, Key: "m/code/inference.py", Body: script }));
+  const ModelName = name();
+  const [EndpointConfigName, EndpointName] = [ModelName, ModelName];
+  await sagemaker.send(
+    new CreateModelCommand({
+      ModelName,
+      ExecutionRoleArn: "arn:aws:iam::123456789012:role/SageMakerRole",
+      PrimaryContainer: {
+        Image: image,
+        Environment: { SAGEMAKER_MODEL_SERVER_WORKERS: "1" },
+        ModelDataSource: { S3DataSource: { S3Uri: `s3://${Bucket}/m/`, S3DataType: "S3Prefix", CompressionType: "None" } },
+      },
+    }),
+  );
+  const ProductionVariants = [{ VariantName: "one", ModelName, InstanceType: "ml.m5.large", InitialInstanceCount: 1 }];
+  await sagemaker.send(new CreateEndpointConfigCommand({ EndpointConfigName, ProductionVariants }));
+  await sagemaker.send(new CreateEndpointCommand({ EndpointName, EndpointConfigName }));
+  const patience = { client: sagemaker, maxWaitTime: 240, minDelay: 1, maxDelay: 1 };
+  await waitUntilEndpointInService(patience, { EndpointName });
+
+  const ask = (Body) => ({ EndpointName, Body, ContentType: "text/csv" });
+  const answer = await runtime.send(new InvokeEndpointCommand(ask("2")));
+  assert.deepEqual([answer.Body.transformToString(), answer.ContentType, answer.InvokedProductionVariant], ["3.0", "text/plain", "one"]);
+  await refused(runtime, new InvokeEndpointCommand(ask("0")), ModelError);
+  await refused(runtime, new InvokeEndpointCommand({ ...ask("2"), EndpointName: EndpointName + "-no" }), ValidationError);
+  const stream = await runtime.send(new InvokeEndpointWithResponseStreamCommand(ask("4")));
+  let text = "";
+  for await (const event of stream.Body) text += new TextDecoder().decode(event.PayloadPart.Bytes);
+  assert.equal(text, "1.5");
+  await sagemaker.send(new DeleteEndpointCommand({ EndpointName }));
+  await waitUntilEndpointDeleted(patience, { EndpointName });
 });
 
 // The SDK speaks one of these by itself and can be told to speak the others.
