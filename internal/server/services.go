@@ -42,7 +42,7 @@ func (r *rooms) services() []op.Service {
 		coderepository.New(r.store),
 		lifecycle.New(r.store),
 		model.New(r.store, r.ids),
-		endpointconfig.New(r.store),
+		endpointconfig.New(r.store, r.ids),
 		tagging.New(r.store),
 		s3.New(r.blobs, r.ids),
 		sts.New(r.ids),

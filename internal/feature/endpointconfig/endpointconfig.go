@@ -15,6 +15,7 @@ import (
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
 	"clary/internal/document"
+	"clary/internal/identity"
 	"clary/internal/resource"
 	"clary/internal/serving"
 	"clary/internal/store"
@@ -27,13 +28,15 @@ type request = apism.CreateEndpointConfigInput
 type Configs struct {
 	set    document.Set[request]
 	models document.Set[apism.CreateModelInput]
+	auth   identity.Authorizer
 }
 
 // New makes the feature.
-func New(s store.Store) *Configs {
+func New(s store.Store, auth identity.Authorizer) *Configs {
 	return &Configs{
 		set:    document.Set[request]{Store: s, Kind: serving.KindConfig, Type: "endpoint-config"},
 		models: document.Set[apism.CreateModelInput]{Store: s, Kind: serving.KindModel, Type: "model"},
+		auth:   auth,
 	}
 }
 
@@ -64,6 +67,11 @@ func (e *Configs) found(c op.Call, name string, err error) error {
 
 // Create keeps a configuration of models that exist. Nothing is started.
 func (e *Configs) Create(ctx context.Context, c op.Call, in *request) (*apism.CreateEndpointConfigOutput, error) {
+	if in.ExecutionRoleArn != "" {
+		if err := e.auth.PassRole(ctx, c.Principal, in.ExecutionRoleArn, "sagemaker.amazonaws.com"); err != nil {
+			return nil, err
+		}
+	}
 	if err := check(in); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package endpointconfig
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	apism "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
+	"clary/internal/resource"
 	"clary/internal/store"
 	"clary/internal/store/sqlite"
 )
@@ -20,6 +22,18 @@ import (
 const prefix = "arn:aws:sagemaker:eu-west-1:123456789012:endpoint-config/"
 
 func call() op.Call { return op.Call{Account: "123456789012", Region: "eu-west-1"} }
+
+// people let every role be passed but one.
+type people struct{}
+
+func (people) Allow(context.Context, resource.Principal, string, string) error { return nil }
+
+func (people) PassRole(_ context.Context, _ resource.Principal, arn, _ string) error {
+	if strings.HasSuffix(arn, "/other") {
+		return apierr.New(400, "AccessDeniedException", "may not pass %s", arn)
+	}
+	return nil
+}
 
 // open has the models cats and dogs.
 func open(t *testing.T) *Configs {
@@ -29,7 +43,7 @@ func open(t *testing.T) *Configs {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	e := New(db)
+	e := New(db, people{})
 	for _, name := range []string{"cats", "dogs"} {
 		if err := e.models.Create(t.Context(), call(), name, &apism.CreateModelInput{ModelName: name}, nil); err != nil {
 			t.Fatal(err)
@@ -170,6 +184,11 @@ func TestRefused(t *testing.T) {
 			_, err := e.Create(t.Context(), call(), in)
 			refused(t, err, tc.text)
 		})
+	}
+	in := one("a")
+	in.ExecutionRoleArn = "arn:aws:iam::123456789012:role/other"
+	if _, err := e.Create(t.Context(), call(), in); err == nil || !strings.Contains(err.Error(), "may not pass") {
+		t.Errorf("a role that may not be passed: %v", err)
 	}
 	out, err := e.List(t.Context(), call(), &apism.ListEndpointConfigsInput{})
 	if err != nil || len(out.EndpointConfigs) != 0 || out.EndpointConfigs == nil {

@@ -57,10 +57,12 @@ func (m *Models) found(c op.Call, name string, err error) error {
 
 // Create makes a model known by a name. Nothing is fetched.
 func (m *Models) Create(ctx context.Context, c op.Call, in *request) (*apism.CreateModelOutput, error) {
-	if err := check(in); err != nil {
-		return nil, err
+	if in.ExecutionRoleArn != "" {
+		if err := m.auth.PassRole(ctx, c.Principal, in.ExecutionRoleArn, "sagemaker.amazonaws.com"); err != nil {
+			return nil, err
+		}
 	}
-	if err := m.auth.PassRole(ctx, c.Principal, in.ExecutionRoleArn, "sagemaker.amazonaws.com"); err != nil {
+	if err := check(in); err != nil {
 		return nil, err
 	}
 	arn := m.set.Arn(c, in.ModelName)
