@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"regexp"
@@ -48,9 +49,7 @@ func serveModel(t *testing.T, d *sandbox.Driver, rt runtimes.Runtime, st runtime
 		Grace:    30 * time.Second,
 	}
 	for _, m := range []map[string]string{rt.Env, {"AWS_REGION": "us-east-1", "SAGEMAKER_BIND_TO_PORT": fmt.Sprint(serving.Port)}, env} {
-		for k, v := range m {
-			task.Env[k] = v
-		}
+		maps.Copy(task.Env, m)
 	}
 	if err := d.Start(t.Context(), task); err != nil {
 		t.Fatal(err)

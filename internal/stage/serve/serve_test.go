@@ -424,7 +424,7 @@ func TestSettings(t *testing.T) {
 		{"", with, []string{"SAGEMAKER_MODEL_SERVER_TIMEOUT=soon"}, `SAGEMAKER_MODEL_SERVER_TIMEOUT is "soon"`},
 	} {
 		s, err := newSettings(tt.framework, tt.base, tt.env)
-		got := ""
+		var got string
 		if err != nil {
 			got = err.Error()
 		} else {

@@ -65,7 +65,7 @@ func (s *server) start() (*worker, error) {
 	}
 	// Out of its path the interpreter takes neither where it is nor where the
 	// program is: what a script imports is its own affair.
-	cmd := exec.Command(s.python, "-P", "-m", scripts.Package+".worker", s.framework, s.program)
+	cmd := exec.Command(s.python, "-P", "-m", scripts.Package+".worker", s.framework, s.program) //nolint:noctx // its pool ends it
 	cmd.Env, cmd.Stdout, cmd.Stderr = s.environ(), s.out, s.out
 	cmd.ExtraFiles = []*os.File{theirs}
 	err = cmd.Start()
