@@ -51,7 +51,10 @@ func (d *Daemon) Borrow() error {
 }
 
 // Lend leaves what the server has built, once it has stopped, for others.
-func (d *Daemon) Lend() error {
+func (d *Daemon) Lend() error { return Lend(filepath.Join(d.Data, "runtimes")) }
+
+// Lend leaves the runtimes that were built in a folder for servers to come.
+func Lend(folder string) error {
 	shelf := os.Getenv(RuntimesVar)
 	if shelf == "" {
 		return nil
@@ -59,7 +62,7 @@ func (d *Daemon) Lend() error {
 	if err := os.MkdirAll(shelf, 0o700); err != nil {
 		return err
 	}
-	built, err := filepath.Glob(filepath.Join(d.Data, "runtimes", "*", "runtime.json"))
+	built, err := filepath.Glob(filepath.Join(folder, "*", "runtime.json"))
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ func TestRealNotebook(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	lend(t, dir)
 	rt := c.Notebook()
 	start := time.Now()
 	st := ensure(t, c, rt)

@@ -25,6 +25,7 @@ import (
 	"clary/internal/runtimes"
 	"clary/internal/runtimes/catalog"
 	"clary/internal/stage/plan"
+	"clary/test/daemon"
 )
 
 // taskBinary builds clary-task. CLARY_TASK names one that is there already, for
@@ -70,6 +71,16 @@ func ensure(t *testing.T, c *catalog.Catalog, rt runtimes.Runtime) runtimes.Stat
 	}
 }
 
+// lend leaves what the test builds for the servers of tests to come.
+func lend(t *testing.T, dir string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := daemon.Lend(filepath.Join(dir, "runtimes")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // rooms are a catalog on a sandbox, and the S3 that its tasks see.
 func rooms(t *testing.T) (*clienttest.S3, *sandbox.Driver, *catalog.Catalog) {
 	t.Helper()
@@ -93,6 +104,7 @@ func rooms(t *testing.T) (*clienttest.S3, *sandbox.Driver, *catalog.Catalog) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	lend(t, dir)
 	return s3, d, c
 }
 
