@@ -47,7 +47,7 @@ type visit struct {
 // InvokeEndpoint answers with what the containers of one instance make of the
 // body, one after the other.
 func (r *Router) InvokeEndpoint(ctx context.Context, c op.Call, in *api.InvokeEndpointInput) (*op.Loan[api.InvokeEndpointOutput], error) {
-	if err := unsupported(in.TargetModel, in.TargetContainerHostname, in.InferenceComponentName, in.EnableExplanations); err != nil {
+	if err := unsupported(in.EndpointName, in.TargetModel, in.TargetContainerHostname, in.InferenceComponentName, in.EnableExplanations); err != nil {
 		return nil, err
 	}
 	a := &ask{
@@ -80,15 +80,15 @@ func (r *Router) InvokeEndpoint(ctx context.Context, c op.Call, in *api.InvokeEn
 
 // unsupported refuses members that mean something to endpoints of kinds that
 // are not served.
-func unsupported(model, container, component, explanations string) error {
-	for _, m := range [...]struct{ name, value, kind string }{
-		{"TargetModel", model, "multi-model endpoints"},
-		{"TargetContainerHostname", container, "multi-container endpoints with direct invocation"},
-		{"InferenceComponentName", component, "endpoints that host inference components"},
-		{"EnableExplanations", explanations, "endpoints with an explainer"},
+func unsupported(endpoint, model, container, component, explanations string) error {
+	for _, m := range [...]struct{ value, kind, header string }{
+		{model, "a multi-model endpoint", "target model"}, // AWS's words; the others are made alike
+		{container, "an endpoint of containers that are invoked directly", "target container hostname"},
+		{component, "an endpoint of inference components", "inference component name"},
+		{explanations, "an endpoint with an explainer", "enable explanations"},
 	} {
 		if m.value != "" {
-			return apierr.Validation("%s is for %s, which this server does not have.", m.name, m.kind)
+			return apierr.Validation("Endpoint %s is not %s and does not support %s header.", endpoint, m.kind, m.header)
 		}
 	}
 	return nil

@@ -107,10 +107,10 @@ func TestErrors(t *testing.T) {
 		"client's":        {"e", "415", nil, 424, "ModelError", `Received client error (415) from primary with message "no "rows"".` + log, 415.0},
 		"server's":        {"e", "503", nil, 424, "ModelError", `Received server error (503) from primary with message "no "rows"".` + log, 503.0},
 		"elsewhere":       {"e", "302", nil, 424, "ModelError", `Received server error (302) from primary with message "no "rows"".` + log, 302.0},
-		"multi-model":     {"e", "1", []string{"X-Amzn-SageMaker-Target-Model", "a.tar.gz"}, 400, "ValidationError", "TargetModel is for multi-model endpoints, which this server does not have.", nil},
-		"direct":          {"e", "1", []string{"X-Amzn-SageMaker-Target-Container-Hostname", "a"}, 400, "ValidationError", "TargetContainerHostname is for multi-container endpoints with direct invocation, which this server does not have.", nil},
-		"component":       {"e", "1", []string{"X-Amzn-SageMaker-Inference-Component", "a"}, 400, "ValidationError", "InferenceComponentName is for endpoints that host inference components, which this server does not have.", nil},
-		"explanations":    {"e", "1", []string{"X-Amzn-SageMaker-Enable-Explanations", "`true`"}, 400, "ValidationError", "EnableExplanations is for endpoints with an explainer, which this server does not have.", nil},
+		"multi-model":     {"e", "1", []string{"X-Amzn-SageMaker-Target-Model", "a.tar.gz"}, 400, "ValidationError", "Endpoint e is not a multi-model endpoint and does not support target model header.", nil},
+		"direct":          {"e", "1", []string{"X-Amzn-SageMaker-Target-Container-Hostname", "a"}, 400, "ValidationError", "Endpoint e is not an endpoint of containers that are invoked directly and does not support target container hostname header.", nil},
+		"component":       {"e", "1", []string{"X-Amzn-SageMaker-Inference-Component", "a"}, 400, "ValidationError", "Endpoint e is not an endpoint of inference components and does not support inference component name header.", nil},
+		"explanations":    {"e", "1", []string{"X-Amzn-SageMaker-Enable-Explanations", "`true`"}, 400, "ValidationError", "Endpoint e is not an endpoint with an explainer and does not support enable explanations header.", nil},
 		"a name too long": {strings.Repeat("e", 64), "1", nil, 400, "ValidationError", "1 validation error detected: Value '" + strings.Repeat("e", 64) + "' at 'endpointName' failed to satisfy constraint: Member must have length less than or equal to 63", nil},
 	} {
 		s := w.invoke(c.endpoint, c.body, c.headers...)

@@ -30,7 +30,7 @@ type stream struct {
 // InvokeEndpointWithResponseStream answers with what the last container of an
 // instance says, as it says it.
 func (r *Router) InvokeEndpointWithResponseStream(ctx context.Context, c op.Call, in *api.InvokeEndpointWithResponseStreamInput) (*api.InvokeEndpointWithResponseStreamOutput, func(context.Context, func(*api.ResponseStream) error) error, error) {
-	if err := unsupported("", in.TargetContainerHostname, in.InferenceComponentName, ""); err != nil {
+	if err := unsupported(in.EndpointName, "", in.TargetContainerHostname, in.InferenceComponentName, ""); err != nil {
 		return nil, nil, err
 	}
 	a := &ask{
