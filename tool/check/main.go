@@ -301,14 +301,18 @@ func unraced() []string {
 	return []string{"clary/internal/aws/validate", "clary/internal/feature/notebook/activity", "clary/internal/meter", "clary/test/conformance"}
 }
 
-// turn is when a package's tests begin: those first that take longest, and wait
-// for most of it, so that nobody waits for them alone at the end.
+// long are the packages whose tests take longest, and wait for most of it. They
+// begin first, so that nobody waits for them alone at the end.
+func long() []string {
+	return []string{"clary/test/daemon", "clary/internal/runtimes/catalog", "clary/internal/compute/sandbox"}
+}
+
+// turn is when a package's tests begin.
 func turn(pkg string) int {
-	long := []string{"clary/test/daemon", "clary/internal/runtimes/catalog", "clary/internal/compute/sandbox"}
-	if i := slices.Index(long, pkg); i >= 0 {
+	if i := slices.Index(long(), pkg); i >= 0 {
 		return i
 	}
-	return len(long)
+	return len(long())
 }
 
 // linter is a command of golangci-lint, which is a tool of the module in lint.
