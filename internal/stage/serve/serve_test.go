@@ -138,13 +138,21 @@ func (b *bench) end() error {
 
 func (b *bench) get(method, path, body string) (int, string) {
 	b.t.Helper()
+	return b.ask(method, path, "text/plain", "", body)
+}
+
+func (b *bench) ask(method, path, kind, accept, body string) (int, string) {
+	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, b.address+path, strings.NewReader(body))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	r.Header.Set("Content-Type", "text/plain")
+	r.Header.Set("Content-Type", kind)
+	if accept != "" {
+		r.Header.Set("Accept", accept)
+	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		b.t.Fatal(err)
@@ -282,19 +290,8 @@ def output_fn(prediction, accept):
 	if code, body := b.get(http.MethodPost, "/invocations", "x"); code != http.StatusCreated || body != "x" {
 		t.Errorf("%d %s", code, body)
 	}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.address+"/invocations", strings.NewReader("x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Accept", "text/csv")
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, _ := io.ReadAll(resp.Body) // compared below
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusNotAcceptable || !strings.Contains(string(body), `"error": "UnsupportedFormatError"`) {
-		t.Errorf("%d %s", resp.StatusCode, body)
+	if code, body := b.ask(http.MethodPost, "/invocations", "text/plain", "text/csv", "x"); code != http.StatusNotAcceptable || !strings.Contains(body, `"error": "UnsupportedFormatError"`) {
+		t.Errorf("%d %s", code, body)
 	}
 	if !strings.Contains(b.log.String(), "INFO     loading") {
 		t.Errorf("the log: %s", b.log)
@@ -320,23 +317,57 @@ def pipeline(task, model):
 		`{"inputs": {"question": "who", "context": "me"}}`: `[{"task": "text-classification", "args": [], "options": {"question": "who", "context": "me"}}]`,
 		`["a", "b"]`: `[{"task": "text-classification", "args": [["a", "b"]], "options": {}}]`,
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.address+"/invocations", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/json")
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, _ := io.ReadAll(resp.Body) // compared below
-		_ = resp.Body.Close()
-		if string(got) != want || resp.Header.Get("Content-Type") != "application/json" {
-			t.Errorf("%s: %d %s, want %s", body, resp.StatusCode, got, want)
+		if code, got := b.ask(http.MethodPost, "/invocations", "application/json", "", body); got != want {
+			t.Errorf("%s: %d %s, want %s", body, code, got, want)
 		}
 	}
 	none := startIn(t, HuggingFace, folderOf(t, nil), "PYTHONPATH="+packages, "SAGEMAKER_MODEL_SERVER_WORKERS=1")
 	if err := none.end(); err == nil || !strings.Contains(none.log.String(), "set HF_TASK") {
+		t.Errorf("%v: %s", err, none.log)
+	}
+}
+
+// PyTorch's default functions call what there is of it; the packages are played
+// here, and a model is what doubles.
+func TestPyTorch(t *testing.T) {
+	t.Parallel()
+	packages := t.TempDir()
+	for name, text := range map[string]string{"numpy.py": "array = list\n", "torch.py": `
+import contextlib, types
+class Tensor(list):
+    def to(self, device): return self
+    def detach(self): return self
+    def cpu(self): return self
+    def numpy(self): return self
+    def tolist(self): return list(self)
+class Module:
+    def to(self, device): return self
+    def eval(self): self.ready = True
+    def __call__(self, data): return Tensor(2 * x for x in data if self.ready)
+FloatTensor = from_numpy = Tensor
+device = str
+no_grad = contextlib.nullcontext
+cuda = types.SimpleNamespace(is_available=lambda: False)
+def load(path, map_location):
+    assert open(path).read() == "weights" and map_location == "cpu"
+    return Module()
+jit = types.SimpleNamespace(load=load)
+`} {
+		if err := os.WriteFile(filepath.Join(packages, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := startIn(t, PyTorch, folderOf(t, map[string]string{"model.pth": "weights"}), "PYTHONPATH="+packages, "SAGEMAKER_MODEL_SERVER_WORKERS=1")
+	for accept, want := range map[string]struct {
+		code int
+		body string
+	}{"application/json": {200, "[2, 4]"}, "image/png, application/json;q=0.5": {200, "[2, 4]"}, "image/png": {406, "image/png is not supported here"}} {
+		if code, got := b.ask(http.MethodPost, "/invocations", "application/json", accept, "[1, 2]"); code != want.code || !strings.HasPrefix(got, want.body) {
+			t.Errorf("%s: %d %s", accept, code, got)
+		}
+	}
+	none := startIn(t, PyTorch, folderOf(t, nil), "PYTHONPATH="+packages, "SAGEMAKER_MODEL_SERVER_WORKERS=1")
+	if err := none.end(); err == nil || !strings.Contains(none.log.String(), "there is no ") {
 		t.Errorf("%v: %s", err, none.log)
 	}
 }
