@@ -342,7 +342,7 @@ func (c *Console) endpointAsk(v *view) error {
 
 func (c *Console) endpointDelete(v *view) error {
 	name := v.r.PathValue("name")
-	if _, err := v.act("sagemaker", "DeleteEndpoint", &sm.DeleteEndpointInput{EndpointName: name}); err != nil {
+	if _, err := v.act("DeleteEndpoint", &sm.DeleteEndpointInput{EndpointName: name}); err != nil {
 		return err
 	}
 	v.to("/endpoints")

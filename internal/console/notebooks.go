@@ -280,7 +280,7 @@ func (c *Console) notebookStop(v *view) error {
 }
 
 func (v *view) onNotebook(operation string, in any) error {
-	if _, err := v.act("sagemaker", operation, in); err != nil {
+	if _, err := v.act(operation, in); err != nil {
 		return err
 	}
 	v.to(notebookPath(v.r.PathValue("name")))

@@ -465,8 +465,10 @@ func TestUnknownName(t *testing.T) {
 	w := newWorld()
 	c, cookie := open(t, w)
 	c.cfg.Calls = nothing{w}
-	for _, path := range []string{"/training-jobs/x", "/processing-jobs/x", "/processing-jobs/x/log", "/notebook-instances/x", "/notebook-instances/x/stop", "/git-repositories/x", "/lifecycle-configurations/x",
-		"/models/x", "/endpoint-configurations/x", "/endpoints/x", "/endpoints/x/log", "/endpoints/x/delete"} {
+	for _, path := range []string{
+		"/training-jobs/x", "/processing-jobs/x", "/processing-jobs/x/log", "/notebook-instances/x", "/notebook-instances/x/stop", "/git-repositories/x", "/lifecycle-configurations/x",
+		"/models/x", "/endpoint-configurations/x", "/endpoints/x", "/endpoints/x/log", "/endpoints/x/delete",
+	} {
 		r := httptest.NewRequest(http.MethodGet, "http://console.localhost"+path, nil)
 		r.AddCookie(cookie)
 		rec := httptest.NewRecorder()

@@ -21,7 +21,7 @@ func processingJobs() *jobKind {
 		},
 		list: listProcessing, describe: describeProcessing,
 		stop: func(v *view, name string) error {
-			_, err := v.act("sagemaker", "StopProcessingJob", &sm.StopProcessingJobRequest{ProcessingJobName: name})
+			_, err := v.act("StopProcessingJob", &sm.StopProcessingJobRequest{ProcessingJobName: name})
 			return err
 		},
 	}

@@ -20,7 +20,7 @@ func trainingJobs() *jobKind {
 		},
 		list: listTraining, describe: describeTraining,
 		stop: func(v *view, name string) error {
-			_, err := v.act("sagemaker", "StopTrainingJob", &sm.StopTrainingJobRequest{TrainingJobName: name})
+			_, err := v.act("StopTrainingJob", &sm.StopTrainingJobRequest{TrainingJobName: name})
 			return err
 		},
 	}

@@ -120,10 +120,10 @@ func ask[Out any](v *view, service, operation string, in any) (*Out, error) {
 	return o, nil
 }
 
-// act calls an operation whose answer holds nothing.
-func (v *view) act(service, operation string, in any) (any, error) {
+// act calls an operation of SageMaker whose answer holds nothing.
+func (v *view) act(operation string, in any) (any, error) {
 	c := v.call
-	c.Service, c.Operation = service, operation
+	c.Service, c.Operation = "sagemaker", operation
 	return v.c.cfg.Calls.Call(v.r.Context(), c, in)
 }
 
