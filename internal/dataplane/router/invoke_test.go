@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -132,13 +133,13 @@ func TestErrors(t *testing.T) {
 // What the operator sets counts in place of the model's own bounds.
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(c *Config) { c.MaxPayload, c.InFlight = 20<<20, 45<<20 })
+	w := newWorld(t, func(c *Config) { c.MaxPayload, c.InFlight = 17<<20, 40<<20 })
 	w.container("t-1", echo)
 	w.put("e", one("t-1"))
-	if s := w.invoke("e", strings.Repeat("x", 20<<20)); s.status != 200 || len(s.body) != 20<<20 {
+	if s := w.invoke("e", strings.Repeat("x", 17<<20)); s.status != 200 || len(s.body) != 17<<20 {
 		t.Errorf("%d, %d bytes", s.status, len(s.body))
 	}
-	if s := w.invoke("e", strings.Repeat("x", 20<<20+1)); s.status < 400 || s.status > 499 {
+	if s := w.invoke("e", strings.Repeat("x", 17<<20+1)); s.status < 400 || s.status > 499 {
 		t.Errorf("one byte more: %d", s.status)
 	}
 }
@@ -364,10 +365,16 @@ func TestTimeout(t *testing.T) {
 	let := make(chan struct{})
 	w.container("t-1", func(http.ResponseWriter, *http.Request) { <-let })
 	t.Cleanup(func() { close(let) })
-	w.put("e", one("t-1"))
+	w.raw("t-2", func(c net.Conn) { // half an answer
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+		_, _ = io.Copy(io.Discard, c)
+	})
 	want := `Received server error (0) from primary with message "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for each container in Amazon CloudWatch, resolve the issue, and try again.".`
-	if s := w.invoke("e", "x"); s.status != 424 || !strings.HasPrefix(fmt.Sprint(s.member("Message")), want) {
-		t.Errorf("%d %s", s.status, s.body)
+	for _, id := range []compute.TaskID{"t-1", "t-2"} {
+		w.put("e", one(id))
+		if s := w.invoke("e", "x"); s.status != 424 || !strings.HasPrefix(fmt.Sprint(s.member("Message")), want) {
+			t.Errorf("%s: %d %s", id, s.status, s.body)
+		}
 	}
 }
 
