@@ -9,7 +9,7 @@ FOR ?= 10m
 
 .PHONY: help demo test check build run sim soak nightly sdk shots lint fmt gen setup lock bench clean-machine clean
 
-demo: ## show the main path, from nothing: train with SageMaker's own SDKs, crash, recover, predict
+demo: ## show the main path, from nothing: train with SageMaker's own SDKs, crash, recover, deploy, predict, delete
 	@$(GO) run ./tool/demo
 
 test: ## everything that gates a change; prints its plan and installs what it needs
@@ -30,8 +30,9 @@ sim: ## N crash simulations, each from its own seed: make sim N=10000
 soak: build ## ten minutes of jobs, S3 traffic and kills; what the server holds must stay flat: make soak FOR=10m
 	@$(GO) run ./test/soak -for $(FOR)
 
-nightly: sim soak ## 10,000 crash simulations, the soak, all unit tests with the race detector, the builds for arm64 and macOS
+nightly: sim soak ## 10,000 crash simulations, the soak, all unit tests with the race detector, TensorFlow, the builds for arm64 and macOS
 	@CGO_ENABLED=1 $(GO) test -race -timeout 60m ./internal/... ./test/conformance
+	@$(GO) test -timeout 60m -run TestRealTensorFlow ./internal/runtimes/catalog -deep
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary-task
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary
 	@CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/clary
