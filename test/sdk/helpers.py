@@ -215,11 +215,15 @@ def served(endpoint, until=("InService",), within=240):
     return d
 
 
-def undeploy(endpoint, within=120):
+def undeploy(endpoint):
     """Deletes the endpoint and waits until it is gone."""
-    sm = boto3.client("sagemaker")
-    sm.delete_endpoint(EndpointName=endpoint)
-    sm.get_waiter("endpoint_deleted").wait(EndpointName=endpoint, WaiterConfig={"Delay": 1, "MaxAttempts": within})
+    boto3.client("sagemaker").delete_endpoint(EndpointName=endpoint)
+    gone(endpoint)
+
+
+def gone(endpoint):
+    waiter = boto3.client("sagemaker").get_waiter("endpoint_deleted")
+    waiter.wait(EndpointName=endpoint, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
 
 
 def training_csv(folder):

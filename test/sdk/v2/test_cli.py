@@ -9,7 +9,8 @@ import subprocess
 import time
 
 import pytest
-from helpers import GROUP, PROCESSING, ROLE, bucket, made, name, objects, processed, processing, request, wait
+from helpers import (
+    GROUP, PROCESSING, ROLE, bucket, config, deploy, made, model, name, objects, processed, processing, request, undeploy, variant, wait)
 
 
 class CLI:
@@ -182,3 +183,20 @@ def test_git_repository_with_a_secret(aws, tmp_path):
     aws("sagemaker", "create-notebook-instance-lifecycle-config", *named, "--on-start", "Content=" + content)
     assert aws.json("sagemaker", "describe-notebook-instance-lifecycle-config", *named)["OnStart"] == [{"Content": content}]
     aws("sagemaker", "delete-notebook-instance-lifecycle-config", *named)
+
+
+def test_endpoint(aws, tmp_path):
+    e = deploy(config(variant(model(WHO="cli"))))
+    named = ("--endpoint-name", e)
+    aws("sagemaker", "wait", "endpoint-in-service", *named)
+    body, answer = tmp_path / "body", tmp_path / "answer"
+    body.write_text('{"say": 6, "by": 2}')
+    ask = ("sagemaker-runtime", "invoke-endpoint", *named, "--content-type", "application/json", "--body", f"fileb://{body}", str(answer))
+    said = aws.json(*ask)
+    assert (said["InvokedProductionVariant"], said["ContentType"]) == ("AllTraffic", "application/json")
+    assert json.loads(answer.read_text()).items() >= {"who": "cli", "said": 3}.items()
+    body.write_text('{"say": 6, "by": 0}')
+    err = aws(*ask, fails=True)
+    assert "(ModelError)" in err and "Received server error (500) from primary" in err
+    undeploy(e)
+    aws("sagemaker", "wait", "endpoint-deleted", *named)

@@ -10,9 +10,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from helpers import ENDPOINTS, PLAIN, ROLE, bucket, config, deploy, lines, model, name, packed, served, undeploy, variant
+from helpers import ENDPOINTS, PLAIN, ROLE, bucket, config, deploy, gone, lines, model, name, packed, served, undeploy, variant
 
-GONE = {"Delay": 1, "MaxAttempts": 120}
+SOON = {"Delay": 1, "MaxAttempts": 120}
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +233,7 @@ def test_failed_creation(sm, runtime):
     sm.create_endpoint(EndpointName=e, EndpointConfigName=config(variant(model(BROKEN="of another model"), "only")))
     served(e, ("Failed",))
     with pytest.raises(WaiterError, match="Failed"):
-        sm.get_waiter("endpoint_in_service").wait(EndpointName=e, WaiterConfig=GONE)
+        sm.get_waiter("endpoint_in_service").wait(EndpointName=e, WaiterConfig=SOON)
     d = sm.describe_endpoint(EndpointName=e)
     assert d["FailureReason"].startswith("The primary container for production variant only did not pass the ping health check.")
     assert "RuntimeError: the model's weights are of another model" in d["FailureReason"]
@@ -313,12 +313,12 @@ def transform_fn(model, content, content_type, accept):
         "AdditionalModelDataSources": [{"ChannelName": "more", "S3DataSource": source("more")}],
     })
     sm.create_endpoint(EndpointName=e, EndpointConfigName=config(variant(m)))
-    sm.get_waiter("endpoint_in_service").wait(EndpointName=e, WaiterConfig=GONE)
+    sm.get_waiter("endpoint_in_service").wait(EndpointName=e, WaiterConfig=SOON)
     assert runtime.invoke_endpoint(EndpointName=e, Body=b"{}")["Body"].read() == b"weights and more"
     sm.delete_model(ModelName=m)
     sm.delete_endpoint(EndpointName=e)
     assert refused(runtime.invoke_endpoint, EndpointName=e, Body=b"")[1] == "ValidationError"
-    sm.get_waiter("endpoint_deleted").wait(EndpointName=e, WaiterConfig=GONE)
+    gone(e)
 
 
 def test_a_name_again(sm, runtime):
