@@ -1,4 +1,5 @@
-"""Trains a classifier of handwritten digits, epoch by epoch."""
+"""Trains a classifier of handwritten digits, epoch by epoch, and loads it to
+serve."""
 
 import argparse
 import os
@@ -28,6 +29,11 @@ def shifted(images, labels):
             copy[tuple(edge)] = 0
             moved.append(copy.reshape(images.shape))
     return np.concatenate(moved), np.tile(labels, len(moved))
+
+
+def model_fn(model_dir):
+    """What an endpoint's workers begin with; the image does the rest."""
+    return joblib.load(os.path.join(model_dir, "model.joblib"))
 
 
 def main():

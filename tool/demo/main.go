@@ -1,7 +1,8 @@
 // Demo shows the main path from nothing: it builds Clary, serves on temporary
-// data, runs a notebook on a notebook instance, trains with SageMaker's own SDKs, kills the server on the way,
-// predicts with the model and shows the bill. Each thing it does is said
-// before it is done.
+// data, runs a notebook on a notebook instance, trains with SageMaker's own
+// SDKs, kills the server on the way, deploys the model to an endpoint, asks
+// that, deletes it, and shows the bill. Each thing it does is said before it is
+// done.
 package main
 
 import (
@@ -71,7 +72,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	s := &show{ctx: ctx, root: root, dir: dir, d: d, clients: clients}
-	for _, part := range []func() error{s.notebook, s.trainV2, s.predict, s.trainV3, s.bill} {
+	for _, part := range []func() error{s.notebook, s.trainV2, s.deploy, s.trainV3, s.bill} {
 		if err = part(); err != nil {
 			break
 		}
@@ -194,10 +195,14 @@ func (s *show) killWhileTraining(ctx context.Context, out *sync.Mutex) error {
 	return nil
 }
 
-func (s *show) predict() error {
-	script := "examples/predict.py"
-	say("Fetching the model and predicting with it: clary run -- python %s %s", script, s.model)
-	return s.python(s.clients.V2, script, s.model, s.dir)
+// deploy has the script delete what it made: an endpoint costs while it is there.
+func (s *show) deploy() error {
+	script := "examples/sklearn_v2/deploy.py"
+	say("Deploying the model to an endpoint, asking it, and deleting it: clary run -- python %s %s", script, s.model)
+	if err := s.python(s.clients.V2, script, s.model); err != nil {
+		return err
+	}
+	return s.clary("endpoint", "ls")
 }
 
 func (s *show) trainV3() error {
@@ -230,9 +235,9 @@ func (s *show) bill() error {
 }
 
 func (s *show) close(took time.Duration) {
-	say("Done in %.0f s. A notebook and two unchanged SageMaker scripts trained, the server died once, nothing was lost", took.Seconds())
+	say("Done in %.0f s. A notebook and two unchanged SageMaker scripts trained, an endpoint answered and is deleted, the server died once, nothing was lost", took.Seconds())
 	note("the scripts     examples/")
-	note("the model       %s", filepath.Join(s.dir, "model.tar.gz"))
+	note("the model       %s", s.model)
 	note("server's log    %s", s.d.Log)
 	note("look again      bin/clary serve --data %s", s.d.Data)
 	note("throw away      rm -rf %s", s.dir)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from helpers import archive
+from helpers import archive, gone
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "examples")
 
@@ -20,3 +20,15 @@ def test_processing(tmp_path):
         assert f.read(8) == b"\x89PNG\r\n\x1a\n"
     assert "test:accuracy=1.0000" in r.stdout
     assert list(archive(said["model"])) == ["model.joblib"]
+
+
+def test_endpoint(sm):
+    r = subprocess.run([sys.executable, os.path.join(EXAMPLES, "endpoint", "run.py")], capture_output=True, text=True, timeout=600)
+    assert r.returncode == 0, r.stdout + r.stderr
+    said = dict(line.split(": ", 1) for line in r.stdout.splitlines() if line.startswith(("model: ", "endpoint: ", "a wine: ", "right: ")))
+    assert list(archive(said["model"])) == ["model.joblib"]
+    assert "'probability': " in said["a wine"]
+    right, _, of = said["right"].removesuffix(" wines that it has not seen").partition(" of ")
+    assert (int(right) >= 43, of) == (True, "45"), said
+    gone(said["endpoint"])
+    assert sm.list_endpoint_configs(NameContains=said["endpoint"])["EndpointConfigs"] == []
