@@ -62,7 +62,7 @@ func newSite(rng *rand.Rand, name string, calm bool) *site {
 	}
 	if calm {
 		w.create, w.containers = time.Second, 1
-		w.acts = []act{{2 * time.Second, "update"}, {2 * time.Second, "grow"}, {5 * time.Second, "shrink"}}
+		w.acts = []act{{2 * time.Second, "update"}, {3 * time.Second, "shrink"}}
 	}
 	for range 9 {
 		run := serverRun{Script: fake.Script{Delay: span(2 * time.Second), Forever: true, Ready: span(time.Second), IgnoreTERM: rng.IntN(5) == 0}}
@@ -90,7 +90,7 @@ func newSite(rng *rand.Rand, name string, calm bool) *site {
 		w.runs = append(w.runs, run)
 	}
 	if calm {
-		w.runs[1].Forever, w.runs[1].Run = false, 4*time.Second // it dies in service
+		w.runs[1].Forever, w.runs[1].Run = false, 2*time.Second // it dies in service
 	}
 	return w
 }

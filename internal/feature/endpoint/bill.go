@@ -62,23 +62,23 @@ func (d *decision) meter(in *instance, o observed) {
 		return
 	}
 	var last time.Time
+	var slept time.Duration // until then
 	for _, k := range in.Tasks {
 		t := o.tasks[k.ID].status
 		switch {
 		case t != nil && !over(t), t == nil && !k.Launched && in.Away == nil:
 			d.naps(in, o)
 			return
-		case t != nil && ended(t).After(last):
-			last = ended(t)
+		case t != nil:
+			if slept = max(slept, t.Suspended); ended(t).After(last) {
+				last = ended(t)
+			}
 		}
 	}
 	if last.IsZero() && in.Ready != nil {
 		last = *in.Ready // nobody knows how long it lived: no further than it was seen
 	}
-	if t := o.tasks[in.Tasks[b.Task].ID].status; t != nil {
-		last = last.Add(time.Duration(b.Slept) - t.Suspended)
-	}
-	d.closes(in, last)
+	d.closes(in, last.Add(-max(slept-time.Duration(b.Slept), 0)))
 	in.Billed = true
 }
 
