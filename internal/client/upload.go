@@ -105,7 +105,10 @@ func (c *Client) sendParts(ctx context.Context, bucket, key, id string, buf []by
 		if number%growEvery == 0 && size < maxPartSize {
 			size *= 2
 		}
-		if buf = <-free; len(buf) < size {
+		if buf = <-free; ctx.Err() != nil {
+			break // a part that was refused may still be read from it, to be sent
+		}
+		if len(buf) < size {
 			buf = make([]byte, size)
 		}
 		var err error
