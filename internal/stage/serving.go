@@ -130,17 +130,17 @@ func (s *serving) fetchObject(ctx context.Context, m plan.Model, ch plan.Channel
 	return err
 }
 
-// seal lets the program read what is there, and not write where it runs as
-// another user.
+// seal lets the program read what is there, and write only if it insists: it may
+// be the owner.
 func (s *serving) seal(to tree) error {
 	err := to.walk(func(name string, info fs.FileInfo) error {
 		switch {
 		case info.IsDir():
-			return to.root.Chmod(to.at(name), 0o755)
+			return to.root.Chmod(to.at(name), 0o555)
 		case info.Mode().IsRegular():
-			return to.root.Chmod(to.at(name), info.Mode().Perm()&0o755|0o644)
+			return to.root.Chmod(to.at(name), info.Mode().Perm()&0o555|0o444)
 		}
 		return nil // a link has no mode
 	})
-	return errors.Join(err, to.root.Chmod(to.dir, 0o755))
+	return errors.Join(err, to.root.Chmod(to.dir, 0o555))
 }

@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -43,16 +45,27 @@ func (b *bench) serve(models ...plan.Model) plan.Result {
 	return Run(b.t.Context(), plan.Plan{Serving: &plan.Serving{Region: "eu-west-1", RoleArn: "arn:aws:iam::123456789012:role/r", VCPU: 3, Models: models}}, b.host)
 }
 
+// openAgain lets a folder be deleted whose files may not be written.
+func openAgain(dir string) {
+	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = os.Chmod(p, 0o700)
+		}
+		return nil
+	})
+}
+
 const model = "/opt/ml/model"
 
 func TestServing(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, `cd $ML; find . -type f | sort; find model additional-model-data-sources/* -perm -002 ! -type l; stat -c '%a %n' model/bin/run model/m.bin; cat model/link; echo $SAGEMAKER_REGION $AWS_REGION $SM_NUM_CPUS $HOME; exec sleep 600`)
+	b := newBench(t, `cd $ML; find . -type f | sort; find model additional-model-data-sources/* -perm /222 ! -type l; stat -c '%a %n' model/bin/run model/m.bin; cat model/link; echo $SAGEMAKER_REGION $AWS_REGION $SM_NUM_CPUS $HOME; exec sleep 600`)
 	b.s3.Set("bucket", "m/model.tar.gz", packed(t, tar.Header{Name: "m.bin", Mode: 0o600}, tar.Header{Name: "code/inference.py"}, tar.Header{Name: "../../out"},
 		tar.Header{Name: "bin/run", Mode: 0o777}, tar.Header{Name: "link", Typeflag: tar.TypeSymlink, Linkname: "m.bin"}, tar.Header{Name: "away", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}))
 	b.s3.Set("bucket", "more/a/x", "1")
 	b.s3.Set("bucket", "more/b", "2")
 	b.s3.Set("bucket", "one.bin", "3")
+	t.Cleanup(func() { openAgain(b.host.Root) })
 	done := make(chan plan.Result, 1)
 	go func() {
 		done <- b.serve(
@@ -73,8 +86,8 @@ func TestServing(t *testing.T) {
 ./model/code/inference.py
 ./model/m.bin
 ./model/out
-755 model/bin/run
-644 model/m.bin
+555 model/bin/run
+444 model/m.bin
 m.bin`
 	log := b.log.String()
 	if !strings.Contains(log, want) {
@@ -111,6 +124,7 @@ func TestServingFails(t *testing.T) {
 			b := newBench(t, tt.script)
 			b.s3.Set("bucket", "m/model.tar.gz", packed(t, tar.Header{Name: "m.bin"}))
 			b.s3.Set("bucket", "m/text", "text")
+			t.Cleanup(func() { openAgain(b.host.Root) })
 			tt.model.Name, tt.model.LocalPath = "ModelDataUrl", model
 			res := b.serve(tt.model)
 			for _, want := range tt.want {

@@ -145,7 +145,13 @@ func (c *container) end(stop bool) *compute.Exit {
 func serveScikit(t *testing.T, s3 *clienttest.S3, d *sandbox.Driver, rt runtimes.Runtime, st runtimes.State) {
 	s3.Set("bucket", "src/inference.tar.gz", sources(t, map[string]string{
 		"requirements.txt": "tabulate==0.9.0\n",
-		"inference.py":     "import joblib, os, tabulate\ndef model_fn(model_dir):\n    return joblib.load(os.path.join(model_dir, 'model.joblib'))\n",
+		"inference.py": `
+import joblib, os, tabulate
+def model_fn(model_dir):
+    name = os.path.join(model_dir, 'model.joblib')
+    assert not os.access(model_dir, os.W_OK) and not os.access(name, os.W_OK)
+    return joblib.load(name)
+`,
 	}))
 	c := serveModel(t, d, rt, st, "serve-1", "s3://bucket/out/job/output/model.tar.gz", map[string]string{
 		"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://bucket/src/inference.tar.gz", "SAGEMAKER_CONTAINER_LOG_LEVEL": "20", "SAGEMAKER_REGION": "us-east-1",
