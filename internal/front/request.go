@@ -258,12 +258,25 @@ func (q *request) encode(cd codec.Codec, out any) error {
 // events answers for as long as the session lasts. A client that left ended it
 // as it may.
 func (q *request) events(cd codec.Codec, e op.Events) error {
+	ctx, asked := q.r.Context(), false
+	defer func() {
+		if asked {
+			return
+		}
+		// whoever began the session ends it, while the request's body is there
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		_ = e.Each(over, func(any) error { return over.Err() })
+	}()
 	ee, ok := cd.(codec.EventEncoder)
 	if !ok {
 		return fmt.Errorf("%s has no events in the protocol %s", q.route.name, q.route.proto)
 	}
-	ctx := q.r.Context()
-	if err := ee.Events(q.w, q.route.op, e.Head(), func(send func(event any) error) error { return e.Each(ctx, send) }, q.call.RequestID); ctx.Err() == nil {
+	err := ee.Events(q.w, q.route.op, e.Head(), func(send func(event any) error) error {
+		asked = true
+		return e.Each(ctx, send)
+	}, q.call.RequestID)
+	if ctx.Err() == nil {
 		return err
 	}
 	return nil

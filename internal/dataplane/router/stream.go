@@ -111,6 +111,9 @@ func (s *stream) run(ctx context.Context, send func(*api.ResponseStream) error) 
 		return ctx.Err()
 	}
 	defer func() { s.end(err) }()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	buf := make([]byte, pieceSize)
 	for {
 		n, rerr := s.x.res.Body.Read(buf)

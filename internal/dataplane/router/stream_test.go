@@ -128,7 +128,7 @@ func TestStream(t *testing.T) {
 	if s := (said{e.res.StatusCode, e.res.Header, string(b)}); s.status != 424 || !strings.HasPrefix(fmt.Sprint(s.member("Message")), `Received client error (400) from b with message "no". See`) {
 		t.Errorf("%d %s", s.status, b)
 	}
-	if e = w.streamed(t.Context(), "none", "x"); e.res.StatusCode != 400 {
+	if e = w.streamed(t.Context(), "none", "x"); e.res.StatusCode != http.StatusBadRequest {
 		t.Error(e.res.Status)
 	}
 }
