@@ -29,7 +29,9 @@ type Handler struct {
 	In, Out reflect.Type
 	// Serve gets a *In and returns a *Out, or a Lasting that holds one, or an
 	// error (*apierr.Error for the client's eyes; any other becomes
-	// InternalFailure and is logged).
+	// InternalFailure and is logged). A payload that is bytes as they are is
+	// lent: to keep any of it longer than until it returns, or its events or its
+	// Lent have ended, it copies them.
 	Serve func(ctx context.Context, c Call, in any) (any, error)
 	// Action is the IAM action when it is not service:Operation.
 	Action string
