@@ -38,6 +38,7 @@ type conn struct {
 	front  *Front      // nil: it is nobody's to give away
 	inside *Inside     // its TLS is another process's
 	waits  bool        // for a request; front.mu guards it
+	ahead  []byte      // what was read of the next request while one was answered
 	moved  atomic.Bool // another process has the socket
 }
 
@@ -139,6 +140,14 @@ func (c *conn) CloseWrite() error {
 		return cw.CloseWrite()
 	}
 	return nil
+}
+
+// SetReadDeadline is the HTTP server's, as Close.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.moved.Load() {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // feed is a listener whose connections were looked at: their first byte says

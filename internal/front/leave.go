@@ -191,17 +191,28 @@ func (c *conn) Leaving() context.Context {
 
 // turn follows what the HTTP server makes of the connection.
 func (c *conn) turn(s http.ConnState) {
+	if s == http.StateActive && !c.waits {
+		return // read has seen it begin
+	}
 	f := c.front
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	ahead := c.ahead
+	c.ahead = nil
+	goes := false
 	switch s {
 	case http.StateNew:
 		f.conns[c] = struct{}{}
 		c.waits = true
-	case http.StateActive: // from its first byte on: see Read
+	case http.StateActive: // it came together with the one before it
+		if c.waits = false; f.phase != left {
+			f.flights[c] = flight{since: time.Now()}
+		}
 	case http.StateIdle:
 		delete(f.flights, c)
-		if c.waits = blank(c.guard.pending); !c.waits { // it has a part of the next one already
+		c.waits = true
+		begun := len(ahead) > 0 || !blank(c.guard.pending) // the server has a part of the next one already
+		if goes = begun && len(ahead) > 0 && c.goes(); begun && !goes {
+			c.waits = false
 			f.flights[c] = flight{since: time.Now()}
 		}
 	case http.StateHijacked, http.StateClosed:
@@ -209,23 +220,19 @@ func (c *conn) turn(s http.ConnState) {
 		delete(f.flights, c)
 	}
 	f.tell()
+	f.mu.Unlock()
+	if goes {
+		_ = c.giveAway(ahead) // the next read says that it ended
+	}
 }
 
-// begin says whether a request may be served here. Reads have said so before,
-// except of one that came together with the one before it.
-func (c *conn) begin() bool {
+// begun says whether a request that came may be served here.
+func (c *conn) begun() bool {
 	f := c.front
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, ok := f.flights[c]; ok {
-		return true
-	}
-	if f.phase == left {
-		return false
-	}
-	c.waits = false
-	f.flights[c] = flight{since: time.Now()}
-	return true
+	_, ok := f.flights[c]
+	return ok
 }
 
 // stays says whether the connection cannot go on where the next server is, so
@@ -248,6 +255,16 @@ func (c *conn) movable() bool {
 
 // read is Read of a connection that may be given away.
 func (c *conn) read(p []byte) (int, error) {
+	if c.moved.Load() {
+		return 0, io.EOF
+	}
+	if !c.waits { // only whoever reads changes it
+		n, err := c.guard.read(c, p)
+		if len(p) == 1 && n == 1 { // so the server looks for the client's end while it answers
+			c.ahead = append(c.ahead, p[0])
+		}
+		return n, err
+	}
 	f := c.front
 	f.mu.Lock()
 	if c.goes() && c.movable() {
@@ -288,7 +305,7 @@ func (c *conn) giveAway(read []byte) error {
 		b, _ := p.br.Peek(p.br.Buffered())
 		w.Head = append(w.Head, b...)
 	}
-	_ = c.Conn.SetDeadline(time.Time{}) // a closed one shows at its next read
+	_ = c.SetDeadline(time.Time{}) // a closed one shows at its next read
 	if c.movable() {
 		w.Conn = c.detach()
 	} else {

@@ -38,7 +38,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no connection", http.StatusInternalServerError)
 		return
 	}
-	if !c.begin() {
+	if !c.begun() {
 		panic(http.ErrAbortHandler) // another server has the data; nothing was done
 	}
 	if c.stays() {

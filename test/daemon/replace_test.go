@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -36,7 +37,42 @@ type traffic struct {
 	wg       sync.WaitGroup
 	answered atomic.Int64
 	put      atomic.Int64
-	dialled  atomic.Int64 // by those that stay connected
+}
+
+// stays is a client's one connection: whoever closes it fails the client.
+type stays struct {
+	addr string
+	c    net.Conn
+	r    *bufio.Reader
+}
+
+func (s *stays) RoundTrip(r *http.Request) (*http.Response, error) {
+	if s.c == nil {
+		c, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", s.addr)
+		if err != nil {
+			return nil, err
+		}
+		s.c, s.r = c, bufio.NewReader(c)
+	}
+	if err := s.c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+		return nil, err
+	}
+	if err := r.Write(s.c); err != nil {
+		return nil, err
+	}
+	return http.ReadResponse(s.r, r)
+}
+
+func (s *stays) CloseIdleConnections() {
+	if s.c != nil {
+		_ = s.c.Close() // its client is done
+	}
+}
+
+// sender is what sends requests.
+type sender interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
 // traffic starts four clients that stay connected, four that come anew for
@@ -59,14 +95,14 @@ func (w *world) traffic(t *testing.T) *traffic {
 		if i >= 8 {
 			scheme = "https"
 		}
-		rt := &http.Transport{
-			DisableKeepAlives: anew, MaxIdleConnsPerHost: 1, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12},
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				if !anew && scheme == "http" {
-					tr.dialled.Add(1)
-				}
-				return (&net.Dialer{}).DialContext(ctx, "tcp", w.Listen)
-			},
+		rt := sender(&stays{addr: w.Listen})
+		if anew || scheme == "https" {
+			rt = &http.Transport{
+				DisableKeepAlives: anew, MaxIdleConnsPerHost: 1, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12},
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return (&net.Dialer{}).DialContext(ctx, "tcp", w.Listen)
+				},
+			}
 		}
 		tr.wg.Go(func() {
 			defer rt.CloseIdleConnections()
@@ -88,7 +124,7 @@ func (tr *traffic) end() {
 
 // client asks for one thing after the other: a list, an object put, and the
 // same read.
-func (tr *traffic) client(t *testing.T, rt *http.Transport, scheme string, i int) {
+func (tr *traffic) client(t *testing.T, rt sender, scheme string, i int) {
 	for n := 0; ; n++ {
 		select {
 		case <-tr.stop:
@@ -116,7 +152,7 @@ func (tr *traffic) client(t *testing.T, rt *http.Transport, scheme string, i int
 	}
 }
 
-func (tr *traffic) ask(ctx context.Context, rt *http.Transport, scheme, method, path, service, body string) (string, error) {
+func (tr *traffic) ask(ctx context.Context, rt sender, scheme, method, path, service, body string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, method, scheme+"://localhost"+tr.w.Listen[strings.LastIndexByte(tr.w.Listen, ':'):]+path, strings.NewReader(body))
 	if err != nil {
 		return "", err
@@ -194,9 +230,6 @@ func TestReplace(t *testing.T) {
 			t.Errorf("server %d: %v", i, err)
 		}
 	}
-	if n := tr.dialled.Load(); n != 4 {
-		t.Errorf("four clients that stay connected took %d connections", n)
-	}
 	if n := len(w.objects(t, "traffic/")); int64(n) != tr.put.Load() {
 		t.Errorf("%d objects are there of %d", n, tr.put.Load())
 	}
@@ -217,6 +250,118 @@ func TestReplace(t *testing.T) {
 	if p, err := w.AwaitProcessing(ctx, "cleans"); err != nil || p.ProcessingJobStatus != "Stopped" {
 		t.Errorf("%+v, %v", p, err)
 	}
+}
+
+// thinker is a model that takes its time when it is asked to.
+const thinker = `import time
+def model_fn(folder): return None
+def predict_fn(data, model):
+    text = data if isinstance(data, str) else data.decode()
+    if text.startswith("think"):
+        print("thinking about", text, flush=True)
+        time.sleep(float(text.split()[1]))
+    return "thought " + text
+def input_fn(body, content_type): return body
+def output_fn(prediction, accept): return prediction
+`
+
+// TestReplaceWhileModelsThink replaces the server while a model takes its time:
+// the next server does not wait for it, and both count and capture what they
+// answered.
+func TestReplaceWhileModelsThink(t *testing.T) {
+	t.Parallel()
+	w := start(t, dataDir(t))
+	const name = "thinks"
+	w.must(w.Put(t.Context(), bucket, "model/model.tar.gz", archived(t, map[string]string{"code/inference.py": thinker})))
+	w.must(w.SageMaker(t.Context(), "CreateModel", map[string]any{
+		"ModelName": name, "ExecutionRoleArn": "arn:aws:iam::123456789012:role/Unknown",
+		"PrimaryContainer": map[string]any{
+			"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/sagemaker-base-python:3.10", "ModelDataUrl": "s3://" + bucket + "/model/model.tar.gz",
+			"Environment": map[string]string{"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_MODEL_SERVER_WORKERS": "2"},
+		},
+	}, nil))
+	w.must(w.SageMaker(t.Context(), "CreateEndpointConfig", map[string]any{
+		"EndpointConfigName": name, "ProductionVariants": []any{map[string]any{"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}},
+		"DataCaptureConfig": map[string]any{
+			"EnableCapture": true, "InitialSamplingPercentage": 100, "DestinationS3Uri": "s3://" + bucket + "/captured",
+			"CaptureOptions": []any{map[string]string{"CaptureMode": "Input"}, map[string]string{"CaptureMode": "Output"}},
+		},
+	}, nil))
+	w.must(w.SageMaker(t.Context(), "CreateEndpoint", map[string]string{"EndpointName": name, "EndpointConfigName": name}, nil))
+	w.settles(t, name, name, 1)
+
+	type said struct {
+		code   int
+		answer []byte
+		err    error
+	}
+	long := make(chan said, 1)
+	go func() {
+		code, answer, err := w.Invoke(t.Context(), name, "text/plain", []byte("think 20"))
+		long <- said{code, answer, err}
+	}()
+	eventually(t, "the model to think", func() bool {
+		spools, err := filepath.Glob(filepath.Join(w.Data, "tasks", "*", "spool"))
+		w.must(err)
+		for _, s := range spools {
+			if b, err := os.ReadFile(s); err == nil && bytes.Contains(b, []byte("thinking about think 20")) {
+				return true
+			}
+		}
+		return false
+	})
+	begun := time.Now()
+	old, err := w.Replace(t.Context())
+	w.must(err)
+	t.Logf("replaced after %s", time.Since(begun))
+	if got := w.ask(t, name, "hello"); got != "thought hello" {
+		t.Errorf("the next server: %s", got)
+	}
+	select {
+	case got := <-long:
+		t.Fatalf("the long answer came before the next server's: %d %s, %v", got.code, got.answer, got.err)
+	default:
+	}
+	if !old.Runs() {
+		t.Error("the old server is gone before its answer")
+	}
+	if got := <-long; got.err != nil || got.code != http.StatusOK || string(got.answer) != "thought think 20" {
+		t.Errorf("the old server: %d %s, %v", got.code, got.answer, got.err)
+	}
+	if err := old.Ended(time.Minute); err != nil {
+		t.Errorf("the old server: %v", err)
+	}
+	eventually(t, "both invocations to be counted and captured", func() bool {
+		captured := 0
+		for _, key := range w.objects(t, "captured/") {
+			r, _, err := w.Get(t.Context(), bucket, key)
+			w.must(err)
+			b, err := io.ReadAll(r)
+			w.must(errors.Join(err, r.Close()))
+			captured += bytes.Count(b, []byte("\n"))
+		}
+		return captured == 2 && w.invocations(t, name) == 2
+	})
+}
+
+// invocations are those that were counted of an endpoint.
+func (w *world) invocations(t *testing.T, endpoint string) int {
+	t.Helper()
+	var out struct{ Datapoints []struct{ Sum float64 } }
+	now := time.Now()
+	err := w.JSON(t.Context(), "monitoring", "GraniteServiceVersion20100801.GetMetricStatistics", map[string]any{
+		"Namespace": "AWS/SageMaker", "MetricName": "Invocations", "Statistics": []string{"Sum"}, "Period": 60,
+		"StartTime": now.Add(-time.Hour).Unix(), "EndTime": now.Add(time.Hour).Unix(),
+		"Dimensions": []any{map[string]string{"Name": "EndpointName", "Value": endpoint}, map[string]string{"Name": "VariantName", "Value": "AllTraffic"}},
+	}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, p := range out.Datapoints {
+		sum += p.Sum
+	}
+	return int(sum)
 }
 
 // slow is a request that is under way for as long as one wants.
