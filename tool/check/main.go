@@ -172,8 +172,8 @@ func beside(waits, works part) part {
 		})
 		g.Go(func() error { return waits.do(ctx, r) })
 		err := g.Wait()
-		fmt.Fprint(r.out, said.String())
-		return err
+		_, shown := io.WriteString(r.out, said.String())
+		return errors.Join(err, shown)
 	}}
 }
 

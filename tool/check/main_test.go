@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -29,11 +29,11 @@ func TestBeside(t *testing.T) {
 			p := beside(
 				part{"the first", func(ctx context.Context, r *runner) error {
 					<-said
-					fmt.Fprint(r.out, "first ")
+					_, _ = io.WriteString(r.out, "first ")
 					return c.waits(ctx)
 				}},
 				part{"the other", func(ctx context.Context, r *runner) error {
-					fmt.Fprint(r.out, "other")
+					_, _ = io.WriteString(r.out, "other")
 					close(said)
 					return c.works(ctx)
 				}},
