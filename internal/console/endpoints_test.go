@@ -108,7 +108,7 @@ func TestEndpointPages(t *testing.T) {
 		"/models":   {`href="/models/m"`, "scale:1 → guess:2", "s3%3A%2F%2Fb%2Fscale.tar.gz", "Next page", "Oldest first"},
 		"/models/m": {"arn:of:m", "isolated", "scale", "guess", "more.txt", "WORDS", `href="/endpoint-configurations/c"`, "and perhaps others", `&#34;ModelName&#34;: &#34;m&#34;`},
 		"/endpoint-configurations": {
-			`href="/endpoint-configurations/c"`, `href="/models/m"`, "2 × ml.m5.large", "1 × ml.c5.xlarge", "$3.0000 an hour",
+			`href="/endpoint-configurations/c"`, `href="/models/m"`, "2 × ml.m5.large", "1 × ml.c5.xlarge", "$3.0000<",
 		},
 		"/endpoint-configurations/c": {"arn:of:c", `href="/models/other"`, "25 %", "75 %", "20 % of the requests, in s3://b/kept", `href="/endpoints/e"`, "create_endpoint"},
 		"/endpoints":                 {`href="/endpoints/e"`, "InService", "Next page", `aria-sort="descending"`},

@@ -118,6 +118,7 @@ func TestEndpointPages(t *testing.T) {
 	if err != nil || string(out) != "3.0" {
 		t.Errorf("clary endpoint invoke: %s %v", out, err)
 	}
+	fromTheShell(ctx, t, d)
 	b.visit("/endpoints")
 	b.until("what it costs by now", `/ml\.m5\.large.*\$0\.\d+.*\$0\.\d+/s.test(document.querySelector("#endpoints tbody").innerText)`)
 	b.shoot("endpoints")
@@ -179,7 +180,38 @@ func TestEndpointPages(t *testing.T) {
 	if !strings.Contains(b.text("main"), "Not found") {
 		t.Error("an endpoint that is gone has no page that says so")
 	}
+	if out, err := d.Clary(ctx, "endpoint", "delete", "broken").CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("clary endpoint delete: %s %v", out, err)
+	}
 	ended(t, d)
+}
+
+// fromTheShell asks the commands for what the pages show: adder is in service,
+// broken has failed.
+func fromTheShell(ctx context.Context, t testing.TB, d *daemon.Daemon) {
+	t.Helper()
+	for _, c := range []struct {
+		args string
+		fail bool
+		says []string
+	}{
+		{"endpoint ls", false, []string{"adder", "InService", "1 × ml.m5.large", "broken", "Failed", "$0.0"}},
+		{"ps", false, []string{"ENDPOINT", "adder"}},
+		{"logs adder", false, []string{"the model is here", "adding 3"}},
+		{"logs -f broken", true, []string{"looking for the weights", "broken: Failed", "weights.bin is not in the model"}},
+		{"cost", false, []string{"hosting", "adder", "ml.m5.large"}},
+	} {
+		verb, rest, _ := strings.Cut(c.args, " ")
+		out, err := d.Clary(ctx, verb, strings.Fields(rest)...).CombinedOutput()
+		if (err != nil) != c.fail {
+			t.Errorf("clary %s: %v", c.args, err)
+		}
+		for _, s := range c.says {
+			if !strings.Contains(string(out), s) {
+				t.Errorf("clary %s lacks %q:\n%s", c.args, s, out)
+			}
+		}
+	}
 }
 
 // ended waits until nothing is charged for any more.
