@@ -123,7 +123,7 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 	})
 	l.sites = endpoint.New(endpoint.Config{
 		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: bookOutput{output{l.ingest}}, Logs: mortalLogs{lg, l},
-		Sessions: nobody{}, Instances: l.metrics, Traffic: mortalTraffic{l}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
+		Auth: nobody{}, Sessions: nobody{}, Instances: l.metrics, Traffic: mortalTraffic{l}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
 	})
 	loop = reconcile.New(reconcile.Config{
 		Store: db, Reconcilers: []reconcile.Reconciler{l.training, l.processing, l.books, l.sites}, Owner: fmt.Sprint("life", s.lives),

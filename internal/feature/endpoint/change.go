@@ -75,6 +75,9 @@ func (e *Endpoints) Update(ctx context.Context, c op.Call, in *api.UpdateEndpoin
 	if err := checkUpdate(in); err != nil {
 		return nil, err
 	}
+	if err := e.Auth.Allow(ctx, c.Principal, "sagemaker:UpdateEndpoint", configArn(c, in.EndpointConfigName)); err != nil {
+		return nil, err
+	}
 	if err := e.room(); err != nil {
 		return nil, err
 	}

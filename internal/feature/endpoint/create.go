@@ -26,9 +26,13 @@ const (
 	maxInstances    = 20 // of an endpoint, AWS's default quota
 )
 
-// Create accepts an endpoint: one transaction, no compute touched.
+// Create accepts an endpoint: one transaction, no compute touched. As on AWS,
+// the caller must be allowed it of the configuration too.
 func (e *Endpoints) Create(ctx context.Context, c op.Call, in *apism.CreateEndpointInput) (*apism.CreateEndpointOutput, error) {
 	if err := checkPolicy(in.DeploymentConfig); err != nil {
+		return nil, err
+	}
+	if err := e.Auth.Allow(ctx, c.Principal, "sagemaker:CreateEndpoint", configArn(c, in.EndpointConfigName)); err != nil {
 		return nil, err
 	}
 	if err := e.room(); err != nil {

@@ -54,11 +54,13 @@ type Config struct {
 	Catalog   Catalog
 	Output    Output
 	Logs      logs.Store
+	Auth      identity.Authorizer
 	Sessions  identity.Sessions
 	Instances InstanceMetrics
 	Traffic   serving.Traffic // nil: nobody routes
 	Capacity  compute.Capacity
 	Scale     float64 // divides CPU and memory of an instance type; 0 is 1
+	Heir      bool    // a server before this one may go on with requests that it had
 	Egress    bool    // containers that are not isolated reach the outside
 	Wake      func(resource.Key)
 	Free      func() error // store.ErrFull when the disk takes no new work
@@ -193,7 +195,7 @@ func (e *Endpoints) roomy(k resource.Key) bool {
 func (e *Endpoints) begin() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.began.IsZero() {
+	if e.Heir && e.began.IsZero() {
 		e.began = time.Now()
 	}
 }

@@ -49,6 +49,18 @@ func (sessions) Assume(_ context.Context, role, _ string, d time.Duration) (iden
 	return identity.Credentials{Expiration: time.Now().Add(d)}, nil
 }
 
+// guard allows everything but one configuration.
+type guard struct{}
+
+func (guard) Allow(_ context.Context, _ resource.Principal, action, arn string) error {
+	if strings.HasSuffix(arn, ":endpoint-config/secret") {
+		return apierr.AccessDenied("no %s of %s", action, arn)
+	}
+	return nil
+}
+
+func (guard) PassRole(context.Context, resource.Principal, string, string) error { return nil }
+
 // catalog has a runtime that serves, and one for jobs alone.
 type catalog struct{}
 
@@ -167,7 +179,7 @@ func newBench(t *testing.T, script func(compute.Task) fake.Script) *bench {
 		return nil
 	})
 	b.Endpoints = New(Config{
-		Store: db, Driver: b.world.Driver(), Catalog: catalog{}, Output: allIn{}, Logs: b.log, Sessions: sessions{}, Instances: b.counts, Traffic: b.desk,
+		Store: db, Driver: b.world.Driver(), Catalog: catalog{}, Output: allIn{}, Logs: b.log, Auth: guard{}, Sessions: sessions{}, Instances: b.counts, Traffic: b.desk,
 		Egress: true, Wake: func(resource.Key) {}, Free: func() error { return nil },
 	})
 	t.Cleanup(func() { _ = db.Close() })
@@ -676,6 +688,8 @@ func TestRefuses(t *testing.T) {
 	denied(t, "rolling", create("c", policy(apism.DeploymentConfig{RollingUpdatePolicy: &apism.RollingUpdatePolicy{}})), "ValidationException", "RollingUpdatePolicy")
 	denied(t, "alarms", create("c", policy(apism.DeploymentConfig{AutoRollbackConfiguration: &apism.AutoRollbackConfig{Alarms: []apism.Alarm{{}}}})), "ValidationException", "AutoRollbackConfiguration.Alarms")
 	denied(t, "canary", create("c", policy(apism.DeploymentConfig{BlueGreenUpdatePolicy: &apism.BlueGreenUpdatePolicy{TrafficRoutingConfiguration: &apism.TrafficRoutingConfig{Type: "CANARY"}}})), "ValidationException", "Type CANARY")
+	denied(t, "a secret", create("secret", nil), "AccessDeniedException", "no sagemaker:CreateEndpoint of arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/secret")
+	denied(t, "another secret", b.update(&apism.UpdateEndpointInput{EndpointName: "ep", EndpointConfigName: "secret"}), "AccessDeniedException", "no sagemaker:UpdateEndpoint of")
 	denied(t, "tags", create("c", func(in *apism.CreateEndpointInput) { in.Tags = []apism.Tag{{Key: "a"}, {Key: "a"}} }), "ValidationException", "Duplicate tag key")
 	b.Free = func() error { return store.ErrFull }
 	denied(t, "full", create("c", nil), "ResourceLimitExceeded", "disk is almost full")

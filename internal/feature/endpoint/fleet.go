@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,7 +110,12 @@ func (d *decision) pulse(in *instance, v *variant, o observed) {
 
 // idle says that nothing is to be tried with an instance now.
 func (in *instance) idle(o observed) bool {
-	return o.now.Before(in.After) && (!o.room || in.Crowded.IsZero())
+	if !o.now.Before(in.After) {
+		return false
+	}
+	// Hints are many, and most are of something else.
+	tried := in.After.Add(-capacityRetry)
+	return !o.room || in.Crowded.IsZero() || o.now.Sub(tried) < roomRetry
 }
 
 // prepare does what comes before an instance's tasks.
@@ -136,7 +142,7 @@ func (d *decision) prepare(in *instance, v *variant, o observed) {
 	case trial && !in.Crowded.IsZero() && o.now.Sub(in.Crowded) > capacityBound:
 		d.lose(in, v, 0, o, o.now, true, msgNoCapacity)
 	case trial && o.now.Sub(in.Asked) > launchBound:
-		d.lose(in, v, 0, o, o.now, true, "The instance could not be started within an hour"+because(in.Trouble)+".")
+		d.lose(in, v, 0, o, o.now, true, "The instance could not be started within an hour"+because(cmp.Or(in.Trouble, in.Said))+".")
 	}
 }
 

@@ -82,6 +82,7 @@ const (
 	launchBound   = time.Hour        // for all before an instance's tasks, the building of its runtime above all
 	capacityBound = 15 * time.Minute // until a deployment that does not fit fails
 	capacityRetry = 10 * time.Second
+	roomRetry     = time.Second // where something has ended meanwhile
 	haltAgain     = 10 * time.Second
 	buildLook     = 30 * time.Second
 )

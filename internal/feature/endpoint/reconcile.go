@@ -220,8 +220,8 @@ func (e *Endpoints) look(ctx context.Context, rec *resource.Record, in *instance
 		return seen{}, fmt.Errorf("task status: %w", err)
 	}
 	s := seen{status: &ts, open: e.Traffic.Open(id)}
-	if in.Away != nil && in.Drain && in.Away.Before(e.begun()) {
-		s.open++ // who knows: the router of a server before this one gave it requests
+	if in.Away != nil && in.Drain && in.Away.Before(e.begun().Add(drainBound)) {
+		s.open++ // who knows: a server before this one may still have requests there
 	}
 	if err := e.Output.Ensure(id, stream(rec, in, i)); err != nil {
 		return seen{}, fmt.Errorf("output: %w", err)

@@ -75,7 +75,9 @@ func TestHandover(t *testing.T) {
 		b.must(b.update(&apism.UpdateEndpointInput{EndpointName: "ep", EndpointConfigName: "c"}))
 		b.until("ep", "InService")
 		turned := time.Now()
-		b.Endpoints = New(b.Config)
+		next := b.Config
+		next.Heir = true
+		b.Endpoints = New(next)
 		time.Sleep(time.Second)
 		b.must(b.WakeAll(t.Context()))
 		b.settle("ep", func(*apism.DescribeEndpointOutput) bool { return len(b.world.Running()) == 1 })
