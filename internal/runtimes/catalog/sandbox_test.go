@@ -42,7 +42,7 @@ func taskBinary(t *testing.T) string {
 		}
 	}
 	b := filepath.Join(dir, "clary-task")
-	cmd := exec.Command("go", "build", "-o", b, "clary/cmd/clary-task")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags=nethttpomithttp2", "-ldflags=-s -w", "-o", b, "clary/cmd/clary-task")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
