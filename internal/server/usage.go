@@ -47,8 +47,10 @@ type idleNote struct {
 // kind cost: to list them.
 func kindActions() []kindAction {
 	return []kindAction{
-		{training.Kind, "sagemaker:ListTrainingJobs"}, {processing.Kind, "sagemaker:ListProcessingJobs"},
-		{notebook.Kind, "sagemaker:ListNotebookInstances"}, {serving.KindEndpoint, "sagemaker:ListEndpoints"},
+		{training.Kind, "sagemaker:ListTrainingJobs"},
+		{processing.Kind, "sagemaker:ListProcessingJobs"},
+		{notebook.Kind, "sagemaker:ListNotebookInstances"},
+		{serving.KindEndpoint, "sagemaker:ListEndpoints"},
 	}
 }
 
