@@ -221,10 +221,9 @@ func (q *request) readBody(r io.Reader, length int64, also io.Writer) error {
 	if need < 0 {
 		need, room = firstPiece, firstPiece
 	}
-	if err := q.f.bodies.Acquire(q.r.Context(), need); err != nil {
+	if err := q.take(need); err != nil {
 		return err
 	}
-	q.held += need
 	buf := q.room(length)
 	if length > 0 {
 		buf.Grow(int(length) + bytes.MinRead)
@@ -245,6 +244,25 @@ func (q *request) readBody(r io.Reader, length int64, also io.Writer) error {
 	return nil
 }
 
+// take takes of the budget. Who waits for it holds none yet. Bodies that are
+// bytes for somebody else are held for as long as that one thinks: they have a
+// budget of their own, which nobody waits for.
+func (q *request) take(n int64) error {
+	if q.opaque() {
+		q.budget = q.f.payloads
+		if !q.budget.TryAcquire(n) {
+			return errBusy
+		}
+	} else {
+		q.budget = q.f.bodies
+		if err := q.budget.Acquire(q.r.Context(), n); err != nil {
+			return err
+		}
+	}
+	q.held += n
+	return nil
+}
+
 // paced reads a body that is held in memory: not slower than any line is, and
 // within the budget, of which more is taken only where it is free. A few slow
 // clients must not hold what all share.
@@ -262,7 +280,7 @@ func (p *paced) Read(b []byte) (int, error) {
 		return 0, errStalled
 	}
 	if p.got >= p.room {
-		if !p.q.f.bodies.TryAcquire(nextPiece) {
+		if !p.q.budget.TryAcquire(nextPiece) {
 			return 0, errBusy
 		}
 		p.q.held += nextPiece
@@ -295,7 +313,7 @@ func (q *request) inflate() error {
 	}
 	q.r.Header.Del("Content-Encoding")
 	// never wait for more of the budget while holding some
-	q.f.bodies.Release(q.held)
+	q.budget.Release(q.held)
 	q.held = 0
 	return q.readBody(z, -1, io.Discard)
 }

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,8 @@ type Config struct {
 	// MaxPayload bounds the bodies that are bytes for somebody else, where that
 	// is more than others may have.
 	MaxPayload int64
+	// InFlight bounds all such bodies at a time, in bytes; 0: as all others.
+	InFlight int64
 	// Console answers console.localhost; nil: nothing does.
 	Console http.Handler
 	// Notebook answers the host names of notebook instances, below localhost
@@ -85,12 +88,13 @@ type Config struct {
 
 // Front is safe for concurrent use.
 type Front struct {
-	cfg    Config
-	log    *slog.Logger
-	routes *routes
-	hosts  *hostRules
-	bodies *semaphore.Weighted
-	keys   sigv4.Keys
+	cfg      Config
+	log      *slog.Logger
+	routes   *routes
+	hosts    *hostRules
+	bodies   *semaphore.Weighted
+	payloads *semaphore.Weighted // bodies that are bytes for somebody else
+	keys     sigv4.Keys
 
 	tunnels sync.WaitGroup
 	ctx     context.Context // ends tunnels at Shutdown
@@ -130,8 +134,8 @@ func New(cfg Config) (*Front, error) {
 	}
 	f := &Front{
 		cfg: cfg, log: cfg.Log, routes: rt, hosts: newHostRules(cfg.Hosts, cfg.BucketSuffixes, cfg.NotebookSuffix),
-		bodies: semaphore.NewWeighted(maxBodies),
-		conns:  map[*conn]struct{}{}, flights: map[*conn]flight{},
+		bodies: semaphore.NewWeighted(maxBodies), payloads: semaphore.NewWeighted(cmp.Or(cfg.InFlight, maxBodies)),
+		conns: map[*conn]struct{}{}, flights: map[*conn]flight{},
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.Calm()

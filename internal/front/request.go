@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/codec"
 	"clary/internal/aws/facts"
@@ -125,13 +127,14 @@ type request struct {
 	place place
 	start time.Time
 
-	route route
-	call  op.Call
-	about identity.Request
-	in    any // the decoded input, once there is one
-	body  []byte
-	held  int64 // of the bodies' budget
-	lent  *bytes.Buffer
+	route  route
+	call   op.Call
+	about  identity.Request
+	in     any // the decoded input, once there is one
+	body   []byte
+	held   int64               // of the budget
+	budget *semaphore.Weighted // of bodies of its kind, once it holds some
+	lent   *bytes.Buffer
 }
 
 func (q *request) serve() {
@@ -144,7 +147,7 @@ func (q *request) serve() {
 	var err error
 	defer func() {
 		if q.held > 0 {
-			q.f.bodies.Release(q.held)
+			q.budget.Release(q.held)
 		}
 		giveBack(q.lent)
 		if v := recover(); v != nil {

@@ -72,7 +72,7 @@ func (r *rooms) frontConfig(addr string) (front.Config, error) {
 			"json-1.0": awsjson.New("1.0"), "json": awsjson.New("1.1"), "query": query.New(), "rest-xml": restxml.New(), "rest-json": restjson.New().WithPayload(r.cfg.InvokePayload),
 			"smithy-rpc-v2-cbor": cbor.New(),
 		},
-		Keys: r.ids, Auth: r.ids, Region: r.cfg.Region, MaxPayload: r.cfg.InvokePayload, Log: r.log, CA: r.ca, Token: token, Tunnel: out.DialTunnel,
+		Keys: r.ids, Auth: r.ids, Region: r.cfg.Region, MaxPayload: r.cfg.InvokePayload, InFlight: r.cfg.InvokeInFlight, Log: r.log, CA: r.ca, Token: token, Tunnel: out.DialTunnel,
 	}, nil
 }
 

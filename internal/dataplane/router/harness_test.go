@@ -80,7 +80,7 @@ func newWorld(t *testing.T, edit ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	f, err := front.New(front.Config{
-		Keys: ids, Auth: ids, Log: log, Services: []op.Service{w.r}, MaxPayload: cfg.MaxPayload,
+		Keys: ids, Auth: ids, Log: log, Services: []op.Service{w.r}, MaxPayload: cfg.MaxPayload, InFlight: cfg.InFlight,
 		Codecs: map[string]codec.Codec{"rest-json": restjson.New().WithPayload(cfg.MaxPayload)},
 	})
 	if err != nil {

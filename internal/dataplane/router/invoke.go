@@ -148,11 +148,12 @@ func (v *visit) end(err error) {
 }
 
 // through asks the containers of an instance one after the other, and of
-// another one once if nobody saw the request.
+// another one once if nobody saw the request: what the first container of a
+// chain has answered is not asked of it again.
 func (v *visit) through(ctx context.Context, a *ask) (*answer, error) {
 	deadline := time.Now().Add(v.r.cfg.Timeout)
 	out, at, err := v.chain(ctx, a, false, deadline)
-	if v.elsewhere(ctx, err) {
+	if at == 0 && v.elsewhere(ctx, err) {
 		out, at, err = v.chain(ctx, a, true, deadline)
 	}
 	return v.worded(ctx, out, at, err)
@@ -181,11 +182,23 @@ func (v *visit) chain(ctx context.Context, a *ask, fresh bool, deadline time.Tim
 	defer func() { v.model += time.Since(begun) }()
 	for at = range v.at.hosts {
 		b := v.asked(a, out, at)
-		if out, err = v.hop(ctx, v.at.hosts[at], b, fresh, deadline); err != nil || out.status/100 != 2 {
+		out, err = anew(ctx, at, fresh, func(fresh bool) (*answer, error) { return v.hop(ctx, v.at.hosts[at], b, fresh, deadline) })
+		if err != nil || out.status/100 != 2 {
 			break
 		}
 	}
 	return out, at, err
+}
+
+// anew asks a container, and a later one of a chain once more by a new
+// connection where it closed the kept one as the request came. Whether the first
+// one is, and where, is elsewhere's to say.
+func anew[T any](ctx context.Context, at int, fresh bool, ask func(fresh bool) (T, error)) (T, error) {
+	out, err := ask(fresh)
+	if h, ok := errors.AsType[*hopError](err); ok && at > 0 && !fresh && h.kind == died && h.again() && ctx.Err() == nil {
+		return ask(true)
+	}
+	return out, err
 }
 
 // asked is what a container of a chain is asked: what the one before it

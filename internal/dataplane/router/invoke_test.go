@@ -235,6 +235,61 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
+// The first container of a chain is asked once, whatever becomes of the others;
+// a later one that closed its kept connection is asked by a new one.
+func TestPipelineAskedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var first, second atomic.Int64
+	w.container("t-1", func(rw http.ResponseWriter, r *http.Request) {
+		first.Add(1)
+		_, _ = io.Copy(rw, r.Body)
+	})
+	w.container("t-2", func(rw http.ResponseWriter, r *http.Request) {
+		second.Add(1)
+		if b, _ := io.ReadAll(r.Body); string(b) == "die" {
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = fmt.Fprint(rw, "ok")
+	})
+	two := serving.Variant{Name: "v", Weight: 1, Instances: []serving.Instance{
+		{ID: "i-1", Tasks: []compute.TaskID{"t-1", "t-2"}}, {ID: "i-2", Tasks: []compute.TaskID{"t-1", "t-2"}},
+	}}
+	w.put("e", serving.Endpoint{Variants: []serving.Variant{two}})
+	for _, path := range []func(string) said{
+		func(b string) said { return w.invoke("e", b) },
+		func(b string) said {
+			res, err := w.client.Do(w.request(t.Context(), "/endpoints/e/invocations-response-stream", []byte(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = res.Body.Close() }()
+			body, err := io.ReadAll(res.Body)
+			return said{res.StatusCode, res.Header, string(body) + fmt.Sprint(err)}
+		},
+	} {
+		path("x") // the connections are kept from here on
+		before, then := first.Load(), second.Load()
+		if s := path("die"); s.status != 424 {
+			t.Errorf("%d %s", s.status, s.body)
+		}
+		if a, b := first.Load()-before, second.Load()-then; a != 1 || b < 1 || b > 2 {
+			t.Errorf("the first was asked %d times, the second %d", a, b)
+		}
+	}
+	w.put("half", serving.Endpoint{Variants: []serving.Variant{{Name: "v", Weight: 1, Instances: []serving.Instance{
+		{ID: "i-1", Tasks: []compute.TaskID{"t-1", "t-none"}}, {ID: "i-2", Tasks: []compute.TaskID{"t-1", "t-none"}},
+	}}}})
+	before := first.Load()
+	if s := w.invoke("half", "x"); s.status != 503 {
+		t.Errorf("%d %s", s.status, s.body)
+	}
+	if n := first.Load() - before; n != 1 {
+		t.Errorf("the first was asked %d times", n)
+	}
+	w.eventually("none is open", func() bool { return w.r.Open("t-1") == 0 })
+}
+
 // A request is asked again where nobody saw it, and nowhere else.
 func TestAskedAgain(t *testing.T) {
 	t.Parallel()
@@ -432,9 +487,10 @@ func TestBudget(t *testing.T) {
 	if s := w.invoke("e", "x"); s.status != 200 || len(s.body) != 600<<10 {
 		t.Errorf("what fits: %d", s.status)
 	}
-	for size, what := range map[int]string{1<<20 + 1: "a request too much", 600 << 10: "an answer too much"} {
-		if s := w.invoke("e", strings.Repeat("x", size)); s.status != 503 || s.header.Get("X-Amzn-Errortype") != "ServiceUnavailable" {
-			t.Errorf("%s: %d %s", what, s.status, s.body)
+	// A request that does not fit waits for nobody, and so keeps nobody waiting.
+	for size, what := range map[int]string{1<<20 + 1: "as many requests as it may", 600 << 10: "as many requests and responses as it may"} {
+		if s := w.invoke("e", strings.Repeat("x", size)); s.status != 503 || s.header.Get("X-Amzn-Errortype") != "ServiceUnavailable" || !strings.Contains(s.body, what) {
+			t.Errorf("%d bytes: %d %s, want %s", size, s.status, s.body, what)
 		}
 	}
 	close(let)

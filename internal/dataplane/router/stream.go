@@ -63,7 +63,7 @@ func (v *visit) streams(ctx context.Context, a *ask) (*stream, error) {
 		return nil, busy()
 	}
 	s, out, at, err := v.lead(ctx, a, false, deadline)
-	if v.elsewhere(ctx, err) {
+	if at == 0 && v.elsewhere(ctx, err) {
 		s, out, at, err = v.lead(ctx, a, true, deadline)
 	}
 	if s != nil {
@@ -84,11 +84,14 @@ func (v *visit) lead(ctx context.Context, a *ask, fresh bool, deadline time.Time
 	}()
 	last := len(v.at.hosts) - 1
 	for at = range last {
-		if out, err = v.hop(ctx, v.at.hosts[at], v.asked(a, out, at), fresh, deadline); err != nil || out.status/100 != 2 {
+		b := v.asked(a, out, at)
+		out, err = anew(ctx, at, fresh, func(fresh bool) (*answer, error) { return v.hop(ctx, v.at.hosts[at], b, fresh, deadline) })
+		if err != nil || out.status/100 != 2 {
 			return nil, out, at, err
 		}
 	}
-	x, err := v.open(ctx, v.at.hosts[last], v.asked(a, out, last), fresh, deadline)
+	b := v.asked(a, out, last)
+	x, err := anew(ctx, last, fresh, func(fresh bool) (*exchange, error) { return v.open(ctx, v.at.hosts[last], b, fresh, deadline) })
 	if err != nil {
 		return nil, nil, last, err
 	}
