@@ -8,8 +8,9 @@ import (
 
 // An instance is billed from the first sign of life of its first container to
 // the end of its last one, as their supervisors wrote it down: what lies
-// between two such times has passed, whatever was done to the wall clock. The
-// time that the machine slept is left out.
+// between two such times has passed, whatever was done to the wall clock. A
+// container that never began counts for nothing. The time that the machine
+// slept is left out.
 
 // bill is an open interval.
 type bill struct {
@@ -69,7 +70,7 @@ func (d *decision) meter(in *instance, o observed) {
 		case t != nil && !over(t), t == nil && !k.Launched && in.Away == nil:
 			d.naps(in, o)
 			return
-		case t != nil:
+		case t != nil && !t.Started.IsZero():
 			if slept = max(slept, t.Suspended); ended(t).After(last) {
 				last = ended(t)
 			}

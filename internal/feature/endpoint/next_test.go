@@ -3,6 +3,7 @@ package endpoint
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -337,6 +338,54 @@ func TestMeter(t *testing.T) {
 	}
 	if _, ledger = begun(&compute.TaskStatus{Phase: compute.Ended, Exit: &compute.Exit{Reason: compute.ReasonFailed, At: at(8)}}); len(ledger) != 0 {
 		t.Errorf("it never began: %+v", ledger)
+	}
+}
+
+// TestMeterPipelines bills instances of two containers that leave.
+func TestMeterPipelines(t *testing.T) {
+	t.Parallel()
+	starting := &compute.TaskStatus{Phase: compute.Starting, Created: at(25), Heartbeat: at(25)}
+	unbegun := &compute.TaskStatus{
+		Phase: compute.Ended, Created: at(25), Heartbeat: at(40), Suspended: 10 * time.Second,
+		Exit: &compute.Exit{Reason: compute.ReasonStopped, At: at(40)},
+	}
+	asleep := exited(9, 60, 0, "")
+	asleep.Suspended = 20 * time.Second
+	for name, tc := range map[string]struct {
+		before, after [2]*compute.TaskStatus // it leaves in between
+		from, to      int                    // seconds; from -1: it is not billed, to -1: its interval stays open
+	}{
+		"from the first to the last":             {[2]*compute.TaskStatus{running(9, 20), running(7, 20)}, [2]*compute.TaskStatus{exited(9, 60, 0, ""), exited(7, 50, 0, "")}, 7, 60},
+		"the other way round":                    {[2]*compute.TaskStatus{running(7, 20), running(9, 20)}, [2]*compute.TaskStatus{exited(7, 60, 0, ""), exited(9, 50, 0, "")}, 7, 60},
+		"the first one began alone":              {[2]*compute.TaskStatus{running(7, 20), starting}, [2]*compute.TaskStatus{exited(7, 50, 0, ""), exited(30, 60, 0, "")}, 7, 60},
+		"the last one runs":                      {[2]*compute.TaskStatus{running(7, 20), running(9, 20)}, [2]*compute.TaskStatus{exited(7, 50, 0, ""), running(9, 60)}, 7, -1},
+		"it slept":                               {[2]*compute.TaskStatus{running(7, 20), running(9, 20)}, [2]*compute.TaskStatus{exited(7, 50, 0, ""), asleep}, 7, 40},
+		"one was never accepted":                 {[2]*compute.TaskStatus{running(7, 20), nil}, [2]*compute.TaskStatus{exited(7, 30, 0, ""), nil}, 7, 30},
+		"the first one was never accepted":       {[2]*compute.TaskStatus{nil, running(7, 20)}, [2]*compute.TaskStatus{nil, exited(7, 30, 0, "")}, 7, 30},
+		"one never began":                        {[2]*compute.TaskStatus{running(7, 20), starting}, [2]*compute.TaskStatus{exited(7, 30, 0, ""), unbegun}, 7, 30},
+		"one was lost before the other began":    {[2]*compute.TaskStatus{running(7, 20), starting}, [2]*compute.TaskStatus{lost(7, 7), unbegun}, 7, 7},
+		"one is gone, and the other never began": {[2]*compute.TaskStatus{running(7, 20), starting}, [2]*compute.TaskStatus{nil, unbegun}, 7, 7},
+		"none began":                             {[2]*compute.TaskStatus{starting, starting}, [2]*compute.TaskStatus{unbegun, unbegun}, -1, -1},
+	} {
+		st := status{V: 1, Config: "c1"}
+		dep := plain("c1", 1)
+		dep.Variants[0].Containers = append(dep.Variants[0].Containers, dep.Variants[0].Containers[0])
+		st.begin(uid, dep, nil)
+		var ledger []entry
+		for i, tasks := range [][2]*compute.TaskStatus{tc.before, tc.after, tc.after} {
+			d := next(serving.PhaseDeleting, st, world(100+i, map[int]seen{1: {status: tasks[0]}, 2: {status: tasks[1]}}))
+			st, ledger = d.st, append(ledger, d.ledger...)
+		}
+		var want []entry
+		if tc.from >= 0 {
+			want = append(want, entry{n: 1, opens: "ml.m5.large", at: at(tc.from)})
+		}
+		if tc.to >= 0 {
+			want = append(want, entry{n: 1, at: at(tc.to)})
+		}
+		if !reflect.DeepEqual(ledger, want) {
+			t.Errorf("%s: %+v, want %+v", name, ledger, want)
+		}
 	}
 }
 
