@@ -81,7 +81,7 @@ func (a *app) serve() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:2527", "address to listen on; one that other machines reach needs --tls-cert and --tls-key")
-	f.BoolVar(&cfg.Replace, "replace", false, "take the place of the server that runs on the data folder, with its sockets: no request is refused or lost. That one goes when what it has begun is done; if this one cannot start, it serves on")
+	f.BoolVar(&cfg.Replace, "replace", false, "take the place of the server that runs on the data folder, with its sockets: no request is refused or lost. That one goes when what it has begun is done; if this one cannot start, it serves on, unless a newer version has changed the database by then")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "certificate chain, PEM; read again when the file changes")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "its private key, PEM")
 	f.StringSliceVar(&cfg.Hosts, "host", nil, "a name or address by which clients reach this server, beside those in the certificate")

@@ -212,8 +212,9 @@ func (c *conn) turn(s http.ConnState) {
 		c.waits = true
 		begun := len(ahead) > 0 || !blank(c.guard.pending) // the server has a part of the next one already
 		if goes = begun && len(ahead) > 0 && c.goes(); begun && !goes {
-			c.waits = false
-			f.flights[c] = flight{since: time.Now()}
+			if c.waits = false; f.phase != left {
+				f.flights[c] = flight{since: time.Now()}
+			}
 		}
 	case http.StateHijacked, http.StateClosed:
 		delete(f.conns, c)

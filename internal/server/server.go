@@ -146,6 +146,7 @@ func Run(ctx context.Context, cfg Config, ready func(addr string)) error {
 		}
 		gone.Go(func() { h.finish(ctx) })
 		failed = h
+		cfg.Replace = true // what goes on of the one before is of a server before this one
 	}
 }
 

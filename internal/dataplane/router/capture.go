@@ -56,7 +56,6 @@ type batchKey struct {
 
 type batch struct {
 	key   string // of the object
-	begun time.Time
 	lines []byte
 }
 
@@ -144,7 +143,7 @@ func (c *captures) add(k batchKey, line []byte) {
 	c.held += int64(len(line))
 	b := c.batches[k]
 	if b == nil {
-		b = &batch{key: objectKey(k, now), begun: now}
+		b = &batch{key: objectKey(k, now)}
 		if c.batches == nil {
 			c.batches = map[batchKey]*batch{}
 		}

@@ -105,7 +105,6 @@ func (r *Router) take(ctx context.Context, k resource.Key, target string, not *i
 // load reads a record anew. What it finds counts unless something changed since
 // age.
 func (r *Router) load(ctx context.Context, k resource.Key, age int) error {
-	now := time.Now()
 	rec, err := r.cfg.Records.Get(ctx, k)
 	if errors.Is(err, store.ErrNotFound) {
 		return notFound(k)
@@ -125,7 +124,7 @@ func (r *Router) load(ctx context.Context, k resource.Key, age int) error {
 	if r.age != age {
 		return nil
 	}
-	rt := &route{key: k, read: now, capture: e.Capture}
+	rt := &route{key: k, read: time.Now(), capture: e.Capture}
 	for _, from := range e.Variants {
 		v := &variant{name: from.Name, weight: max(from.Weight, 0), containers: from.Containers, meter: r.meterOf(k, from.Name)}
 		for _, i := range from.Instances {

@@ -43,7 +43,7 @@ type Config struct {
 	Meter   Meter
 
 	MaxPayload    int64
-	Timeout       time.Duration // of an answer, from the request's arrival
+	Timeout       time.Duration // of an answer, from when an instance was chosen
 	StreamTimeout time.Duration // of an answer that streams
 	InFlight      int64
 	// Keep writes captured data; nil: none is captured.
@@ -159,7 +159,7 @@ func (r *Router) Run(ctx context.Context) {
 	}
 }
 
-// Close puts what was counted and captured since; no request may come any more.
+// Close puts what was counted and captured since, and keeps no connection from then on.
 func (r *Router) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()

@@ -25,6 +25,7 @@ type stream struct {
 	body    []byte // of what is captured
 	begun   time.Time
 	started atomic.Bool
+	over    chan struct{} // closed at the end
 }
 
 // InvokeEndpointWithResponseStream answers with what the last container of an
@@ -97,7 +98,7 @@ func (v *visit) lead(ctx context.Context, a *ask, fresh bool, deadline time.Time
 	}
 	head, err := answerOf(x.res)
 	if err == nil && head.status/100 == 2 {
-		return &stream{v: v, x: x, at: last, head: head, begun: begun}, nil, last, nil
+		return &stream{v: v, x: x, at: last, head: head, begun: begun, over: make(chan struct{})}, nil, last, nil
 	}
 	defer x.end()
 	if err == nil {
@@ -111,6 +112,7 @@ func (v *visit) lead(ctx context.Context, a *ask, fresh bool, deadline time.Time
 // run sends what comes.
 func (s *stream) run(ctx context.Context, send func(*api.ResponseStream) error) (err error) {
 	if s.started.Swap(true) {
+		<-s.over // until then the body is read
 		return ctx.Err()
 	}
 	defer func() { s.end(err) }()
@@ -166,6 +168,7 @@ func (s *stream) keep(b []byte) {
 }
 
 func (s *stream) end(err error) {
+	defer close(s.over)
 	s.v.model += time.Since(s.begun)
 	s.x.end()
 	if err == nil {
