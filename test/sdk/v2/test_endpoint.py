@@ -66,7 +66,7 @@ def test_from_fit_to_delete(session, train, sm, capfd):
     e.fit({"train": train}, logs="None")
     capture = DataCaptureConfig(enable_capture=True, sampling_percentage=100, destination_s3_uri=kept, sagemaker_session=session)
     capfd.readouterr()
-    p = e.deploy(**ON, model_server_workers=2, data_capture_config=capture, tags=[{"Key": "team", "Value": "a b"}])
+    p = e.deploy(**ON, model_server_workers=1, data_capture_config=capture, tags=[{"Key": "team", "Value": "a b"}])
     assert capfd.readouterr().out.strip("-") == "!"
     d = sm.describe_endpoint(EndpointName=p.endpoint_name)
     assert d["EndpointStatus"] == "InService" and d["ProductionVariants"][0]["VariantName"] == "AllTraffic"
@@ -238,7 +238,7 @@ def test_xgboost_algorithm(session, tumours, sm, endpoints):
     data, rows, labels = tumours
     e = Estimator(
         image_uri=image_uris.retrieve("xgboost", session.boto_region_name, "1.7-1"), **ONE, role=ROLE, sagemaker_session=session,
-        base_job_name=name("v2"), hyperparameters={"objective": "binary:logistic", "num_round": 20, "eval_metric": "error"},
+        base_job_name=name("v2"), hyperparameters={"objective": "binary:logistic", "num_round": 20, "nthread": 1, "eval_metric": "error"},
     )
     e.fit({"train": data, "validation": data}, logs="None")
     job = e.latest_training_job.name
