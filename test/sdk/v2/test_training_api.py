@@ -265,7 +265,7 @@ def test_broken_requests():
 
 def test_unsupported_operation_says_so(sm):
     with pytest.raises(ClientError) as no:
-        sm.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": "x"})
+        sm.create_experiment(ExperimentName="m")
     assert code(no) == "UnsupportedOperation"
 
 
