@@ -140,7 +140,7 @@ func (b *bench) endpointSoak() (err error) {
 	l := startLoad(b.ctx, c)
 	killed, err := b.disturb(c, l, data)
 	all := l.stop()
-	if err != nil {
+	if err := errors.Join(err, b.undeploy(c, "bench")); err != nil {
 		return err
 	}
 	return b.judge(all, l.begun, killed)

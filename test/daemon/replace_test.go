@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"clary/internal/client"
 	"clary/internal/aws/sigv4"
 	"clary/internal/identity"
 	"clary/test/daemon"
@@ -341,6 +342,10 @@ func TestReplaceWhileModelsThink(t *testing.T) {
 			captured += bytes.Count(b, []byte("\n"))
 		}
 		return captured == 2 && w.invocations(t, name) == 2
+	})
+	w.must(w.SageMaker(t.Context(), "DeleteEndpoint", map[string]string{"EndpointName": name}, nil))
+	eventually(t, "it to be gone", func() bool {
+		return client.Code(w.SageMaker(t.Context(), "DescribeEndpoint", map[string]string{"EndpointName": name}, new(hosted))) == "ValidationException"
 	})
 }
 
