@@ -23,8 +23,8 @@ import (
 	"testing"
 	"time"
 
-	"clary/internal/client"
 	"clary/internal/aws/sigv4"
+	"clary/internal/client"
 	"clary/internal/identity"
 	"clary/test/daemon"
 )
