@@ -32,7 +32,7 @@ soak: build ## ten minutes of jobs, S3 traffic and kills; what the server holds 
 
 nightly: sim soak ## 10,000 crash simulations, the soak, all unit tests with the race detector, TensorFlow, the builds for arm64 and macOS
 	@CGO_ENABLED=1 $(GO) test -race -timeout 60m ./internal/... ./test/conformance
-	@$(GO) test -timeout 60m -run TestRealTensorFlow ./internal/runtimes/catalog -deep
+	@$(GO) test -timeout 60m -tags nightly -run TestRealTensorFlow ./internal/runtimes/catalog
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary-task
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary
 	@CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/clary

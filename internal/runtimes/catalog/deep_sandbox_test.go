@@ -1,9 +1,8 @@
-//go:build linux
+//go:build linux && nightly
 
 package catalog_test
 
 import (
-	"flag"
 	"net/http"
 	"regexp"
 	"strings"
@@ -14,15 +13,10 @@ import (
 	"clary/internal/stage/plan"
 )
 
-var deep = flag.Bool("deep", false, "train and serve with TensorFlow, whose wheels are some hundred megabytes")
-
 // TestRealTensorFlow trains by a script and serves the SavedModel, with handlers
-// and without.
+// and without. The wheels are some hundred megabytes: `make nightly` runs it.
 func TestRealTensorFlow(t *testing.T) {
 	t.Parallel()
-	if !*deep {
-		t.Skip("NOT TESTED: TensorFlow, whose wheels take minutes; `make nightly` does. Run: go test -run TestRealTensorFlow ./internal/runtimes/catalog -deep")
-	}
 	s3, d, c := rooms(t)
 	rt, err := c.Resolve(t.Context(), "763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.16.2-cpu-py310")
 	if err != nil {
