@@ -11,6 +11,7 @@ type Plan struct {
 	Training   *Training   `json:",omitempty"`
 	Processing *Processing `json:",omitempty"`
 	Serving    *Serving    `json:",omitempty"`
+	Transform  *Transform  `json:",omitempty"`
 }
 
 // Training is a training job's plan.
