@@ -1,5 +1,9 @@
 package plan
 
+// DataLog begins a line of output that belongs into the data log of a transform
+// job's instance, not among its container's lines (see agent.Mark).
+const DataLog = "\x1fdata-log\x1f"
+
 // Transform is the plan of the first container of a batch transform job's
 // instance: it serves as an endpoint's does, and stage sends it the input's
 // records and keeps the answers. Further containers of the instance are tasks
