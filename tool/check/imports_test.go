@@ -67,7 +67,7 @@ func under(path string, patterns ...string) bool {
 }
 
 // The words that anything may use: they know no room.
-var vocabulary = []string{"resource", "api/...", "aws/...", "stage/plan", "stage/agent", "blob/checksum", "metrics/pattern"}
+var vocabulary = []string{"resource", "api/...", "aws/...", "stage/plan", "stage/agent", "stage/jsonpath", "blob/checksum", "metrics/pattern"}
 
 // The rooms that others meet in.
 var contracts = []string{"store", "compute", "runtimes", "blob", "logs", "metrics", "meter", "reconcile", "identity", "document", "serving"}
