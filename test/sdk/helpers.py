@@ -18,6 +18,7 @@ JOBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jobs")
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 GROUP = "/aws/sagemaker/TrainingJobs"
 PROCESSING = "/aws/sagemaker/ProcessingJobs"
+TRANSFORM = "/aws/sagemaker/TransformJobs"
 ENDPOINTS = "/aws/sagemaker/Endpoints/"  # and the name of one
 ENDED = ("Completed", "Failed", "Stopped")
 
@@ -175,13 +176,17 @@ def packed(files):
     return f"s3://{b}/{key}"
 
 
-def model(script="echo.py", **env):
-    """The name of a model of a script and an environment, in the plain image."""
+def container(script, **env):
+    """A container of a model: a script and an environment, in the plain image."""
     with open(os.path.join(MODELS, script), "rb") as f:
         uri = packed({"code/inference.py": f.read()})
-    container = {"Image": PLAIN, "ModelDataUrl": uri, "Environment": {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", **env}}
+    return {"Image": PLAIN, "ModelDataUrl": uri, "Environment": {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", **env}}
+
+
+def model(script="echo.py", **env):
+    """The name of a model of one container."""
     m = name("model")
-    boto3.client("sagemaker").create_model(ModelName=m, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    boto3.client("sagemaker").create_model(ModelName=m, ExecutionRoleArn=ROLE, PrimaryContainer=container(script, **env))
     return m
 
 
@@ -224,6 +229,45 @@ def undeploy(endpoint):
 def gone(endpoint):
     waiter = boto3.client("sagemaker").get_waiter("endpoint_deleted")
     waiter.wait(EndpointName=endpoint, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+
+
+def stored(files, prefix=None):
+    """A fresh prefix with objects, given as text or bytes by what follows it in
+    their keys."""
+    uri = f"s3://{bucket()}/{prefix or name('in')}"
+    for k, v in files.items():
+        boto3.client("s3").put_object(Bucket=bucket(), Key=uri.split("/", 3)[3] + "/" + k, Body=v)
+    return uri
+
+
+def transforming(job, model, data, out, **more):
+    """A transform job of lines of CSV."""
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": data}}
+    return {
+        "TransformJobName": job,
+        "ModelName": model,
+        "TransformInput": {"DataSource": source, "ContentType": "text/csv", "SplitType": "Line", **more.pop("TransformInput", {})},
+        "TransformOutput": {"S3OutputPath": out, "Accept": "text/csv", "AssembleWith": "Line", **more.pop("TransformOutput", {})},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": more.pop("InstanceCount", 1)},
+        **more,
+    }
+
+
+def transformed(job, until=ENDED, within=240):
+    """The description of a transform job that has ended."""
+    sm = boto3.client("sagemaker")
+    deadline = time.monotonic() + within
+    while (d := sm.describe_transform_job(TransformJobName=job))["TransformJobStatus"] not in until:
+        assert time.monotonic() < deadline, f"{job} is still {d['TransformJobStatus']}"
+        time.sleep(0.2)
+    return d
+
+
+def transform(model, data, **more):
+    """Runs a transform job to its end. Gives its description and what it stored."""
+    job, out = name("transform"), f"s3://{bucket()}/{name('out')}"
+    boto3.client("sagemaker").create_transform_job(**transforming(job, model, data, out, **more))
+    return transformed(job), objects(out)
 
 
 def training_csv(folder):

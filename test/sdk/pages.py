@@ -48,9 +48,9 @@ class Console:
         return {name: unescape(code) for name, code in found}
 
 
-def jobs(page):
-    """The processing jobs that a page leads to, by their paths."""
-    return set(re.findall(r'href="/(processing-jobs/[^"?/]+)"', page))
+def jobs(page, section="processing-jobs"):
+    """The jobs that a page leads to, by their paths."""
+    return set(re.findall(rf'href="/({section}/[^"?/]+)"', page))
 
 
 def run(code, client, region, folder):
@@ -98,6 +98,7 @@ def serve_snippets(client, region, folder):
         page = console.page("/" + section)
         assert "data-snippet" not in page and "iris" in page, section
     assert "model.tar.gz" in console.page("/models/iris")
+    score_snippets(console, client, region, folder)
     out = run(console.snippets("endpoints")[client], client, region, folder)
     assert re.search(r"\[[0-2](\.0)?\]", out), out
     for name in set(re.findall(r'href="/endpoints/([^"?/]+)"', console.page("/endpoints"))):
@@ -110,3 +111,19 @@ def serve_snippets(client, region, folder):
     out = run(console.snippets("endpoints/iris")[client], client, region, folder)
     assert re.search(r"\[[0-2](\.0)?\]", out), out
     end_endpoint(region, "iris")
+
+
+def score_snippets(console, client, region, folder):
+    """Runs what the pages say of batch transform, once there is a model."""
+    scored = r"^5\.1,3\.5,1\.4,0\.2,0(\.0)?$"
+    out = run(console.snippets("batch-transform")[client], client, region, folder)
+    assert re.search(scored, out, re.M), out
+    page = console.page("/batch-transform")
+    assert "data-snippet" not in page and "Completed" in page
+    (job,) = jobs(page, "batch-transform")
+    page = console.page("/" + job)
+    assert "flowers.csv" in page and "iris" in page
+    run(console.snippets(job + "/code")[client], client, region, folder)  # what made it makes it again
+    run(console.snippets("models/iris")["score_" + client], client, region, folder)
+    assert len(jobs(console.page("/batch-transform"), "batch-transform")) == 3
+    assert "Transform" in console.page("/billing")

@@ -200,6 +200,18 @@ func TestFitSurvivesKill(t *testing.T) {
 	})
 }
 
+// A v2 transform goes on over a server that dies under it: each row is asked of
+// the model once.
+func TestTransformSurvivesKill(t *testing.T) {
+	t.Parallel()
+	v2 := venv(t, "v2")
+	d := start(t)
+	flow(t, d, v2, "crash/transform.py", map[string]func(){
+		"kill: scoring": killAndStart(t, d, func() {}),
+		"kill: ending":  killAndStart(t, d, func() {}),
+	})
+}
+
 // A notebook instance is back with its file whatever dies around it.
 func TestNotebookSurvivesDeaths(t *testing.T) {
 	t.Parallel()

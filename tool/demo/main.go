@@ -1,8 +1,8 @@
 // Demo shows the main path from nothing: it builds Clary, serves on temporary
 // data, runs a notebook on a notebook instance, trains with SageMaker's own
 // SDKs, kills the server on the way, deploys the model to an endpoint, asks
-// that, deletes it, and shows the bill. Each thing it does is said before it is
-// done.
+// that, deletes it, scores a data set in one batch, and shows the bill. Each
+// thing it does is said before it is done.
 package main
 
 import (
@@ -72,7 +72,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	s := &show{ctx: ctx, root: root, dir: dir, d: d, clients: clients}
-	for _, part := range []func() error{s.notebook, s.trainV2, s.deploy, s.trainV3, s.bill} {
+	for _, part := range []func() error{s.notebook, s.trainV2, s.deploy, s.score, s.trainV3, s.bill} {
 		if err = part(); err != nil {
 			break
 		}
@@ -205,6 +205,12 @@ func (s *show) deploy() error {
 	return s.clary("endpoint", "ls")
 }
 
+func (s *show) score() error {
+	script := "examples/sklearn_v2/score.py"
+	say("Scoring a data set in one batch transform job, which needs no endpoint: clary run -- python %s %s", script, s.model)
+	return s.python(s.clients.V2, script, s.model)
+}
+
 func (s *show) trainV3() error {
 	script := "examples/modeltrainer_v3/run.py"
 	say("SageMaker SDK v3: clary run -- python %s", script)
@@ -235,7 +241,7 @@ func (s *show) bill() error {
 }
 
 func (s *show) close(took time.Duration) {
-	say("Done in %.0f s. A notebook and two unchanged SageMaker scripts trained, an endpoint answered and is deleted, the server died once, nothing was lost", took.Seconds())
+	say("Done in %.0f s. A notebook and two unchanged SageMaker scripts trained, an endpoint answered and is deleted, a data set was scored, the server died once, nothing was lost", took.Seconds())
 	note("the scripts     examples/")
 	note("the model       %s", s.model)
 	note("server's log    %s", s.d.Log)

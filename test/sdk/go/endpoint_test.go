@@ -16,23 +16,29 @@ import (
 	runtimetypes "github.com/aws/aws-sdk-go-v2/service/sagemakerruntime/types"
 )
 
+// createModel makes a model of a script, which it puts into the bucket.
+func createModel(t *testing.T, c *sagemaker.Client, objects *s3.Client, bucket, name, script string) {
+	t.Helper()
+	text := must(os.ReadFile("../models/" + script))(t)
+	must(objects.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: aws.String("m/code/inference.py"), Body: bytes.NewReader(text)}))(t)
+	must(c.CreateModel(t.Context(), &sagemaker.CreateModelInput{
+		ModelName: &name, ExecutionRoleArn: aws.String("arn:aws:iam::123456789012:role/SageMakerRole"),
+		PrimaryContainer: &types.ContainerDefinition{
+			Image: aws.String(os.Getenv("CLARY_TEST_IMAGE")), Environment: map[string]string{"SAGEMAKER_MODEL_SERVER_WORKERS": "1"},
+			ModelDataSource: &types.ModelDataSource{S3DataSource: &types.S3ModelDataSource{
+				S3Uri: aws.String("s3://" + bucket + "/m/"), S3DataType: types.S3ModelDataTypeS3Prefix, CompressionType: types.ModelCompressionTypeNone,
+			}},
+		},
+	}))(t)
+}
+
 func TestEndpoint(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	cfg, w := load(t)
 	c, objects, runtime := sagemaker.NewFromConfig(cfg), s3.NewFromConfig(cfg), sagemakerruntime.NewFromConfig(cfg)
 	b, n := bucket(t, objects), name()
-	script := must(os.ReadFile("../models/echo.py"))(t)
-	must(objects.PutObject(ctx, &s3.PutObjectInput{Bucket: &b, Key: aws.String("m/code/inference.py"), Body: bytes.NewReader(script)}))(t)
-	must(c.CreateModel(ctx, &sagemaker.CreateModelInput{
-		ModelName: &n, ExecutionRoleArn: aws.String("arn:aws:iam::123456789012:role/SageMakerRole"),
-		PrimaryContainer: &types.ContainerDefinition{
-			Image: aws.String(os.Getenv("CLARY_TEST_IMAGE")), Environment: map[string]string{"SAGEMAKER_MODEL_SERVER_WORKERS": "1"},
-			ModelDataSource: &types.ModelDataSource{S3DataSource: &types.S3ModelDataSource{
-				S3Uri: aws.String("s3://" + b + "/m/"), S3DataType: types.S3ModelDataTypeS3Prefix, CompressionType: types.ModelCompressionTypeNone,
-			}},
-		},
-	}))(t)
+	createModel(t, c, objects, b, n, "echo.py")
 	must(c.CreateEndpointConfig(ctx, &sagemaker.CreateEndpointConfigInput{EndpointConfigName: &n, ProductionVariants: []types.ProductionVariant{{
 		VariantName: aws.String("one"), ModelName: &n, InstanceType: types.ProductionVariantInstanceTypeMlM5Large, InitialInstanceCount: aws.Int32(1),
 	}}}))(t)

@@ -38,18 +38,23 @@ import {
   CreateEndpointConfigCommand,
   CreateModelCommand,
   CreateTrainingJobCommand,
+  CreateTransformJobCommand,
   DeleteEndpointCommand,
   DescribeTrainingJobCommand,
+  DescribeTransformJobCommand,
   ListHubsCommand,
   ResourceInUse,
   ResourceLimitExceeded,
   SageMakerClient,
   StopTrainingJobCommand,
+  StopTransformJobCommand,
   paginateListTags,
   paginateListTrainingJobs,
+  paginateListTransformJobs,
   waitUntilEndpointDeleted,
   waitUntilEndpointInService,
   waitUntilTrainingJobCompletedOrStopped,
+  waitUntilTransformJobCompletedOrStopped,
 } from "@aws-sdk/client-sagemaker";
 import {
   InvokeEndpointCommand,
@@ -191,13 +196,9 @@ test("stop, list and tags", async () => {
   await refused(sagemaker, new ListHubsCommand({}), "UnsupportedOperation");
 });
 
-test("an endpoint", async () => {
-  const runtime = new SageMakerRuntimeClient();
-  const Bucket = await bucket();
-  const script = "def model_fn(folder):\n    return 6\n\ndef transform_fn(model, content, kind, accept):\n    return str(model / int(content)), 'text/plain'\n";
-  await s3.send(new PutObjectCommand({ Bucket, Key: "m/code/inference.py", Body: script }));
+// createModel makes a model of the script below m/ in a bucket.
+async function createModel(Bucket) {
   const ModelName = name();
-  const [EndpointConfigName, EndpointName] = [ModelName, ModelName];
   await sagemaker.send(
     new CreateModelCommand({
       ModelName,
@@ -209,6 +210,16 @@ test("an endpoint", async () => {
       },
     }),
   );
+  return ModelName;
+}
+
+test("an endpoint", async () => {
+  const runtime = new SageMakerRuntimeClient();
+  const Bucket = await bucket();
+  const script = "def model_fn(folder):\n    return 6\n\ndef transform_fn(model, content, kind, accept):\n    return str(model / int(content)), 'text/plain'\n";
+  await s3.send(new PutObjectCommand({ Bucket, Key: "m/code/inference.py", Body: script }));
+  const ModelName = await createModel(Bucket);
+  const [EndpointConfigName, EndpointName] = [ModelName, ModelName];
   const ProductionVariants = [{ VariantName: "one", ModelName, InstanceType: "ml.m5.large", InitialInstanceCount: 1 }];
   await sagemaker.send(new CreateEndpointConfigCommand({ EndpointConfigName, ProductionVariants }));
   await sagemaker.send(new CreateEndpointCommand({ EndpointName, EndpointConfigName }));
@@ -226,6 +237,60 @@ test("an endpoint", async () => {
   assert.equal(text, "1.5");
   await sagemaker.send(new DeleteEndpointCommand({ EndpointName }));
   await waitUntilEndpointDeleted(patience, { EndpointName });
+});
+
+test("a transform job", async () => {
+  const Bucket = await bucket();
+  const script = `
+def model_fn(folder):
+    return 6
+
+def transform_fn(model, content, kind, accept):
+    return "".join(f"{model / int(row):g}\\n" for row in content.splitlines()), accept
+`;
+  await s3.send(new PutObjectCommand({ Bucket, Key: "m/code/inference.py", Body: script }));
+  await s3.send(new PutObjectCommand({ Bucket, Key: "in/a.csv", Body: "x,1\ny,4\n" }));
+  await s3.send(new PutObjectCommand({ Bucket, Key: "bad/a.csv", Body: "x,0\n" }));
+  const ModelName = await createModel(Bucket);
+  const base = name();
+  const ask = (TransformJobName, prefix) => ({
+    TransformJobName,
+    ModelName,
+    BatchStrategy: "MultiRecord",
+    TransformInput: {
+      DataSource: { S3DataSource: { S3DataType: "S3Prefix", S3Uri: `s3://${Bucket}/${prefix}` } },
+      ContentType: "text/csv",
+      SplitType: "Line",
+    },
+    TransformOutput: { S3OutputPath: `s3://${Bucket}/out/${TransformJobName}`, Accept: "text/csv", AssembleWith: "Line" },
+    TransformResources: { InstanceType: "ml.m5.large", InstanceCount: 1 },
+    DataProcessing: { InputFilter: "$[1:]", JoinSource: "Input" },
+  });
+  const [good, bad, stopped] = ["good", "bad", "stopped"].map((x) => `${base}-${x}`);
+  const { TransformJobArn } = await sagemaker.send(new CreateTransformJobCommand(ask(good, "in/")));
+  assert.ok(TransformJobArn.endsWith(":transform-job/" + good));
+  await refused(sagemaker, new CreateTransformJobCommand(ask(good, "in/")), ResourceInUse);
+  await sagemaker.send(new CreateTransformJobCommand(ask(bad, "bad/")));
+  await sagemaker.send(new CreateTransformJobCommand(ask(stopped, "in/")));
+  await sagemaker.send(new StopTransformJobCommand({ TransformJobName: stopped }));
+  const patience = { client: sagemaker, maxWaitTime: 240, minDelay: 1, maxDelay: 1 };
+  const over = (TransformJobName) => waitUntilTransformJobCompletedOrStopped(patience, { TransformJobName });
+  assert.equal((await over(good)).state, "SUCCESS");
+  const d = await sagemaker.send(new DescribeTransformJobCommand({ TransformJobName: good }));
+  assert.ok(d.TransformJobStatus === "Completed" && d.TransformEndTime > d.TransformStartTime, d.FailureReason);
+  const out = await s3.send(new GetObjectCommand({ Bucket, Key: `out/${good}/a.csv.out` }));
+  assert.equal(await out.Body.transformToString(), "x,1,6\ny,4,1.5\n");
+  await assert.rejects(over(bad), /Failed/);
+  const { FailureReason } = await sagemaker.send(new DescribeTransformJobCommand({ TransformJobName: bad }));
+  assert.ok(FailureReason.startsWith("AlgorithmError: "), FailureReason);
+  await over(stopped);
+  const [listed, pages] = await all(
+    paginateListTransformJobs({ client: sagemaker, pageSize: 2 }, { NameContains: base, SortBy: "Name", SortOrder: "Ascending" }),
+    "TransformJobSummaries",
+  );
+  assert.deepEqual([listed.map((j) => [j.TransformJobName, j.TransformJobStatus]), pages], [[[bad, "Failed"], [good, "Completed"], [stopped, "Stopped"]], 2]);
+  await refused(sagemaker, new StopTransformJobCommand({ TransformJobName: good }), "ValidationException");
+  await refused(sagemaker, new DescribeTransformJobCommand({ TransformJobName: base + "-no" }), "ValidationException");
 });
 
 // The SDK speaks one of these by itself and can be told to speak the others.

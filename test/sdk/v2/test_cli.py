@@ -10,7 +10,8 @@ import time
 
 import pytest
 from helpers import (
-    GROUP, PROCESSING, ROLE, bucket, config, deploy, made, model, name, objects, processed, processing, request, undeploy, variant, wait)
+    GROUP, PROCESSING, ROLE, TRANSFORM, bucket, config, deploy, made, model, name, objects, processed, processing, request, stored,
+    transformed, transforming, undeploy, variant, wait)
 
 
 class CLI:
@@ -92,6 +93,37 @@ def test_processing_job(aws, tmp_path):
     assert [j["ProcessingJobName"] for j in listed["ProcessingJobSummaries"]] == [job]
     err = aws("sagemaker", "stop-processing-job", *named, fails=True)
     assert "(ValidationException)" in err
+
+
+def test_transform_job(aws, tmp_path):
+    m, job, out = model("sums.py"), name("cli"), f"s3://{bucket()}/{name('out')}"
+    named = ("--transform-job-name", job)
+    source = "DataSource={S3DataSource={S3DataType=S3Prefix,S3Uri=%s}},ContentType=text/csv,SplitType=Line" % stored({"a.csv": "x,1,2\ny,3,4\n"})
+    created = aws.json(
+        "sagemaker", "create-transform-job", *named, "--model-name", m, "--transform-input", source,
+        "--transform-output", f"S3OutputPath={out},Accept=text/csv,AssembleWith=Line", "--batch-strategy", "SingleRecord",
+        "--max-payload-in-mb", "1", "--transform-resources", "InstanceType=ml.m5.large,InstanceCount=1", "--environment", "TIMES=10",
+        "--data-processing", '{"InputFilter": "$[1:]", "JoinSource": "Input"}', "--tags", "Key=team,Value=red")
+    assert created["TransformJobArn"].endswith(f":transform-job/{job}")
+    d = transformed(job)
+    assert d["TransformJobStatus"] == "Completed", d
+    aws("sagemaker", "wait", "transform-job-completed-or-stopped", *named)
+    assert aws("s3", "cp", f"{out}/a.csv.out", "-") == "x,1,2,30\ny,3,4,70\n"
+    assert aws.json("sagemaker", "describe-transform-job", *named)["DataProcessing"]["InputFilter"] == "$[1:]"
+    assert aws.json("sagemaker", "list-tags", "--resource-arn", created["TransformJobArn"])["Tags"] == [{"Key": "team", "Value": "red"}]
+    said = aws.json("logs", "filter-log-events", "--log-group-name", TRANSFORM, "--log-stream-name-prefix", job + "/", "--filter-pattern", '"[sagemaker logs]"')
+    assert any("BatchStrategy=SINGLE_RECORD" in e["message"] and e["logStreamName"].endswith("/data-log") for e in said["events"]), said
+
+    second = job + "-stopped"
+    (tmp_path / "job.json").write_text(json.dumps(transforming(second, m, stored({"a.csv": "1\nsleep100\n"}), out)))
+    aws("sagemaker", "create-transform-job", "--cli-input-json", f"file://{tmp_path}/job.json")
+    aws("sagemaker", "stop-transform-job", "--transform-job-name", second)
+    assert transformed(second)["TransformJobStatus"] == "Stopped"
+    aws("sagemaker", "wait", "transform-job-completed-or-stopped", "--transform-job-name", second)
+    listed = aws.json("sagemaker", "list-transform-jobs", "--name-contains", job, "--sort-by", "Name", "--sort-order", "Ascending", "--page-size", "1",
+                      "--query", "TransformJobSummaries[].[TransformJobName,TransformJobStatus]")
+    assert listed == [[job, "Completed"], [second, "Stopped"]]
+    assert "(ValidationException)" in aws("sagemaker", "stop-transform-job", *named, fails=True)
 
 
 def test_stop_and_list(aws, tmp_path):

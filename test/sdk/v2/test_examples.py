@@ -1,7 +1,9 @@
 """Examples that end by themselves, as a user starts them."""
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 
@@ -20,6 +22,22 @@ def test_processing(tmp_path):
         assert f.read(8) == b"\x89PNG\r\n\x1a\n"
     assert "test:accuracy=1.0000" in r.stdout
     assert list(archive(said["model"])) == ["model.joblib"]
+
+
+def test_transform(tmp_path):
+    r = subprocess.run([sys.executable, os.path.join(EXAMPLES, "transform", "run.py"), str(tmp_path)], capture_output=True, text=True, timeout=600)
+    assert r.returncode == 0, r.stdout + r.stderr
+    said = dict(line.split(": ", 1) for line in r.stdout.splitlines() if line.startswith(("transform job: ", "scored: ", "error: ", "plot: ")))
+    error, guess = map(float, re.findall(r"[0-9]+\.[0-9]", said["error"]))
+    assert 5 < error < guess - 2, said
+    outs = sorted(tmp_path.glob("*.csv.out"))
+    assert said["scored"] == f"{sum(len(out.read_text().splitlines()) for out in outs)} flights of 10 days"
+    for out in outs:  # every row of the day, as it was, and a number more
+        day = (tmp_path / out.stem).read_text().splitlines()
+        scored = [line.rpartition(",") for line in out.read_text().splitlines()]
+        assert [row for row, _, _ in scored] == day and all(math.isfinite(float(x)) for _, _, x in scored), out
+    with open(said["plot"], "rb") as f:
+        assert f.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
 def test_endpoint(sm):
