@@ -49,6 +49,8 @@ func newBench(t *testing.T) *bench {
 	b.answer("SageMaker.ListTrainingJobs", map[string]any{"TrainingJobSummaries": []any{}})
 	b.answer("SageMaker.ListProcessingJobs", map[string]any{"ProcessingJobSummaries": []any{}})
 	b.on("SageMaker.DescribeProcessingJob", noJob)
+	b.answer("SageMaker.ListTransformJobs", map[string]any{"TransformJobSummaries": []any{}})
+	b.on("SageMaker.DescribeTransformJob", noJob)
 	b.answer("SageMaker.ListEndpoints", map[string]any{"Endpoints": []any{}})
 	b.on("SageMaker.DescribeEndpoint", goneEndpoint)
 	return b
@@ -397,6 +399,7 @@ func TestPsKinds(t *testing.T) {
 		t.Errorf("who may see one kind gets %d %s%s", code, out, e)
 	}
 	b.on("SageMaker.ListProcessingJobs", no)
+	b.on("SageMaker.ListTransformJobs", no)
 	if code, _, e := b.run("ps"); code != 1 || !strings.Contains(e, "may not list") {
 		t.Errorf("who may see no job gets %d %s", code, e)
 	}
@@ -599,10 +602,10 @@ func TestLogsOfEitherKind(t *testing.T) {
 		says string
 		args []string
 	}{
-		{1, "both a training job and a processing job are named x: say --kind training or --kind processing", nil},
+		{1, "a training job and a processing job are named x: say --kind training or --kind processing", nil},
 		{0, "x: Completed", []string{"--kind", "training"}},
 		{1, "AlgorithmError: no rows", []string{"--kind", "processing"}},
-		{1, "--kind notebook: want training, processing or endpoint", []string{"--kind", "notebook"}},
+		{1, "--kind notebook: want training, processing, transform or endpoint", []string{"--kind", "notebook"}},
 	} {
 		if code, _, e := b.run(append([]string{"logs", "-f", "x"}, c.args...)...); code != c.code || !strings.Contains(e, c.says) {
 			t.Errorf("%v: %d %s", c.args, code, e)

@@ -14,7 +14,7 @@ import (
 // jobKind is a kind of jobs, as operations and the ledger name it.
 type jobKind string
 
-func jobKinds() []jobKind { return []jobKind{"TrainingJob", "ProcessingJob"} }
+func jobKinds() []jobKind { return []jobKind{"TrainingJob", "ProcessingJob", "TransformJob"} }
 
 // word is what --kind takes.
 func (k jobKind) word() string { return strings.ToLower(strings.TrimSuffix(string(k), "Job")) }
@@ -42,18 +42,21 @@ func (j job) over() bool {
 type jobAnswer struct {
 	TrainingJobName, TrainingJobStatus, SecondaryStatus string
 	ProcessingJobName, ProcessingJobStatus              string
-	CreationTime, TrainingEndTime, ProcessingEndTime    epoch
+	TransformJobName, TransformJobStatus                string
+	CreationTime, TrainingEndTime                       epoch
+	ProcessingEndTime, TransformEndTime                 epoch
 	FailureReason                                       string
 	SecondaryStatusTransitions                          []struct{ StatusMessage string }
-	ResourceConfig                                      struct{ InstanceCount int }
+	ResourceConfig, TransformResources                  struct{ InstanceCount int }
 	ProcessingResources                                 struct{ ClusterConfig struct{ InstanceCount int } }
 }
 
 func (a jobAnswer) job(k jobKind) job {
 	j := job{
-		kind: k, Name: a.TrainingJobName + a.ProcessingJobName, Status: a.TrainingJobStatus + a.ProcessingJobStatus, Step: a.SecondaryStatus,
-		Created: a.CreationTime, Ended: max(a.TrainingEndTime, a.ProcessingEndTime), FailureReason: a.FailureReason,
-		hosts: max(a.ResourceConfig.InstanceCount, a.ProcessingResources.ClusterConfig.InstanceCount),
+		kind: k, Name: a.TrainingJobName + a.ProcessingJobName + a.TransformJobName, // two are absent
+		Status: a.TrainingJobStatus + a.ProcessingJobStatus + a.TransformJobStatus, Step: a.SecondaryStatus,
+		Created: a.CreationTime, Ended: max(a.TrainingEndTime, a.ProcessingEndTime, a.TransformEndTime), FailureReason: a.FailureReason,
+		hosts: max(a.ResourceConfig.InstanceCount, a.ProcessingResources.ClusterConfig.InstanceCount, a.TransformResources.InstanceCount),
 	}
 	if n := len(a.SecondaryStatusTransitions); n > 0 {
 		j.Message = a.SecondaryStatusTransitions[n-1].StatusMessage
@@ -86,9 +89,20 @@ func findJob(ctx context.Context, c *client.Client, word, name string) (jobKind,
 	case len(found) == 0:
 		return "", nil
 	case len(found) > 1:
-		return "", fmt.Errorf("both a training job and a processing job are named %s: say --kind training or --kind processing", name)
+		return "", several(name, found...)
 	}
 	return found[0], nil
+}
+
+// several says that a name is that of jobs of several kinds.
+func several(name string, kinds ...jobKind) error {
+	var things, flags []string
+	for _, k := range kinds {
+		things, flags = append(things, "a "+k.word()+" job"), append(flags, "--kind "+k.word())
+	}
+	last := len(kinds) - 1
+	return fmt.Errorf("%s and %s are named %s: say %s or %s",
+		strings.Join(things[:last], ", "), things[last], name, strings.Join(flags[:last], ", "), flags[last])
 }
 
 // listJobs lists the newest jobs of all kinds together, so many of each. Of what
@@ -117,13 +131,13 @@ func listKind(ctx context.Context, c *client.Client, k jobKind, limit int) ([]jo
 	for {
 		in["MaxResults"] = min(100, limit-len(jobs))
 		var page struct {
-			TrainingJobSummaries, ProcessingJobSummaries []jobAnswer
-			NextToken                                    string
+			TrainingJobSummaries, ProcessingJobSummaries, TransformJobSummaries []jobAnswer
+			NextToken                                                           string
 		}
 		if err := c.JSON(ctx, sagemaker, "SageMaker.List"+string(k)+"s", in, &page); err != nil {
 			return nil, err
 		}
-		for _, a := range slices.Concat(page.TrainingJobSummaries, page.ProcessingJobSummaries) {
+		for _, a := range slices.Concat(page.TrainingJobSummaries, page.ProcessingJobSummaries, page.TransformJobSummaries) {
 			jobs = append(jobs, a.job(k))
 		}
 		if page.NextToken == "" || len(jobs) >= limit {

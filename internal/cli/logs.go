@@ -24,8 +24,9 @@ func (a *app) logs() *cobra.Command {
 	var kind string
 	cmd := &cobra.Command{
 		Use: "logs NAME", Short: "Print the log of a job or an endpoint", Args: cobra.ExactArgs(1),
-		Long: "Print the log of a training job, a processing job or an endpoint; of several instances in the order of time, with who wrote\n" +
-			"each line before it. With -f, go on until the job has ended or the endpoint is deleted; the exit code is then 1 if it failed.",
+		Long: "Print the log of a training, processing or batch transform job or of an endpoint; of several instances in the order of\n" +
+			"time, with who wrote each line before it. With -f, go on until the job has ended or the endpoint is deleted; the exit code\n" +
+			"is then 1 if it failed. The data-log of a batch transform job says what became of each object.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := a.target()
 			if err != nil {
@@ -50,7 +51,7 @@ func (a *app) logs() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job has ended, or the endpoint is deleted")
-	cmd.Flags().StringVar(&kind, "kind", "", "training, processing or endpoint, where several have the name")
+	cmd.Flags().StringVar(&kind, "kind", "", "training, processing, transform or endpoint, where several have the name")
 	cmd.Flags().BoolVarP(&stamps, "timestamps", "t", false, "print when each line was written")
 	return cmd
 }

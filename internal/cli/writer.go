@@ -35,7 +35,7 @@ type foundStream struct {
 func findWriter(ctx context.Context, c *client.Client, word, name string) (writer, error) {
 	var kind jobKind
 	switch word {
-	case "", "training", "processing":
+	case "", "training", "processing", "transform":
 		var err error
 		if kind, err = findJob(ctx, c, word, name); err != nil {
 			return writer{}, err
@@ -49,7 +49,7 @@ func findWriter(ctx context.Context, c *client.Client, word, name string) (write
 		return writerOfJob(kind, name), nil
 	case "endpoint":
 	default:
-		return writer{}, fmt.Errorf("--kind %s: want training, processing or endpoint", word)
+		return writer{}, fmt.Errorf("--kind %s: want training, processing, transform or endpoint", word)
 	}
 	_, err := describeEndpoint(ctx, c, name)
 	switch {
@@ -81,9 +81,14 @@ func writerOfJob(k jobKind, name string) writer {
 			}
 			return s, nil
 		},
-		host: func(s foundStream, created epoch) (string, bool) { // NAME/algo-1-SECONDS
+		host: func(s foundStream, created epoch) (string, bool) { // NAME/algo-1-SECONDS, and /WRITER where there are several
 			_, host, _ := strings.Cut(s.Name, "/")
-			return strings.CutSuffix(host, fmt.Sprint("-", int64(created)))
+			host, part, more := strings.Cut(host, "/")
+			host, own := strings.CutSuffix(host, fmt.Sprint("-", int64(created)))
+			if more {
+				host += "/" + part
+			}
+			return host, own
 		},
 	}
 }

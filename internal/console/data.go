@@ -1,7 +1,6 @@
 package console
 
 import (
-	"net/url"
 	"strings"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 // object is one in S3, with the page that shows it.
 type object struct {
 	Name, Path string
+	URI        string // where it matters
 	Size       int64
 	At         time.Time
 }
@@ -73,7 +73,7 @@ func (v *view) list(title, uri string) (*objects, error) {
 		if c.Size != nil {
 			row.Size = *c.Size
 		}
-		row.Path = "/object?" + url.Values{"uri": {"s3://" + bucket + "/" + c.Key}}.Encode()
+		row.Path = objectPath("s3://" + bucket + "/" + c.Key)
 		o.List = append(o.List, row)
 	}
 	o.More = out.IsTruncated != nil && *out.IsTruncated

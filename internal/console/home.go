@@ -2,6 +2,7 @@ package console
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	api "clary/internal/api/sagemaker"
@@ -98,7 +99,8 @@ func (c *Console) home(v *view) error {
 // failed. Of a kind that the reader may not see it says why there are none.
 func (v *view) homeJobs(body *homeBody) (running []jobRow, err error) {
 	for _, k := range jobKinds() {
-		title := sectionAt(k.Section).Title
+		title := sectionAt(k.Section).Thing
+		title = strings.ToUpper(title[:1]) + title[1:]
 		for _, l := range []struct {
 			to     *[]jobRow
 			status string

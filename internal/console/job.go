@@ -19,8 +19,14 @@ type job struct {
 	Running              bool
 	Created, Ended       time.Time
 	Failure, ExitMessage string
-	Hosts                []string
+	Hosts                []string // its instances
+	writers              []string // of its log, by the names that streams give them; none: its hosts
+	found                []string // streams, where prepare has asked for them all
 	Config, Params, Env  []fact
+	Records              []fact // how its input's records reach its model
+	Model                string // that it is of, if it is of one
+	input                *sm.TransformInput
+	output               *sm.TransformOutput
 	transitions          []sm.SecondaryStatusTransition
 	billable             *int64 // seconds, where the API says so
 	inputs, outputs      []place
@@ -42,6 +48,14 @@ func (v *view) job(k *jobKind) (*job, error) {
 	return j, nil
 }
 
+// prepared adds what its page and its log show besides.
+func (v *view) prepared(j *job) error {
+	if j.Kind.prepare == nil {
+		return nil
+	}
+	return j.Kind.prepare(v, j)
+}
+
 func running(status string) bool { return status == "InProgress" || status == "Stopping" }
 
 // hostNames are what the hosts of a job are called.
@@ -59,12 +73,20 @@ func hostNames(count *int64) []string {
 
 var hostName = regexp.MustCompile(`\balgo-[0-9]+\b`) //nolint:gochecknoglobals // a constant pattern
 
-// mainHost is whose log tells most: the host that a failure names, or the first.
+// mainHost is the host that a failure names, or the first.
 func (j *job) mainHost() string {
 	if h := hostName.FindString(j.Failure); slices.Contains(j.Hosts, h) {
 		return h
 	}
 	return j.Hosts[0]
+}
+
+// logs are whose lines there may be.
+func (j *job) logs() []string {
+	if len(j.writers) > 0 {
+		return j.writers
+	}
+	return j.Hosts
 }
 
 // step is one entry of a job's history.
@@ -99,7 +121,8 @@ type jobBody struct {
 	Billed      bool
 	Inputs      []objects
 	Outputs     []objects
-	More        int // inputs and outputs that are not shown
+	More        int    // inputs and outputs that are not shown
+	Scored      *scores // in place of these
 	Metrics     []*chart
 	Final       []fact
 	MetricsNote string
@@ -112,6 +135,9 @@ type jobBody struct {
 func (k *jobKind) jobPage(v *view) error {
 	j, err := v.job(k)
 	if err != nil {
+		return err
+	}
+	if err := v.prepared(j); err != nil {
 		return err
 	}
 	body := jobBody{Job: j, Steps: j.history(v.c.cfg.Now()), Hint: j.hint(), Final: j.final}
@@ -129,7 +155,11 @@ func (k *jobKind) jobPage(v *view) error {
 	if err := v.metrics(j, &body); err != nil {
 		return err
 	}
-	if err := v.data(j, &body); err != nil {
+	show := v.data
+	if k.data != nil {
+		show = func(j *job, body *jobBody) error { return k.data(v, j, body) }
+	}
+	if err := show(j, &body); err != nil {
 		return err
 	}
 	return v.show("job", j.Name, k.Section, body)

@@ -18,20 +18,33 @@ type jobKind struct {
 	Group    string        // of its logs
 	Note     string        // what the list says of a job, beside its status
 	Keeps    string        // what is kept of a job that is stopped
+	LogNote  string        // what its streams are, where their names do not say it
 	hints    []hint        // its own, before those of all kinds
 	list     func(v *view, q jobQuery) (list []jobRow, next string, err error)
 	describe func(v *view, name string) (*job, error)
 	stop     func(v *view, name string) error
+	// models says which model each row is of; nil: a job is of none.
+	models func(v *view, rows []jobRow) error
+	// main is whose lines of a job's log tell most; nil: mainHost's.
+	main func(j *job) string
+	// prepare adds what a job's page and its log show and describe has not; nil:
+	// there is nothing.
+	prepare func(v *view, j *job) error
+	// data shows what went in and what came out; nil: by place.
+	data func(v *view, j *job, body *jobBody) error
 }
 
 // jobKinds are all, in the order of the work.
-func jobKinds() []*jobKind { return []*jobKind{processingJobs(), trainingJobs()} }
+func jobKinds() []*jobKind { return []*jobKind{processingJobs(), trainingJobs(), transformJobs()} }
 
 // Thing is what one job is called.
 func (k *jobKind) Thing() string { return strings.ToLower(words(string(k.Kind))) }
 
 // Work is what its jobs do.
 func (k *jobKind) Work() string { return strings.TrimSuffix(string(k.Kind), "Job") }
+
+// Modelled says that each of its jobs is of a model.
+func (k *jobKind) Modelled() bool { return k.models != nil }
 
 func (k *jobKind) path(name string) string { return "/" + k.Section + "/" + url.PathEscape(name) }
 
@@ -72,6 +85,7 @@ type jobRow struct {
 	Kind               *jobKind
 	Name, Path, Status string
 	Step, Note         string // Step: finer than the status, "" if there is nothing finer
+	Model              named  // that it is of, in lists of kinds that have one
 	Created            time.Time
 	Ended              time.Time     // zero: it runs
 	Took               time.Duration // from creation to the end, or until now
@@ -171,6 +185,11 @@ func (v *view) fill(body *jobsBody, in jobQuery) error {
 	body.Rows = rows
 	if err := v.price(rows); err != nil {
 		return err
+	}
+	if body.Kind.models != nil {
+		if err := body.Kind.models(v, rows); err != nil {
+			return err
+		}
 	}
 	body.First, body.Next = v.pages(next)
 	if len(rows) == 0 && !body.Filtered && in.Page == "" {

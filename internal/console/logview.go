@@ -37,6 +37,7 @@ type logBody struct {
 	Live          string // address of what comes next, while the job runs
 	Older, Newer  string // addresses
 	Search        string
+	Note          string // what the streams are, where that needs words
 	More          string // address of more matches
 	who           string // where there is one host, as people say it
 	prefix        string // of the names of all streams that may be shown
@@ -46,14 +47,14 @@ type logBody struct {
 // logOf begins a view of the log of the host that is asked for; without one, of
 // all hosts or of the main one. part and q lead to the same view of another host's.
 func (v *view) logOf(j *job, all bool, part string, q url.Values) (*logBody, error) {
-	b := &logBody{Of: j.Name, Path: j.Path, Created: j.Created, Group: j.Kind.Group, Host: v.r.FormValue("host"), Hosted: "Host", who: "the job", hostOf: hostOf}
-	hosts := j.Hosts
+	b := &logBody{Of: j.Name, Path: j.Path, Created: j.Created, Group: j.Kind.Group, Host: v.r.FormValue("host"), Hosted: "Host", who: "the job", hostOf: hostOf, Note: j.Kind.LogNote}
+	hosts := j.logs()
 	all = all && len(hosts) > 1
 	if all {
 		hosts = append([]string{""}, hosts...)
 	}
 	if b.Host == "" && !all {
-		b.Host = j.mainHost()
+		b.Host = j.mainLog()
 	}
 	if !slices.Contains(hosts, b.Host) {
 		return nil, errNoPage
@@ -63,11 +64,44 @@ func (v *view) logOf(j *job, all bool, part string, q url.Values) (*logBody, err
 			b.Hosts = append(b.Hosts, link{cmp.Or(h, "All hosts"), address(j.Path+part, h, q), h == b.Host})
 		}
 	}
-	// with a host there is one stream, JOB/HOST-SECONDS
 	if b.prefix = b.Of + "/"; b.Host != "" {
-		b.prefix += fmt.Sprintf("%s-%d", b.Host, b.Created.Unix())
+		if b.prefix = j.stream(b.Host); slices.Contains(j.found, b.prefix) {
+			b.Stream = b.prefix
+		}
 	}
 	return b, nil
+}
+
+// stream is the one that a host writes to, JOB/HOST-SECONDS, or another writer on
+// it, JOB/HOST-SECONDS/WRITER.
+func (j *job) stream(writer string) string {
+	host, more, _ := strings.Cut(writer, "/")
+	s := fmt.Sprintf("%s/%s-%d", j.Name, host, j.Created.Unix())
+	if more != "" {
+		s += "/" + more
+	}
+	return s
+}
+
+// hostOf is who writes to a stream.
+func hostOf(stream string) string {
+	_, name, _ := strings.Cut(stream, "/")
+	host, more, _ := strings.Cut(name, "/")
+	if i := strings.LastIndexByte(host, '-'); i > 0 {
+		host = host[:i]
+	}
+	if more != "" {
+		host += "/" + more
+	}
+	return host
+}
+
+// mainLog is whose lines tell most.
+func (j *job) mainLog() string {
+	if j.Kind.main != nil {
+		return j.Kind.main(j)
+	}
+	return j.mainHost()
 }
 
 // address is one of a host's log.
@@ -80,6 +114,12 @@ func address(path, host string, q url.Values) string {
 		return path
 	}
 	return path + "?" + q.Encode()
+}
+
+// instance is the one that the writer of the lines is on.
+func (b *logBody) instance() string {
+	host, _, _ := strings.Cut(b.Host, "/")
+	return host
 }
 
 // Writer is who wrote the lines, as people say it.
@@ -104,15 +144,21 @@ func (b *logBody) Whole() string { return b.address("/log", url.Values{}) }
 
 // findStream finds the host's stream; it stays "" while there is none.
 func (v *view) findStream(b *logBody) error {
+	if b.Stream != "" {
+		return nil
+	}
 	out, err := ask[logs.DescribeLogStreamsResponse](v, "logs", "DescribeLogStreams",
 		&logs.DescribeLogStreamsRequest{LogGroupName: b.Group, LogStreamNamePrefix: b.prefix, Limit: ptr(1)})
 	if e, ok := refused(err); ok && e.Code == "ResourceNotFoundException" {
 		return nil
 	}
-	if err != nil || len(out.LogStreams) == 0 {
+	if err != nil {
 		return err
 	}
-	b.Stream = out.LogStreams[0].LogStreamName
+	// others begin with its name, and come after it
+	if list := out.LogStreams; len(list) > 0 && list[0].LogStreamName == b.prefix {
+		b.Stream = b.prefix
+	}
 	return nil
 }
 
@@ -176,6 +222,9 @@ func (k *jobKind) logPage(v *view) error {
 	if search != "" {
 		q.Set("q", search)
 	}
+	if err := v.prepared(j); err != nil {
+		return err
+	}
 	b, err := v.logOf(j, search != "", "/log", q)
 	if err != nil {
 		return err
@@ -223,10 +272,15 @@ func (v *view) pageOf(b *logBody) error {
 }
 
 func (v *view) search(b *logBody) error {
-	out, err := ask[logs.FilterLogEventsResponse](v, "logs", "FilterLogEvents", &logs.FilterLogEventsRequest{
-		LogGroupName: b.Group, LogStreamNamePrefix: b.prefix, FilterPattern: quoted(b.Search), StartTime: ptr(b.Created.UnixMilli()),
-		Limit: ptr(pageLines), NextToken: v.r.FormValue("page"),
-	})
+	in := &logs.FilterLogEventsRequest{
+		LogGroupName: b.Group, FilterPattern: quoted(b.Search), StartTime: ptr(b.Created.UnixMilli()), Limit: ptr(pageLines), NextToken: v.r.FormValue("page"),
+	}
+	if b.Host == "" {
+		in.LogStreamNamePrefix = b.prefix
+	} else {
+		in.LogStreamNames = []string{b.prefix}
+	}
+	out, err := ask[logs.FilterLogEventsResponse](v, "logs", "FilterLogEvents", in)
 	if e, ok := refused(err); ok && e.Code == "ResourceNotFoundException" {
 		return nil
 	}
@@ -244,15 +298,6 @@ func (v *view) search(b *logBody) error {
 		b.More = b.address("/log", url.Values{"q": {b.Search}, "page": {out.NextToken}})
 	}
 	return nil
-}
-
-// hostOf is the host that writes to a stream: JOB/HOST-SECONDS.
-func hostOf(stream string) string {
-	_, name, _ := strings.Cut(stream, "/")
-	if i := strings.LastIndexByte(name, '-'); i > 0 {
-		return name[:i]
-	}
-	return name
 }
 
 // quoted is a filter pattern that matches the text itself.
@@ -278,6 +323,9 @@ type sentLine struct {
 func (k *jobKind) tail(v *view) error {
 	j, err := v.job(k)
 	if err != nil {
+		return err
+	}
+	if err := v.prepared(j); err != nil {
 		return err
 	}
 	b, err := v.logOf(j, false, "", url.Values{})

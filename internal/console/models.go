@@ -57,7 +57,7 @@ func artifact(uri string) named {
 	if strings.HasSuffix(uri, "/") {
 		return named{Name: uri}
 	}
-	return named{uri, "/object?" + url.Values{"uri": {uri}}.Encode()}
+	return named{uri, objectPath(uri)}
 }
 
 type modelRow struct {
@@ -114,8 +114,10 @@ type modelBody struct {
 	Created    time.Time
 	Containers []container
 	Users      users
+	Transforms users
 	Config     []fact
 	Snippets   []snippet
+	Scoring    []snippet
 }
 
 // model is a model's page.
@@ -138,10 +140,19 @@ func (c *Console) model(v *view) error {
 	if body.Users, err = v.configsOf(m.ModelName); err != nil {
 		return err
 	}
+	if body.Transforms, err = v.transformsOf(m.ModelName); err != nil {
+		return err
+	}
 	a := v.about()
 	a.Model, a.Config = m.ModelName, m.ModelName
 	if body.Snippets, err = snippetsOf("endpoint-configurations", a); err != nil {
 		return err
+	}
+	if body.Scoring, err = snippetsOf("batch-transform", a); err != nil {
+		return err
+	}
+	for i := range body.Scoring { // beside the others on the same page
+		body.Scoring[i].Set = "score"
 	}
 	return v.show("model", m.ModelName, "models", body)
 }

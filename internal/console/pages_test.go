@@ -43,6 +43,9 @@ type world struct {
 	usage  []resource.Usage   // of endpoints
 	bills  map[string]meter.Statement
 	served func(*sm.DescribeEndpointOutput)
+	scored func(*sm.DescribeTransformJobResponse)
+	kept   map[string]string // objects of the bucket "score", by key
+	before map[string]bool   // those of them that are from before the jobs
 }
 
 func (w *world) Serves(string, string) bool { return true }
@@ -109,6 +112,8 @@ func (w *world) Call(_ context.Context, c op.Call, in any) (any, error) {
 		return w.processing(), nil
 	case "ListModels", "DescribeModel", "ListEndpointConfigs", "DescribeEndpointConfig", "ListEndpoints", "DescribeEndpoint":
 		return w.serving(c.Operation)
+	case "ListTransformJobs", "DescribeTransformJob":
+		return w.transforming(c.Operation)
 	case "DescribeLogStreams":
 		out := &logs.DescribeLogStreamsResponse{}
 		if in := in.(*logs.DescribeLogStreamsRequest); strings.HasPrefix(in.LogGroupName, "/aws/sagemaker/Endpoints/") {
@@ -124,18 +129,26 @@ func (w *world) Call(_ context.Context, c op.Call, in any) (any, error) {
 		out := &logs.FilterLogEventsResponse{}
 		if strings.HasPrefix(in.LogGroupName, "/aws/sagemaker/Endpoints/") {
 			for _, s := range w.endpointStreams() {
-				if strings.HasPrefix(s.LogStreamName, in.LogStreamNamePrefix) && *s.CreationTime >= *in.StartTime {
+				named := len(in.LogStreamNames) == 0 || slices.Contains(in.LogStreamNames, s.LogStreamName)
+				if named && strings.HasPrefix(s.LogStreamName, in.LogStreamNamePrefix) && *s.CreationTime >= *in.StartTime {
 					out.Events = append(out.Events, logs.FilteredLogEvent{Timestamp: s.CreationTime, LogStreamName: s.LogStreamName, Message: "rows of " + s.LogStreamName})
 				}
 			}
 			return out, nil
 		}
-		for _, s := range w.streams(in.LogStreamNamePrefix) {
+		prefix := in.LogStreamNamePrefix
+		if len(in.LogStreamNames) == 1 {
+			prefix = in.LogStreamNames[0]
+		}
+		for _, s := range w.streams(prefix) {
+			if len(in.LogStreamNames) == 1 && s != prefix {
+				continue
+			}
 			at := w.job.CreationTime.UnixMilli()
-			if strings.HasSuffix(s, earlier) {
+			if strings.Contains(s, earlier) {
 				at -= 1000
 			}
-			if strings.HasPrefix(s, "p/") && in.StartTime != nil && at >= *in.StartTime {
+			if !strings.HasPrefix(s, "j/") && in.StartTime != nil && at >= *in.StartTime {
 				out.Events = append(out.Events, logs.FilteredLogEvent{Timestamp: &at, LogStreamName: s, Message: "rows of " + s})
 			}
 		}
@@ -154,7 +167,12 @@ func (w *world) Call(_ context.Context, c op.Call, in any) (any, error) {
 			}
 		}
 		return out, nil
+	case "GetObject":
+		return w.object(in.(*s3.GetObjectRequest))
 	case "ListObjectsV2":
+		if in := in.(*s3.ListObjectsV2Request); in.Bucket == "score" {
+			return w.objects(in)
+		}
 		return &s3.ListObjectsV2Output{Contents: []s3.Object{{Key: "k"}}}, nil
 	case "LookupEvents":
 		return &cloudtrail.LookupEventsResponse{Events: []cloudtrail.Event{{EventName: "CreateModel", CloudTrailEvent: "{}"}}}, nil
@@ -254,12 +272,17 @@ func open(t *testing.T, w *world) (*Console, *http.Cookie) {
 // earlier ends the streams of jobs that had a name before.
 const earlier = "-1000000000"
 
-// streams are those of both jobs, and of jobs that had their names before.
+// streams are those of all jobs, and of jobs that had their names before.
 func (w *world) streams(prefix string) (out []string) {
-	for _, host := range []string{"j/algo-1", "j/algo-2", "p/algo-1", "p/algo-2"} {
+	for _, writer := range []string{"j/algo-1", "j/algo-2", "p/algo-1", "p/algo-2", "t/algo-1", "t/algo-1/data-log", "t/algo-2/data-log"} {
 		for _, end := range []string{earlier, fmt.Sprint("-", w.job.CreationTime.Unix())} {
-			if strings.HasPrefix(host+end, prefix) {
-				out = append(out, host+end)
+			host, isLog := strings.CutSuffix(writer, dataLog)
+			s := host + end
+			if isLog {
+				s += dataLog
+			}
+			if strings.HasPrefix(s, prefix) {
+				out = append(out, s)
 			}
 		}
 	}
@@ -285,7 +308,7 @@ func newWorld() *world {
 func TestOperationsPerPage(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]map[string]int{
-		"/":                             {"ListProcessingJobs": 3, "ListTrainingJobs": 3, "ListNotebookInstances": 2, "ListEndpoints": 1, "costs": 4, "spend": 1},
+		"/":                             {"ListProcessingJobs": 3, "ListTrainingJobs": 3, "ListTransformJobs": 3, "ListNotebookInstances": 2, "ListEndpoints": 1, "costs": 5, "spend": 1},
 		"/training-jobs":                {"ListTrainingJobs": 1, "costs": 1},
 		"/training-jobs/j":              {"DescribeTrainingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": shownPlaces + 1},
 		"/training-jobs/j/code":         {"DescribeTrainingJob": 1},
@@ -296,19 +319,27 @@ func TestOperationsPerPage(t *testing.T) {
 		"/activity":                     {"LookupEvents": 1},
 		"/activity?from=soon":           {},
 		"/activity?from=2026-11-01&to=2026-11-02&by=Username&find=me": {"LookupEvents": 1},
-		"/processing-jobs":               {"ListProcessingJobs": 1, "costs": 1},
-		"/processing-jobs?to=tomorrow":   {},
-		"/processing-jobs/p":             {"DescribeProcessingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": 2 * shownPlaces},
-		"/processing-jobs/p?host=algo-2": {"DescribeProcessingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": 2 * shownPlaces},
-		"/processing-jobs/p/code":        {"DescribeProcessingJob": 1},
-		"/processing-jobs/p/log":         {"DescribeProcessingJob": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
-		"/processing-jobs/p/log?q=rows":  {"DescribeProcessingJob": 1, "FilterLogEvents": 1},
-		"/processing-jobs/p/stop":        {"DescribeProcessingJob": 1, "costs": 1},
-		"/notebook-instances":            {"ListNotebookInstances": 1, "costs": 1, "ListObjectsV2": 1},
-		"/notebook-instances/n":          {"DescribeNotebookInstance": 1, "costs": 1, "GetLogEvents": 1},
-		"/notebook-instances/n/start":    {"DescribeNotebookInstance": 1, "costs": 1},
-		"/notebook-instances/n/stop":     {"DescribeNotebookInstance": 1, "costs": 1},
-		"/training-jobs?from=yesterday":  {},
+		"/processing-jobs":                     {"ListProcessingJobs": 1, "costs": 1},
+		"/processing-jobs?to=tomorrow":         {},
+		"/processing-jobs/p":                   {"DescribeProcessingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": 2 * shownPlaces},
+		"/processing-jobs/p?host=algo-2":       {"DescribeProcessingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": 2 * shownPlaces},
+		"/processing-jobs/p/code":              {"DescribeProcessingJob": 1},
+		"/processing-jobs/p/log":               {"DescribeProcessingJob": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
+		"/processing-jobs/p/log?q=rows":        {"DescribeProcessingJob": 1, "FilterLogEvents": 1},
+		"/processing-jobs/p/stop":              {"DescribeProcessingJob": 1, "costs": 1},
+		"/batch-transform":                     {"ListTransformJobs": 1, "DescribeTransformJob": 3, "costs": 1},
+		"/batch-transform?from=soon":           {},
+		"/batch-transform/t":                   {"DescribeTransformJob": 1, "DescribeModel": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": 2, "GetObject": 2},
+		"/batch-transform/t?host=algo-2/scale": {"DescribeTransformJob": 1, "DescribeModel": 1, "costs": 1, "DescribeLogStreams": 2, "GetMetricData": 1, "ListObjectsV2": 2, "GetObject": 2},
+		"/batch-transform/t/code":              {"DescribeTransformJob": 1},
+		"/batch-transform/t/log":               {"DescribeTransformJob": 1, "DescribeModel": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
+		"/batch-transform/t/log?q=rows":        {"DescribeTransformJob": 1, "DescribeModel": 1, "DescribeLogStreams": 1, "FilterLogEvents": 1},
+		"/batch-transform/t/stop":              {"DescribeTransformJob": 1, "costs": 1},
+		"/notebook-instances":                  {"ListNotebookInstances": 1, "costs": 1, "ListObjectsV2": 1},
+		"/notebook-instances/n":                {"DescribeNotebookInstance": 1, "costs": 1, "GetLogEvents": 1},
+		"/notebook-instances/n/start":          {"DescribeNotebookInstance": 1, "costs": 1},
+		"/notebook-instances/n/stop":           {"DescribeNotebookInstance": 1, "costs": 1},
+		"/training-jobs?from=yesterday":        {},
 
 		"/git-repositories":               {"ListCodeRepositories": 1, "ListNotebookInstances": 1},
 		"/git-repositories/code":          {"DescribeCodeRepository": 1, "ListNotebookInstances": 1},
@@ -316,7 +347,7 @@ func TestOperationsPerPage(t *testing.T) {
 		"/lifecycle-configurations/setup": {"DescribeNotebookInstanceLifecycleConfig": 1, "ListNotebookInstances": 1},
 
 		"/models":                            {"ListModels": 1, "DescribeModel": configsPage},
-		"/models/m":                          {"DescribeModel": 1, "ListEndpointConfigs": 1, "DescribeEndpointConfig": configsPage},
+		"/models/m":                          {"ListTransformJobs": 1, "DescribeTransformJob": 3, "DescribeModel": 1, "ListEndpointConfigs": 1, "DescribeEndpointConfig": configsPage},
 		"/endpoint-configurations":           {"ListEndpointConfigs": 1, "DescribeEndpointConfig": configsPage},
 		"/endpoint-configurations/c":         {"DescribeEndpointConfig": 1, "ListEndpoints": 1, "DescribeEndpoint": configsPage},
 		"/endpoints":                         {"ListEndpoints": 1, "costs": 1},
@@ -356,6 +387,7 @@ func TestCostsDenied(t *testing.T) {
 	for path, status := range map[string]int{
 		"/": http.StatusOK, "/training-jobs": http.StatusOK, "/training-jobs/j": http.StatusOK, "/notebook-instances": http.StatusOK, "/notebook-instances/n": http.StatusOK,
 		"/processing-jobs": http.StatusOK, "/processing-jobs/p": http.StatusOK, "/processing-jobs/p/stop": http.StatusOK,
+		"/batch-transform": http.StatusOK, "/batch-transform/t": http.StatusOK, "/batch-transform/t/stop": http.StatusOK,
 		"/training-jobs/j/stop": http.StatusOK, "/notebook-instances/n/stop": http.StatusOK, "/notebook-instances/n/start": http.StatusOK, "/billing": http.StatusForbidden,
 		"/endpoints": http.StatusOK, "/endpoints/e": http.StatusOK, "/endpoints/e/delete": http.StatusOK,
 	} {
@@ -444,7 +476,7 @@ func (nothing) Call(_ context.Context, c op.Call, _ any) (any, error) {
 	switch c.Operation {
 	case "DescribeNotebookInstance":
 		return nil, apierr.Validation("RecordNotFound")
-	case "DescribeProcessingJob":
+	case "DescribeProcessingJob", "DescribeTransformJob":
 		return nil, apierr.Validation("Could not find requested job with name: x")
 	case "DescribeCodeRepository":
 		return nil, apierr.Validation("Cannot find CodeRepository: arn")
@@ -466,7 +498,7 @@ func TestUnknownName(t *testing.T) {
 	c, cookie := open(t, w)
 	c.cfg.Calls = nothing{w}
 	for _, path := range []string{
-		"/training-jobs/x", "/processing-jobs/x", "/processing-jobs/x/log", "/notebook-instances/x", "/notebook-instances/x/stop", "/git-repositories/x", "/lifecycle-configurations/x",
+		"/training-jobs/x", "/processing-jobs/x", "/processing-jobs/x/log", "/batch-transform/x", "/batch-transform/x/code", "/notebook-instances/x", "/notebook-instances/x/stop", "/git-repositories/x", "/lifecycle-configurations/x",
 		"/models/x", "/endpoint-configurations/x", "/endpoints/x", "/endpoints/x/log", "/endpoints/x/delete",
 	} {
 		r := httptest.NewRequest(http.MethodGet, "http://console.localhost"+path, nil)

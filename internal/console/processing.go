@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"clary/internal/api"
 	sm "clary/internal/api/sagemaker"
 )
 
@@ -13,7 +12,7 @@ import (
 func processingJobs() *jobKind {
 	return &jobKind{
 		Kind: "ProcessingJob", Section: "processing-jobs", Group: "/aws/sagemaker/ProcessingJobs", Note: "Message",
-		Keeps: "what is then in the folders of its outputs is kept in S3.",
+		Keeps: "The job gets 120 seconds to save its work; what is then in the folders of its outputs is kept in S3.",
 		hints: []hint{
 			{"VolumeSizeInGB", "Give the job a larger volume: VolumeSizeInGB in ClusterConfig (volume_size_in_gb in the SDK)."},
 			{"No S3 objects found", "Check the prefix of the input; the message names it."},
@@ -95,21 +94,7 @@ func outputs(d *sm.DescribeProcessingJobResponse) []sm.ProcessingOutput {
 
 // processingSteps are what the times of a processing job tell of its history.
 func processingSteps(d *sm.DescribeProcessingJobResponse) []sm.SecondaryStatusTransition {
-	var out []sm.SecondaryStatusTransition
-	step := func(name string, from api.Time) {
-		if n := len(out); n > 0 {
-			out[n-1].EndTime = from
-		}
-		out = append(out, sm.SecondaryStatusTransition{Status: name, StartTime: from})
-	}
-	step("Starting", d.CreationTime)
-	if !d.ProcessingStartTime.IsZero() {
-		step("Processing", d.ProcessingStartTime)
-	}
-	if !d.ProcessingEndTime.IsZero() {
-		step(d.ProcessingJobStatus, d.ProcessingEndTime)
-	}
-	return out
+	return stepsBetween(d.CreationTime, d.ProcessingStartTime, d.ProcessingEndTime, "Processing", d.ProcessingJobStatus)
 }
 
 func processingConfig(d *sm.DescribeProcessingJobResponse) []fact {

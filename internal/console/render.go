@@ -97,6 +97,7 @@ func funcs(a *assets) template.FuncMap {
 		"status": statusClass,
 		"words":  func(k resource.Kind) string { return words(string(k)) },
 		"page":   pathOf,
+		"minus":  func(a, b int) int { return a - b },
 		"used":   func(seconds int64) string { return span(time.Duration(seconds) * time.Second) },
 	}
 }

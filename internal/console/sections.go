@@ -62,8 +62,8 @@ var sections = []section{ //nolint:gochecknoglobals // a table
 		Why: "An endpoint keeps machines running that answer predictions, and costs by their type until it is deleted, with or without traffic. It appears here when code deploys a model.",
 	},
 	{
-		Path: "batch-transform", Title: "Batch transform", Group: "Inference", Thing: "batch transform jobs", Creates: "CreateTransformJob",
-		Why: "A batch transform job runs a model over a whole data set and is gone when it ends. Use it when nobody waits for single answers; it appears here when code starts it.",
+		Path: "batch-transform", Title: "Batch transform", Group: "Inference", Thing: "batch transform jobs", Creates: "CreateTransformJob", page: true,
+		Why: "A batch transform job runs a model over a whole data set, on machines that are gone when it ends. Use it when nobody waits for single answers; it appears here when code starts it.",
 	},
 	{
 		Path: "registry", Title: "Registry", Group: "Operations", Thing: "model packages", Creates: "CreateModelPackageGroup",
@@ -110,7 +110,10 @@ func sectionAt(path string) section {
 }
 
 // snippet is code in one client's words.
-type snippet struct{ ID, Title, Code string }
+type snippet struct {
+	ID, Title, Code string
+	Set             string // of those that are shown together, where a page has several
+}
 
 var snippetTitles = [][2]string{ //nolint:gochecknoglobals // a table
 	{"v2", "SageMaker SDK v2"}, {"v3", "SageMaker SDK v3"}, {"boto3", "boto3"}, {"cli", "AWS CLI"},
@@ -163,7 +166,7 @@ func snippetsOf(name string, a about) ([]snippet, error) {
 		}
 		rest = code
 		code, _, _ = strings.Cut(code, "\n-- ")
-		out = append(out, snippet{title[0], title[1], strings.TrimSpace(code)})
+		out = append(out, snippet{ID: title[0], Title: title[1], Code: strings.TrimSpace(code)})
 	}
 	return out, nil
 }

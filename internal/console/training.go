@@ -12,7 +12,7 @@ import (
 func trainingJobs() *jobKind {
 	return &jobKind{
 		Kind: "TrainingJob", Section: "training-jobs", Group: "/aws/sagemaker/TrainingJobs", Note: "Last step",
-		Keeps: "what is then in /opt/ml/model is kept as its model.",
+		Keeps: "The job gets 120 seconds to save its work; what is then in /opt/ml/model is kept as its model.",
 		hints: []hint{
 			{"VolumeSizeInGB", "Give the job a larger volume: VolumeSizeInGB in ResourceConfig (volume_size in the SDK)."},
 			{"No S3 objects found", "Check the prefix of the channel; the message names it."},
