@@ -25,7 +25,7 @@ import (
 )
 
 // order is the spec of a job here.
-type order struct{ Hosts int64 }
+type order struct{ Hosts, Further int64 }
 
 // bench is an engine and what surrounds it.
 type bench struct {
@@ -42,12 +42,19 @@ func family(kind resource.Kind, word string) job.Family {
 			if err != nil {
 				return nil, err
 			}
-			return &job.Work{
-				Image: "img", RoleArn: jobtest.Role, Args: []string{"run"}, InstanceType: "ml.m5.large", InstanceCount: o.Hosts, MaxRuntime: time.Hour,
+			w := &job.Work{
+				Image: "img", RoleArn: jobtest.Role, Args: []string{"run"}, InstanceType: "ml.m5.large", InstanceCount: o.Hosts, MaxRuntime: time.Hour, First: "container-1",
 				Plan: func(host string, hosts []string, _ runtimes.Runtime) plan.Plan {
 					return plan.Plan{Processing: &plan.Processing{JobName: r.Name, CurrentHost: host, Hosts: hosts}}
 				},
-			}, nil
+			}
+			for i := range o.Further {
+				w.Further = append(w.Further, job.Container{
+					Name: fmt.Sprintf("container-%d", i+2), Image: "img", Env: map[string]string{"OF": fmt.Sprint(i + 2)},
+					Plan: func(runtimes.Runtime) plan.Plan { return plan.Plan{Serving: &plan.Serving{Region: r.Region}} },
+				})
+			}
+			return w, nil
 		},
 	}
 }
@@ -59,7 +66,7 @@ func newBench(t *testing.T, c job.Config) *bench {
 
 func (b *bench) create(name string, hosts int64) {
 	b.t.Helper()
-	if _, err := b.Create(b.t.Context(), jobtest.Call(), name, jobtest.Role, order{hosts}, nil); err != nil {
+	if _, err := b.Create(b.t.Context(), jobtest.Call(), name, jobtest.Role, order{Hosts: hosts}, nil); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -284,7 +291,7 @@ func TestNamesThatDifferInCase(t *testing.T) {
 	b := newBench(t, jobtest.Config(t, forever))
 	b.Taken = func(arn string) string { return arn + " is there" }
 	b.create("Job", 1)
-	_, err := b.Create(t.Context(), jobtest.Call(), "job", jobtest.Role, order{1}, nil)
+	_, err := b.Create(t.Context(), jobtest.Call(), "job", jobtest.Role, order{Hosts: 1}, nil)
 	if e, ok := errors.AsType[*apierr.Error](err); !ok || e.Code != "ResourceInUse" || !strings.HasSuffix(e.Message, ":processing-job/job is there") {
 		t.Errorf("a second job of the ARN: %v", err)
 	}
@@ -296,8 +303,11 @@ type follower struct {
 	followed map[compute.TaskID]string
 }
 
-func (f follower) Ensure(id compute.TaskID, s logs.Stream, dims map[string]string, _ []plan.Metric) error {
+func (f follower) Ensure(id compute.TaskID, s logs.Stream, dims map[string]string, _ []plan.Metric, sides ...logs.Side) error {
 	f.followed[id] = fmt.Sprint(s.Group, " ", s.Name, " ", dims)
+	for _, x := range sides {
+		f.followed[id] += fmt.Sprintf(" %q to %s", x.Mark, x.Stream.Name)
+	}
 	return nil
 }
 
@@ -398,7 +408,7 @@ func TestTagsAndOutput(t *testing.T) {
 	f := follower{c.Output, map[compute.TaskID]string{}}
 	c.Output = f
 	b := newBench(t, c)
-	arn, err := b.Create(t.Context(), jobtest.Call(), "job", jobtest.Role, order{3}, []api.Tag{{Key: "team", Value: "a"}})
+	arn, err := b.Create(t.Context(), jobtest.Call(), "job", jobtest.Role, order{Hosts: 3}, []api.Tag{{Key: "team", Value: "a"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -583,6 +593,64 @@ func TestSeveralInstances(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestContainers takes a job on two instances of two containers each through its
+// life: the second ones are tasks like the first, and have no other part in it.
+func TestContainers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := jobtest.Config(t, func(task compute.Task) fake.Script {
+			if task.Plan.Serving != nil {
+				return fake.Script{Forever: true, IgnoreTERM: true, Uses: compute.Usage{CPU: time.Second}, Steps: []fake.Step{{Name: plan.StepDownloading}, {Name: plan.StepTraining}}}
+			}
+			return fake.Script{Delay: 10 * time.Second, Run: 100 * time.Second, Steps: []fake.Step{{Name: plan.StepDownloading}, {Name: plan.StepTraining, At: 5 * time.Second}}}
+		})
+		d := &limited{Driver: c.Driver, room: 3}
+		f := follower{c.Output, map[compute.TaskID]string{}}
+		c.Driver, c.Output = d, f
+		b := newBench(t, c)
+		b.Side, b.Mark = "data-log", "#"
+		if _, err := b.Create(t.Context(), jobtest.Call(), "job", "", order{2, 1}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, st := b.look("job"); st.Secondary != "Pending" || len(b.tasks()) != 0 {
+			t.Fatalf("with room for three of four tasks, it is %s of %d tasks", st.Secondary, len(b.tasks()))
+		}
+		d.room, d.started = 4, nil
+		r, _ := b.look("job")
+		names := []string{"algo-1", "algo-2", "algo-1-container-2", "algo-2-container-2"}
+		streams := []string{"algo-1-%d/container-1", "algo-2-%d/container-1", "algo-1-%d/container-2", "algo-2-%d/container-2"}
+		for i, task := range d.started {
+			if task.ID != compute.TaskID(fmt.Sprintf("%s-%d", r.UID, i+1)) || task.Network.Host != names[i] || !slices.Equal(task.Network.Peers, names) || (task.Plan.Serving != nil) != (i > 1) ||
+				task.Plan.Processing != nil && !slices.Equal(task.Plan.Processing.Hosts, names[:2]) || (task.Env["OF"] == "2") != (i > 1) {
+				t.Errorf("task %d is %+v with plan %+v", i+1, task, task.Plan)
+			}
+			want := fmt.Sprintf("/aws/sagemaker/ProcessingJobs job/"+streams[i]+" map[ProcessingJobName:job]", r.Created.Unix())
+			if i < 2 {
+				want += fmt.Sprintf(` "#" to job/%s-%d/data-log`, names[i], r.Created.Unix())
+			}
+			if f.followed[task.ID] != want {
+				t.Errorf("output of task %d goes to %s, want %s", i+1, f.followed[task.ID], want)
+			}
+		}
+		began := time.Now()
+		var st job.Status
+		for time.Since(began) < 10*time.Minute && (!job.Terminal(r.Phase) || !r.Due.IsZero()) {
+			time.Sleep(500 * time.Millisecond)
+			r, st = b.look("job")
+		}
+		if r.Phase != "Completed" || st.Failure != "" || len(b.tasks()) != 0 || len(f.followed) != 0 {
+			t.Errorf("%s with %q, of %d tasks, %d followed", r.Phase, st.Failure, len(b.tasks()), len(f.followed))
+		}
+		if d := time.Since(began); d < 200*time.Second {
+			t.Errorf("it was over after %s, before those who did not stop", d)
+		}
+		use, err := b.Store.ListUsage(t.Context(), resource.UsageQuery{Account: jobtest.Account})
+		if err != nil || len(use) != 1 || use[0].End.Sub(use[0].Start) != 100*time.Second || use[0].Quantity != 2 {
+			t.Errorf("billed %+v, %v", use, err)
+		}
+	})
 }
 
 // What an earlier Clary wrote of a job that runs is still understood.

@@ -8,8 +8,9 @@ import (
 	"clary/internal/stage/plan"
 )
 
-// hosts are a job's instances as the driver tells of them, in their order; nil
-// is one that it does not know.
+// hosts are a job's tasks as the driver tells of them, in their order: those of
+// the first containers of its instances, which are all there are for most jobs,
+// and then the further ones. nil is one that the driver does not know.
 type hosts []*compute.TaskStatus
 
 // steps are what stage reports, in order.
@@ -147,22 +148,49 @@ func endingOf(t *compute.TaskStatus) ending {
 	return endedFault
 }
 
-// failing is a host that is over in a way in which the others must not go on.
-func (h hosts) failing() (host int, is bool) {
+// ending is how the end of a task counts: a container that serves another has no
+// good one of its own.
+func (h hosts) ending(i int, w *Work) ending {
+	e := endingOf(h[i])
+	if e == endedWell && i >= w.hosts() {
+		return endedBroke
+	}
+	return e
+}
+
+// matters says whether the end of a task says anything of its job. That of a
+// container does not whose instance has done its work.
+func (h hosts) matters(i int, w *Work) bool {
+	instance, container := w.place(i)
+	return container == 0 || !over(h[instance]) || endingOf(h[instance]) != endedWell
+}
+
+// done says that all instances have done their work.
+func (h hosts) done(w *Work) bool {
+	for _, t := range h[:w.hosts()] {
+		if !over(t) || endingOf(t) != endedWell {
+			return false
+		}
+	}
+	return true
+}
+
+// failing is a task that is over in a way in which the others must not go on.
+func (h hosts) failing(w *Work) (task int, is bool) {
 	for i, t := range h {
-		if over(t) && endingOf(t) != endedWell {
+		if over(t) && h.matters(i, w) && h.ending(i, w) != endedWell {
 			return i, true
 		}
 	}
 	return 0, false
 }
 
-// failed is the host that failed first, if one did; excused are not counted.
+// failed is the task that failed first, if one did; excused are not counted.
 // A program is over before what it left is uploaded.
-func (h hosts) failed(excused func(host int) bool) (host int, ok bool) {
+func (h hosts) failed(w *Work, excused func(task int) bool) (task int, ok bool) {
 	var first time.Time
 	for i, t := range h {
-		if !over(t) || endingOf(t) < endedBroke || excused(i) {
+		if !over(t) || h.ending(i, w) < endedBroke || !h.matters(i, w) || excused(i) {
 			continue
 		}
 		at := ended(t)
@@ -170,20 +198,24 @@ func (h hosts) failed(excused func(host int) bool) (host int, ok bool) {
 			at = up
 		}
 		if !ok || at.Before(first) {
-			host, first, ok = i, at, true
+			task, first, ok = i, at, true
 		}
 	}
-	return host, ok
+	return task, ok
 }
 
-// decider is the host whose end is that of the job: the first that failed, one
-// that was out of time or stopped, or else the first of all. A program that
-// fails because its peers were stopped, or were out of time, did not fail.
-// stop says that its owner asked for its end before any host failed.
-func (h hosts) decider(stop bool, limit time.Duration) int {
+// decider is the task whose end is that of the job: the first that failed, one
+// that was out of time or stopped, or else the first of all, as when all
+// instances have done their work. A program that fails because its peers were
+// stopped, or were out of time, did not fail. stop says that its owner asked for
+// its end before any task failed.
+func (h hosts) decider(w *Work, stop bool) int {
+	if h.done(w) {
+		return 0
+	}
 	asked := func(r compute.Reason) (int, bool) {
 		for i, t := range h {
-			if endingOf(t) == endedAsked && t.Exit.Reason == r {
+			if endingOf(t) == endedAsked && t.Exit.Reason == r && h.matters(i, w) {
 				return i, true
 			}
 		}
@@ -191,12 +223,11 @@ func (h hosts) decider(stop bool, limit time.Duration) int {
 	}
 	stopped, wasStopped := asked(compute.ReasonStopped)
 	outOfTime, wasOutOfTime := asked(compute.ReasonMaxRuntime)
-	first, failed := h.failed(func(host int) bool {
-		t := h[host]
-		if endingOf(t) != endedBroke {
+	first, failed := h.failed(w, func(task int) bool {
+		if h.ending(task, w) != endedBroke {
 			return false
 		}
-		return stop && wasStopped || wasOutOfTime && !ended(t).Before(h[outOfTime].Started.Add(limit))
+		return stop && wasStopped || wasOutOfTime && !ended(h[task]).Before(h[outOfTime].Started.Add(w.MaxRuntime))
 	})
 	switch {
 	case failed:

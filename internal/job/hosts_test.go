@@ -101,7 +101,7 @@ func TestEndOfHosts(t *testing.T) {
 				now := at(7)
 				phase, st.StopAsked = phaseStopping, &now
 			}
-			o := observed{now: at(99), hosts: tc.hosts, about: some()}
+			o := observed{now: at(99), hosts: tc.hosts, about: of(len(tc.hosts))}
 			if d := next(phase, st, o); Terminal(d.phase) || d.effect != effectAwait {
 				t.Errorf("before its output is in, the job is %s with effect %v", d.phase, d.effect)
 			}
@@ -120,9 +120,9 @@ func TestEndOfHosts(t *testing.T) {
 // A job of which nothing is left is billed no further than it was seen.
 func TestGoneHostsAreBilledAsSeen(t *testing.T) {
 	t.Parallel()
-	d := next(phaseInProgress, started(), observed{now: at(50), hosts: hosts{host(1, 2, 0, 0, well), host(1, 2, 0, 0, well)}, about: some()})
+	d := next(phaseInProgress, started(), observed{now: at(50), hosts: hosts{host(1, 2, 0, 0, well), host(1, 2, 0, 0, well)}, about: of(2)})
 	seen := d.st.Transitions[len(d.st.Transitions)-1].Start
-	d = next(d.phase, d.st, observed{now: at(5000), hosts: hosts{nil, nil}, logsDone: true, about: some()})
+	d = next(d.phase, d.st, observed{now: at(5000), hosts: hosts{nil, nil}, logsDone: true, about: of(2)})
 	if d.phase != phaseFailed || d.close == nil || !d.close.Equal(seen) {
 		t.Errorf("%s, billed until %v, seen at %v", d.phase, d.close, seen)
 	}
@@ -142,7 +142,7 @@ func TestWhatHostsLeave(t *testing.T) {
 		{hosts{host(1, 2, 0, 9, said(second, "one")), host(1, 2, 0, 9, said(well, "two"))}, "one"},
 		{hosts{host(1, 2, 0, 9, said(well, "one")), host(1, 2, 0, 9, said(broke, "two"))}, "two"},
 	} {
-		d := next(phaseInProgress, started(), observed{now: at(99), hosts: tc.hosts, logsDone: true, about: some()})
+		d := next(phaseInProgress, started(), observed{now: at(99), hosts: tc.hosts, logsDone: true, about: of(len(tc.hosts))})
 		if d.st.ExitMessage != tc.want || d.st.Artifact != "s3://b/m" {
 			t.Errorf("%q and %q, want %q", d.st.ExitMessage, d.st.Artifact, tc.want)
 		}
@@ -156,9 +156,103 @@ func TestHostsEndTogether(t *testing.T) {
 		first compute.Exit
 		want  effect
 	}{"well": {well, effectAwait}, "broke": {broke, effectStop}, "out of time": {limited, effectStop}, "memory": {memory, effectStop}} {
-		d := next(phaseInProgress, started(), observed{now: at(99), hosts: hosts{host(1, 2, 0, 9, tc.first), host(1, 2, 0, 0, well)}, about: some()})
+		d := next(phaseInProgress, started(), observed{now: at(99), hosts: hosts{host(1, 2, 0, 9, tc.first), host(1, 2, 0, 0, well)}, about: of(2)})
 		if d.effect != tc.want || d.phase != phaseInProgress || d.st.Broken != (tc.want == effectStop) || d.st.Broken != (d.st.Said == "algo-1 is over, so the other instances are stopped.") {
 			t.Errorf("%s: effect %v, %s, broken %v", name, d.effect, d.phase, d.st.Broken)
 		}
+	}
+}
+
+// pipe is what next is told of a job on n instances of which each has one
+// container more.
+func pipe(n int) about {
+	a := of(n)
+	a.work.First, a.work.Further = "container-1", []Container{{Name: "container-2"}}
+	return a
+}
+
+// TestFurtherContainers says what the containers that serve an instance's first
+// one mean for its job. Tasks are the first containers, then the others.
+func TestFurtherContainers(t *testing.T) {
+	t.Parallel()
+	lives := func() *compute.TaskStatus { return host(1, 2, 0, 0, well) }
+	gone := host(1, 2, 0, 0, well)
+	gone.Phase, gone.Heartbeat = compute.Lost, at(6)
+	for name, tc := range map[string]struct {
+		hosts        hosts
+		stop, broken bool
+		effect       effect
+		phase        string // "": it goes on
+		reason       string
+		end          int    // of the bill
+		said         string // in the log
+	}{
+		"all live":                         {hosts: hosts{lives(), lives()}, effect: effectAwait},
+		"the first is done":                {hosts: hosts{host(1, 2, 0, 9, well), lives()}, effect: effectStop},
+		"one of two is done":               {hosts: hosts{host(1, 2, 0, 9, well), lives(), lives(), lives()}, effect: effectAwait},
+		"one of two is done with its own":  {hosts: hosts{host(1, 2, 0, 9, well), lives(), host(1, 2, 0, 9, broke), lives()}, effect: effectAwait},
+		"both are done":                    {hosts: hosts{host(1, 2, 0, 9, well), host(1, 2, 0, 20, well), lives(), host(1, 2, 0, 30, stopped)}, effect: effectStop},
+		"it ends":                          {hosts: hosts{lives(), host(1, 2, 0, 9, broke)}, effect: effectStop, said: "container-2 is over, so the other containers are stopped."},
+		"it ends well":                     {hosts: hosts{lives(), host(1, 2, 0, 9, well)}, effect: effectStop, said: "container-2 is over, so the other containers are stopped."},
+		"that of the second ends":          {hosts: hosts{host(1, 2, 0, 5, well), lives(), lives(), host(1, 2, 0, 9, broke)}, effect: effectStop, said: "algo-2/container-2 is over, so the other containers are stopped."},
+		"the first ends":                   {hosts: hosts{host(1, 2, 0, 9, broke), lives()}, effect: effectStop, said: "algo-1 is over, so the other instances are stopped."},
+		"stop is asked":                    {hosts: hosts{lives(), lives()}, stop: true, effect: effectStop},
+		"completed":                        {hosts: hosts{host(1, 2, 0, 9, well), host(1, 2, 0, 40, stopped)}, phase: phaseCompleted, end: 9},
+		"completed, and asked to stop":     {hosts: hosts{host(1, 2, 0, 9, well), host(1, 2, 0, 40, stopped)}, stop: true, phase: phaseCompleted, end: 9},
+		"completed without it":             {hosts: hosts{host(1, 2, 0, 9, well), host(1, 2, 0, 12, memory)}, phase: phaseCompleted, end: 9},
+		"completed, though it was over":    {hosts: hosts{host(1, 2, 0, 9, well), host(1, 2, 0, 8, broke)}, broken: true, phase: phaseCompleted, end: 9},
+		"completed, and nothing is left":   {hosts: hosts{host(1, 2, 0, 9, well), nil}, phase: phaseCompleted, end: 9},
+		"it failed":                        {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, broke)}, broken: true, phase: phaseFailed, reason: "AlgorithmError: container-2: it broke, exit code: 1", end: 20},
+		"it failed, and so did the first":  {hosts: hosts{host(1, 2, 0, 10, broke), host(1, 2, 0, 9, memory)}, broken: true, phase: phaseFailed, reason: "container-2 ran out of memory", end: 10},
+		"the first failed":                 {hosts: hosts{host(1, 2, 0, 9, broke), host(1, 2, 0, 40, stopped)}, broken: true, phase: phaseFailed, reason: "AlgorithmError: it broke, exit code: 1", end: 9},
+		"it ended by itself":               {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, well)}, broken: true, phase: phaseFailed, reason: "AlgorithmError: container-2: ", end: 20},
+		"it is lost":                       {hosts: hosts{host(1, 2, 0, 20, stopped), gone}, broken: true, phase: phaseFailed, reason: "container-2: The process that watched over", end: 20},
+		"that of the second failed":        {hosts: hosts{host(1, 2, 0, 5, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, broke)}, broken: true, phase: phaseFailed, reason: "algo-2/container-2: it broke", end: 20},
+		"of one that is done":              {hosts: hosts{host(1, 2, 0, 5, well), host(1, 2, 0, 20, broke), host(1, 2, 0, 9, broke), host(1, 2, 0, 30, stopped)}, broken: true, phase: phaseFailed, reason: "AlgorithmError: algo-2: it broke", end: 20},
+		"stopped":                          {hosts: hosts{host(1, 2, 0, 9, stopped), host(1, 2, 0, 30, stopped)}, stop: true, phase: phaseStopped, end: 9},
+		"stopped, which broke it":          {hosts: hosts{host(1, 2, 0, 9, stopped), host(1, 2, 0, 8, broke)}, stop: true, phase: phaseStopped, end: 9},
+		"stopped, and the first missed it": {hosts: hosts{host(1, 2, 0, 9, broke), host(1, 2, 0, 8, stopped)}, stop: true, phase: phaseStopped, end: 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			phase, st := phaseInProgress, started()
+			st.Launched, st.Broken = true, tc.broken
+			if tc.stop {
+				now := at(7)
+				phase, st.StopAsked = phaseStopping, &now
+			}
+			d := next(phase, st, observed{now: at(99), hosts: tc.hosts, logsDone: true, about: pipe(len(tc.hosts) / 2)})
+			if tc.phase == "" {
+				if Terminal(d.phase) || d.effect != tc.effect || d.close != nil || d.st.Said != tc.said || d.st.Broken != (tc.said != "") {
+					t.Errorf("%s with effect %v, %q, broken %v", d.phase, d.effect, d.st.Said, d.st.Broken)
+				}
+				return
+			}
+			if d.phase != tc.phase || !strings.Contains(d.st.Failure, tc.reason) || (tc.reason == "") != (d.st.Failure == "") {
+				t.Errorf("%s with %q, want %s with %q", d.phase, d.st.Failure, tc.phase, tc.reason)
+			}
+			if d.open == nil || !d.open.Equal(at(1)) || d.close == nil || !d.close.Equal(at(tc.end)) {
+				t.Errorf("billed from %v to %v, want to %s", d.open, d.close, at(tc.end))
+			}
+		})
+	}
+}
+
+// The tasks of two instances with three containers each.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	w := &Work{InstanceCount: 2, Image: "a", First: "one", Further: []Container{{Name: "two", Image: "b"}, {Name: "three", Image: "c"}}}
+	var names, titles []string
+	for i := range w.tasks() {
+		names, titles = append(names, w.hostName(i)), append(titles, w.title(i))
+	}
+	if got := strings.Join(names, " "); got != "algo-1 algo-2 algo-1-container-2 algo-1-container-3 algo-2-container-2 algo-2-container-3" {
+		t.Errorf("hosts %s", got)
+	}
+	if got := strings.Join(titles, " "); got != "algo-1 algo-2 algo-1/two algo-1/three algo-2/two algo-2/three" {
+		t.Errorf("titles %s", got)
+	}
+	if got := strings.Join(w.images(), " "); got != "a b c" {
+		t.Errorf("images %s", got)
 	}
 }

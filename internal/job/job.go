@@ -21,9 +21,10 @@ import (
 // Output takes a task's spool into a log stream and finds the metrics in it,
 // each line once.
 type Output interface {
-	// Ensure follows the task's output if nobody does yet. Metrics have these
-	// dimensions, in the namespace that the stream's group is called.
-	Ensure(task compute.TaskID, s logs.Stream, dims map[string]string, defs []plan.Metric) error
+	// Ensure follows the task's output if nobody does yet, into s and into sides
+	// what is theirs. Metrics have these dimensions, in the namespace that the
+	// stream's group is called.
+	Ensure(task compute.TaskID, s logs.Stream, dims map[string]string, defs []plan.Metric, sides ...logs.Side) error
 	// Done says whether all size bytes are in.
 	Done(ctx context.Context, task compute.TaskID, s logs.Stream, size int64) (bool, error)
 	// Forget ends what Ensure began, of a task that is no more.
@@ -65,6 +66,13 @@ type Family struct {
 	OutOfMemory string
 	// Program is what runs where a job names nothing; nil: it must.
 	Program func(runtimes.Runtime) []string
+	// Lacks says that an image has no such program; nil: how a job names one.
+	Lacks func(image string, rt runtimes.Runtime) string
+	// Side is what a further log stream of each instance is called, for those
+	// lines of its first container that begin with Mark; "": there is none.
+	Side, Mark string
+	// Fixed says that a job cannot choose how large its volume is.
+	Fixed bool
 	// Hint says what a newcomer may not see in the cause of a failure; nil: nothing.
 	Hint    func(w *Work, cause string) string
 	Reasons bool // lists tell why a job failed and what it said at its end
@@ -168,7 +176,7 @@ func (e *Engine) enqueue(r *resource.Record) {
 	if n := decide(r.Phase, st, nil).running(w); n > 0 {
 		e.Queue.runs(r.Key, n)
 	} else if st.Secondary == secPending {
-		e.Queue.put(r, w.InstanceCount) // nobody younger shall overtake it
+		e.Queue.put(r, int64(w.tasks())) // nobody younger shall overtake it
 	}
 }
 
@@ -178,15 +186,15 @@ func (e *Engine) track(r *resource.Record) {
 	e.mu.Unlock()
 }
 
-func (e *Engine) forget(r *resource.Record, hosts int) {
+func (e *Engine) forget(r *resource.Record, tasks int) {
 	e.mu.Lock()
 	delete(e.jobs, r.UID)
-	for i := range hosts {
+	for i := range tasks {
 		delete(e.used, taskID(r.UID, i))
 	}
 	e.mu.Unlock()
 	e.holds.forget(r.UID)
-	for i := range hosts {
+	for i := range tasks {
 		e.Output.Forget(taskID(r.UID, i))
 	}
 }
@@ -195,17 +203,41 @@ func (e *Engine) key(c op.Call, name string) resource.Key {
 	return resource.Key{Account: c.Account, Region: c.Region, Kind: e.Kind(), Name: name}
 }
 
-// stream is that of one of the job's hosts.
-func (e *Engine) stream(r *resource.Record, host int) logs.Stream {
+// stream is that of one of the job's tasks: its instance's, and where that has
+// several containers, one of its own below.
+func (e *Engine) stream(r *resource.Record, w *Work, task int) logs.Stream {
+	instance, container := w.place(task)
+	s := e.instanceStream(r, instance)
+	switch {
+	case container > 0:
+		s.Name += "/" + w.Further[container-1].Name
+	case len(w.Further) > 0:
+		s.Name += "/" + w.First
+	}
+	return s
+}
+
+func (e *Engine) instanceStream(r *resource.Record, instance int) logs.Stream {
 	return logs.Stream{
 		Account: r.Account, Region: r.Region, Group: e.Group(),
-		Name: fmt.Sprintf("%s/%s-%d", r.Name, hostName(host), r.Created.Unix()),
+		Name: fmt.Sprintf("%s/%s-%d", r.Name, hostName(instance), r.Created.Unix()),
 	}
 }
 
-// taskID is that of one of the job's hosts, which are counted from 0.
-func taskID(uid string, host int) compute.TaskID {
-	return compute.TaskID(fmt.Sprintf("%s-%d", uid, host+1))
+// sides are the streams of an instance's first container beside its own.
+func (e *Engine) sides(r *resource.Record, w *Work, task int) []logs.Side {
+	instance, container := w.place(task)
+	if e.Side == "" || container > 0 {
+		return nil
+	}
+	s := e.instanceStream(r, instance)
+	s.Name += "/" + e.Side
+	return []logs.Side{{Mark: e.Mark, Stream: s}}
+}
+
+// taskID is that of one of the job's tasks, which are counted from 0.
+func taskID(uid string, task int) compute.TaskID {
+	return compute.TaskID(fmt.Sprintf("%s-%d", uid, task+1))
 }
 
 // hostName is how a job's program and its log know one of its hosts.

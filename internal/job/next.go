@@ -69,8 +69,9 @@ func next(phase string, st Status, o observed) decision {
 	}
 
 	d.st.Launched = true
-	d.fold(o.hosts)
-	first, failing := o.hosts.failing()
+	w := o.about.work
+	d.fold(o.hosts[:w.hosts()])
+	first, failing := o.hosts.failing(w)
 	switch {
 	case o.hosts.over():
 		if !o.logsDone {
@@ -78,11 +79,13 @@ func next(phase string, st Status, o observed) decision {
 			return d
 		}
 		d.end(o)
-	case st.StopAsked != nil:
+	case st.StopAsked != nil, o.hosts.done(w): // whoever serves the instances is in the way then
 		d.effect, d.after = effectStop, 5*time.Second
 	case failing:
-		if !d.st.Broken {
-			d.st.tell(hostName(first) + " is over, so the other instances are stopped.")
+		if _, container := w.place(first); !d.st.Broken && container > 0 {
+			d.st.tell(w.title(first) + " is over, so the other containers are stopped.")
+		} else if !d.st.Broken {
+			d.st.tell(w.title(first) + " is over, so the other instances are stopped.")
 		}
 		d.st.Broken = true
 		d.effect, d.after = effectStop, 5*time.Second
@@ -148,12 +151,13 @@ func (d *decision) fold(h hosts) {
 	d.st.Suspended = h.suspended().Seconds()
 }
 
-// end settles a job whose hosts are over.
+// end settles a job whose tasks are over.
 func (d *decision) end(o observed) {
-	host := o.hosts.decider(d.st.StopAsked != nil && !d.st.Broken, o.about.work.MaxRuntime)
-	t, at, a := o.hosts[host], o.hosts.ended(), o.about
-	if len(o.hosts) > 1 {
-		a.host = hostName(host)
+	w := o.about.work
+	task := o.hosts.decider(w, d.st.StopAsked != nil && !d.st.Broken)
+	t, at, a := o.hosts[task], o.hosts[:w.hosts()].ended(), o.about
+	if len(o.hosts) > 1 && (w.hosts() > 1 || task > 0) {
+		a.host = w.title(task)
 	}
 	for _, t := range o.hosts {
 		if !lost(t) {
@@ -174,7 +178,7 @@ func (d *decision) end(o observed) {
 	}
 	e := t.Exit
 	d.st.ExitMessage = cmp.Or(clip(e.Result.ExitMessage), d.st.ExitMessage)
-	switch how := endingOf(t); {
+	switch how := o.hosts.ending(task, w); {
 	case e.Reason == compute.ReasonMemory:
 		d.fail(a.outOfMemory(e), at)
 	case e.Reason == compute.ReasonDisk:

@@ -20,6 +20,13 @@ func some() about {
 	return about{family: f, work: &Work{InstanceType: "ml.m5.large", VolumeGB: 30, MaxRuntime: time.Hour}, memory: 8 << 30, larger: "ml.m5.xlarge"}
 }
 
+// of is the same of a job on n instances.
+func of(n int) about {
+	a := some()
+	a.work.InstanceCount = int64(n)
+	return a
+}
+
 func started() Status {
 	st := Status{V: 1}
 	st.enter(secStarting, "", t0)
@@ -150,7 +157,7 @@ func TestExitMessageIsCut(t *testing.T) {
 			if n > 0 {
 				h = append(hosts{host(1, 2, 0, 9, well)}, h...)
 			}
-			d := next(phaseInProgress, started(), observed{now: at(99), hosts: h, logsDone: true, about: some()})
+			d := next(phaseInProgress, started(), observed{now: at(99), hosts: h, logsDone: true, about: of(len(h))})
 			if d.st.ExitMessage != want {
 				t.Errorf("%d bytes: %.20q", len(d.st.ExitMessage), d.st.ExitMessage)
 			}
@@ -167,7 +174,12 @@ func TestNextProperties(t *testing.T) {
 	for seed := range uint64(4000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		phase, st := phaseInProgress, started()
-		o := observed{hosts: make(hosts, 1+seed%4), about: some()}
+		o := observed{hosts: make(hosts, 1+seed%4), about: of(1 + int(seed%4))}
+		if seed%8 > 4 { // each instance has a container more
+			o.about = pipe(len(o.hosts))
+			o.hosts = make(hosts, 2*len(o.hosts))
+		}
+		w := o.about.work
 		opened, closed := 0, 0
 		for now := 1; now < 80; now++ {
 			if r.IntN(20) == 0 && phase == phaseInProgress {
@@ -196,13 +208,19 @@ func TestNextProperties(t *testing.T) {
 			}
 			if d.close != nil {
 				closed++
+				if last := o.hosts[:w.hosts()].ended(); d.close.After(last) && !last.IsZero() && d.close.After(*d.st.Started) {
+					t.Fatalf("seed %d: billed to %s, and the instances were over at %s", seed, d.close, last)
+				}
+			}
+			if d.st.Launched && o.hosts.done(w) && Terminal(d.phase) && d.phase != phaseCompleted || d.phase == phaseCompleted && !Terminal(phase) && !o.hosts.done(w) {
+				t.Fatalf("seed %d: %s, and its instances have done their work: %v", seed, d.phase, o.hosts.done(w))
 			}
 			if Terminal(d.phase) && d.st.Launched && !o.hosts.over() {
 				t.Fatalf("seed %d: %s with a host that runs", seed, d.phase)
 			}
-			_, failing := o.hosts.failing()
-			if why := d.st.StopAsked != nil || failing; d.effect == effectStop && !why || d.effect == effectAwait && why && d.st.Launched && !o.hosts.over() {
-				t.Fatalf("seed %d: effect %v while stop is asked, or a host failed: %v", seed, d.effect, why)
+			_, failing := o.hosts.failing(w)
+			if why := d.st.StopAsked != nil || failing || o.hosts.done(w); d.effect == effectStop && !why || d.effect == effectAwait && why && d.st.Launched && !o.hosts.over() {
+				t.Fatalf("seed %d: effect %v while stop is asked, all is done, or a host failed: %v", seed, d.effect, why)
 			}
 			phase, st = d.phase, d.st
 			switch d.effect { //nolint:exhaustive // the others do nothing to tasks

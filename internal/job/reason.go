@@ -22,6 +22,10 @@ type about struct {
 // internalError is how AWS begins when it was not the user's doing.
 const internalError = "InternalServerError: We encountered an internal error. Please try again. "
 
+// neverRan is the exit code of a program that did not end: it is stage that
+// tells of the failure.
+const neverRan = -1
+
 // maxReason is the model's limit of FailureReason, in bytes here.
 const maxReason = 1024
 
@@ -44,7 +48,7 @@ func (a about) reason(r plan.Result) string {
 		suffix = ". " + h
 		cause = strings.TrimRight(cause, ". \n")
 	}
-	if class == "AlgorithmError" {
+	if class == "AlgorithmError" && r.ExitCode != neverRan {
 		suffix += fmt.Sprintf(", exit code: %d", r.ExitCode)
 		if r.Signal != "" {
 			suffix += ", signal: " + r.Signal
@@ -102,7 +106,11 @@ func (a about) outOfDisk(downloading bool) string {
 	if downloading {
 		what = "Data download failed: No space left on device: the input data is larger than the job's volume"
 	}
-	what = "ClientError: " + a.at(what) + ". Please use a larger VolumeSizeInGB"
+	what = "ClientError: " + a.at(what)
+	if a.family.Fixed {
+		return fmt.Sprintf("%s: %d GB", what, a.work.VolumeGB)
+	}
+	what += ". Please use a larger VolumeSizeInGB"
 	if a.work.VolumeGB > 0 {
 		what += fmt.Sprintf("; it is %d GB", a.work.VolumeGB)
 	}
@@ -111,7 +119,7 @@ func (a about) outOfDisk(downloading bool) string {
 
 // hint says what a newcomer may not see in a cause.
 func (a about) hint(cause string) string {
-	if strings.Contains(cause, "No space left on device") && a.work.VolumeGB > 0 && !strings.Contains(cause, "VolumeSizeInGB is") {
+	if strings.Contains(cause, "No space left on device") && a.work.VolumeGB > 0 && !a.family.Fixed && !strings.Contains(cause, "VolumeSizeInGB is") {
 		return "VolumeSizeInGB is " + fmt.Sprint(a.work.VolumeGB) + " GB; use a larger one if the job needs more"
 	}
 	if a.family.Hint != nil {

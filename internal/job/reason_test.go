@@ -25,11 +25,18 @@ func TestReasons(t *testing.T) {
 	died := func(cause string) plan.Result {
 		return plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: cause}
 	}
+	fixed := a
+	fixed.family = &Family{Word: "transform", Fixed: true}
+	told := func(class, cause string) plan.Result { return plan.Result{ExitCode: -1, Class: class, Failure: cause} }
 	for name, c := range map[string]struct{ got, want string }{
-		"a cause with a hint":  {a.reason(died("KeyError: 'x'.\n")), "AlgorithmError: KeyError: 'x'. It has [train], exit code: 1"},
-		"a cause without one":  {a.reason(died("it broke.")), "AlgorithmError: it broke., exit code: 1"},
-		"no cause":             {a.reason(died("")), "AlgorithmError: The training script ended without a message; see the job's log, exit code: 1"},
-		"one of several hosts": {second.reason(died("it broke")), "AlgorithmError: algo-2: it broke, exit code: 1"},
+		"what stage tells":                 {a.reason(told("AlgorithmError", "See job logs")), "AlgorithmError: See job logs"},
+		"what stage tells of the input":    {a.reason(told("ClientError", "See job logs")), "ClientError: See job logs"},
+		"disk of a size that nobody chose": {fixed.outOfDisk(false), "ClientError: No space left on device: the transform job wrote more than its volume holds: 30 GB"},
+		"a full volume that nobody chose":  {fixed.reason(died("No space left on device")), "AlgorithmError: No space left on device, exit code: 1"},
+		"a cause with a hint":              {a.reason(died("KeyError: 'x'.\n")), "AlgorithmError: KeyError: 'x'. It has [train], exit code: 1"},
+		"a cause without one":              {a.reason(died("it broke.")), "AlgorithmError: it broke., exit code: 1"},
+		"no cause":                         {a.reason(died("")), "AlgorithmError: The training script ended without a message; see the job's log, exit code: 1"},
+		"one of several hosts":             {second.reason(died("it broke")), "AlgorithmError: algo-2: it broke, exit code: 1"},
 		"a full volume": {
 			a.reason(died("OSError: [Errno 28] No space left on device")),
 			"AlgorithmError: OSError: [Errno 28] No space left on device. VolumeSizeInGB is 30 GB; use a larger one if the job needs more, exit code: 1",

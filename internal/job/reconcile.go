@@ -43,12 +43,12 @@ func (e *Engine) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 		e.track(rec)
 	}
 
-	o, rt, err := e.observe(ctx, rec, st, w)
+	o, rts, err := e.observe(ctx, rec, st, w)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if !st.Launched && rt.Recipe != "" {
-		st.Note = e.note(w, rt)
+	if !st.Launched && len(rts) > 0 {
+		st.Note = e.note(w, rts)
 	}
 	d := next(rec.Phase, st, o)
 	e.Queue.runs(k, d.running(w))
@@ -63,11 +63,11 @@ func (e *Engine) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 	switch d.effect {
 	case effectNone, effectAwait:
 	case effectStart:
-		switch err := e.start(ctx, rec, w, rt, o.hosts); {
+		switch err := e.start(ctx, rec, w, rts, o.hosts); {
 		case errors.Is(err, compute.ErrCapacity):
 			d, waits = waiting(rec.Phase, st, &e.Family, o.now), !errors.Is(err, errCrowded)
 			if waits {
-				e.Queue.put(rec, w.InstanceCount)
+				e.Queue.put(rec, int64(w.tasks()))
 			} else {
 				d.after = time.Minute // each try takes the room that there is for a moment
 			}
@@ -84,7 +84,7 @@ func (e *Engine) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 			d.after = 30 * time.Second
 		}
 	case effectStop:
-		if err := e.stop(ctx, rec, o.hosts); err != nil {
+		if err := e.stop(ctx, rec, w, o.hosts); err != nil {
 			return reconcile.Result{}, err
 		}
 	case effectRemove, effectDelete:
@@ -101,7 +101,7 @@ func (e *Engine) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 		d.st.Cleaned = true
 	}
 
-	if err := e.tell(ctx, rec, st.Notes, d.st); err != nil {
+	if err := e.tell(ctx, rec, w, st.Notes, d.st); err != nil {
 		return reconcile.Result{}, err
 	}
 	switch err := e.commit(ctx, rec, w, d); {
@@ -120,19 +120,19 @@ func (e *Engine) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 // jobs were over.
 var errCrowded = fmt.Errorf("%w beside what is no job", compute.ErrCapacity)
 
-// running is how many instances the job has on the machine.
+// running is how many tasks the job has on the machine.
 func (d decision) running(w *Work) int64 {
 	if !d.st.Launched || Terminal(d.phase) || d.phase == phaseDeleting {
 		return 0
 	}
-	return int64(w.hosts())
+	return int64(w.tasks())
 }
 
 // start has the driver accept the job's tasks, when it is the job's turn: all
 // or none, so that no job waits for others with half of its hosts, which wait
 // for the rest. Those that a server started before it died are begun anew: what
 // they did alone is neither the job's nor billed.
-func (e *Engine) start(ctx context.Context, rec *resource.Record, w *Work, rt runtimes.Runtime, there hosts) (err error) {
+func (e *Engine) start(ctx context.Context, rec *resource.Record, w *Work, rts []runtimes.Runtime, there hosts) (err error) {
 	some := false
 	if len(there) > 1 {
 		e.Queue.start.Lock()
@@ -154,7 +154,7 @@ func (e *Engine) start(ctx context.Context, rec *resource.Record, w *Work, rt ru
 	if !e.Queue.turn(rec) {
 		return compute.ErrCapacity
 	}
-	tasks, err := e.tasks(ctx, rec, w, rt)
+	tasks, err := e.tasks(ctx, rec, w, rts)
 	if err != nil {
 		return err
 	}
@@ -170,13 +170,13 @@ func (e *Engine) start(ctx context.Context, rec *resource.Record, w *Work, rt ru
 	return nil
 }
 
-// stop asks those hosts to stop that are not over.
-func (e *Engine) stop(ctx context.Context, rec *resource.Record, h hosts) error {
+// stop asks those tasks to stop that are not over.
+func (e *Engine) stop(ctx context.Context, rec *resource.Record, w *Work, h hosts) error {
 	for i, t := range h {
 		if over(t) {
 			continue
 		}
-		if err := e.Driver.Stop(ctx, taskID(rec.UID, i), stopGrace); err != nil && !errors.Is(err, compute.ErrNotFound) {
+		if err := e.Driver.Stop(ctx, taskID(rec.UID, i), w.grace()); err != nil && !errors.Is(err, compute.ErrNotFound) {
 			return fmt.Errorf("stop task: %w", err)
 		}
 	}
@@ -188,13 +188,13 @@ func (e *Engine) remove(ctx context.Context, rec *resource.Record, w *Work) erro
 	if err := e.clear(ctx, rec, w); err != nil {
 		return err
 	}
-	e.forget(rec, w.hosts())
+	e.forget(rec, w.tasks())
 	return nil
 }
 
 // clear has the driver forget the job's tasks.
 func (e *Engine) clear(ctx context.Context, rec *resource.Record, w *Work) error {
-	for i := range w.hosts() {
+	for i := range w.tasks() {
 		if err := e.Driver.Remove(ctx, taskID(rec.UID, i)); err != nil {
 			return fmt.Errorf("remove task: %w", err)
 		}
@@ -219,11 +219,11 @@ func (d decision) due() time.Time {
 	return time.Now().Add(d.after)
 }
 
-// observe looks at the runtime until all tasks exist, and at the tasks after.
-func (e *Engine) observe(ctx context.Context, rec *resource.Record, st Status, w *Work) (observed, runtimes.Runtime, error) {
-	o := observed{now: time.Now(), hosts: make(hosts, w.hosts()), about: e.about(w)}
+// observe looks at the runtimes until all tasks exist, and at the tasks after.
+func (e *Engine) observe(ctx context.Context, rec *resource.Record, st Status, w *Work) (observed, []runtimes.Runtime, error) {
+	o := observed{now: time.Now(), hosts: make(hosts, w.tasks()), about: e.about(w)}
 	if rec.Phase == phaseDeleting || Terminal(rec.Phase) {
-		return o, runtimes.Runtime{}, nil
+		return o, nil, nil
 	}
 	for i := range o.hosts {
 		ts, err := e.Driver.Status(ctx, taskID(rec.UID, i))
@@ -231,21 +231,21 @@ func (e *Engine) observe(ctx context.Context, rec *resource.Record, st Status, w
 		case err == nil:
 			o.hosts[i] = &ts
 		case !errors.Is(err, compute.ErrNotFound):
-			return o, runtimes.Runtime{}, fmt.Errorf("task status: %w", err)
+			return o, nil, fmt.Errorf("task status: %w", err)
 		}
 	}
 	switch {
 	case st.Launched || o.hosts.count() == len(o.hosts):
-		e.measure(ctx, rec, w, o.hosts)
+		e.measure(ctx, rec, w, o.hosts[:w.hosts()])
 		var err error
 		o.logsDone, err = e.output(ctx, rec, w, o.hosts)
-		return o, runtimes.Runtime{}, err
+		return o, nil, err
 	case st.StopAsked != nil:
-		return o, runtimes.Runtime{}, nil
+		return o, nil, nil
 	}
-	img, rt, err := e.image(ctx, w)
+	img, rts, err := e.images(ctx, w)
 	o.image = img
-	return o, rt, err
+	return o, rts, err
 }
 
 // output follows what the hosts print, and says whether they are over and all
@@ -267,7 +267,7 @@ func (e *Engine) output(ctx context.Context, rec *resource.Record, w *Work, h ho
 		if !over(t) {
 			return false, nil
 		}
-		if done, err := e.Output.Done(ctx, taskID(rec.UID, i), e.stream(rec, i), t.Spooled); err != nil {
+		if done, err := e.Output.Done(ctx, taskID(rec.UID, i), e.stream(rec, w, i), t.Spooled); err != nil {
 			return false, fmt.Errorf("output: %w", err)
 		} else if !done {
 			return false, nil
@@ -276,9 +276,27 @@ func (e *Engine) output(ctx context.Context, rec *resource.Record, w *Work, h ho
 	return true, nil
 }
 
-// image has the job's runtime built.
-func (e *Engine) image(ctx context.Context, w *Work) (image, runtimes.Runtime, error) {
-	rt, err := e.Catalog.Resolve(ctx, w.Image)
+// images has the runtimes built of an instance's containers, all of them at
+// once. Without all of them there are none.
+func (e *Engine) images(ctx context.Context, w *Work) (image, []runtimes.Runtime, error) {
+	all := image{ready: true}
+	var rts []runtimes.Runtime
+	for _, uri := range w.images() {
+		img, rt, err := e.image(ctx, w, uri)
+		if err != nil || img.failed != "" {
+			return img, nil, err
+		}
+		if all.ready {
+			all = img
+		}
+		rts = append(rts, rt)
+	}
+	return all, rts, nil
+}
+
+// image has one runtime built.
+func (e *Engine) image(ctx context.Context, w *Work, uri string) (image, runtimes.Runtime, error) {
+	rt, err := e.Catalog.Resolve(ctx, uri)
 	if errors.Is(err, runtimes.ErrUnknownImage) {
 		return image{failed: err.Error()}, rt, nil
 	}
@@ -286,11 +304,7 @@ func (e *Engine) image(ctx context.Context, w *Work) (image, runtimes.Runtime, e
 		return image{}, rt, fmt.Errorf("image: %w", err)
 	}
 	if !w.named() && (e.Program == nil || len(e.Program(rt)) == 0) {
-		why := fmt.Sprintf("the image %s has no %s program; give ContainerEntrypoint and ContainerArguments", w.Image, e.Word)
-		if e.Program != nil {
-			why += ", or use a framework image"
-		}
-		return image{failed: why}, rt, nil
+		return image{failed: e.lacks(uri, rt)}, rt, nil
 	}
 	bs, err := e.Catalog.Ensure(ctx, rt)
 	if err != nil {
@@ -304,9 +318,21 @@ func (e *Engine) image(ctx context.Context, w *Work) (image, runtimes.Runtime, e
 	return img, rt, nil
 }
 
-func (e *Engine) follow(rec *resource.Record, w *Work, host int) error {
+// lacks says that an image has no program for jobs of this kind.
+func (e *Engine) lacks(uri string, rt runtimes.Runtime) string {
+	if e.Lacks != nil {
+		return e.Lacks(uri, rt)
+	}
+	why := fmt.Sprintf("the image %s has no %s program; give ContainerEntrypoint and ContainerArguments", uri, e.Word)
+	if e.Program != nil {
+		why += ", or use a framework image"
+	}
+	return why
+}
+
+func (e *Engine) follow(rec *resource.Record, w *Work, task int) error {
 	dims := map[string]string{string(e.Kind()) + "Name": rec.Name}
-	if err := e.Output.Ensure(taskID(rec.UID, host), e.stream(rec, host), dims, w.Metrics); err != nil {
+	if err := e.Output.Ensure(taskID(rec.UID, task), e.stream(rec, w, task), dims, w.Metrics, e.sides(rec, w, task)...); err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
 	return nil
@@ -315,12 +341,12 @@ func (e *Engine) follow(rec *resource.Record, w *Work, host int) error {
 // tell writes what happens before the program can speak into the job's log,
 // each line once: the count of lines is the offset, so that a line that was
 // written before a crash is not written again.
-func (e *Engine) tell(ctx context.Context, rec *resource.Record, was int, st Status) error {
+func (e *Engine) tell(ctx context.Context, rec *resource.Record, w *Work, was int, st Status) error {
 	if st.Notes == was {
 		return nil
 	}
 	line := []logs.Event{{Timestamp: time.Now().UnixMilli(), Message: "[clary] " + st.Said}}
-	if err := e.Logs.Ingest(ctx, e.stream(rec, 0), string(taskID(rec.UID, 0))+"-notes", int64(was), int64(st.Notes), line); err != nil {
+	if err := e.Logs.Ingest(ctx, e.stream(rec, w, 0), string(taskID(rec.UID, 0))+"-notes", int64(was), int64(st.Notes), line); err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
 	return nil

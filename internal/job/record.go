@@ -17,10 +17,13 @@ import (
 )
 
 // Create accepts a job that its feature has checked: one transaction, no
-// compute touched. The stored spec is the wire form of the request.
+// compute touched. The stored spec is the wire form of the request. The caller
+// must be allowed to pass on the role; "" is one that somebody passed on before.
 func (e *Engine) Create(ctx context.Context, c op.Call, name, roleArn string, request any, list []api.Tag) (arn string, err error) {
-	if err := e.Auth.PassRole(ctx, c.Principal, roleArn, "sagemaker.amazonaws.com"); err != nil {
-		return "", err
+	if roleArn != "" {
+		if err := e.Auth.PassRole(ctx, c.Principal, roleArn, "sagemaker.amazonaws.com"); err != nil {
+			return "", err
+		}
 	}
 	if err := e.Free(); err != nil {
 		return "", apierr.New(400, "ResourceLimitExceeded",

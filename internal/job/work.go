@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,13 +27,79 @@ type Work struct {
 	MaxRuntime       time.Duration
 	Isolated         bool
 	Metrics          []plan.Metric
-	Channels         []string // names of its inputs, for texts
+	Channels         []string      // names of its inputs, for texts
+	Grace            time.Duration // from SIGTERM to SIGKILL; 0: stopGrace
 	// Plan is what stage does on one of the hosts.
 	Plan func(host string, hosts []string, rt runtimes.Runtime) plan.Plan
+	// First is what the first container of each instance is called where there
+	// are further ones.
+	First string
+	// Further are the containers of each instance beyond its first. Each is a
+	// task of its own that serves the first for as long as that one runs: the
+	// job's end, its times and its bill are those of the first ones.
+	Further []Container
+}
+
+// Container is one of those that an instance has beyond its first.
+type Container struct {
+	Name  string // of its log, and for texts
+	Image string
+	Env   map[string]string // above the runtime's own
+	Plan  func(rt runtimes.Runtime) plan.Plan
 }
 
 // hosts is how many instances there are.
 func (w *Work) hosts() int { return int(max(1, w.InstanceCount)) }
+
+// tasks is how many tasks they are: the first containers of all instances, then
+// the further ones, instance by instance.
+func (w *Work) tasks() int { return w.hosts() * (1 + len(w.Further)) }
+
+// place says of which instance a task is, and which of its containers, both
+// from 0.
+func (w *Work) place(task int) (instance, container int) {
+	rest := task - w.hosts()
+	if rest < 0 {
+		return task, 0
+	}
+	return rest / len(w.Further), 1 + rest%len(w.Further)
+}
+
+// hostName is how the others of its job reach a task.
+func (w *Work) hostName(task int) string {
+	instance, container := w.place(task)
+	if container == 0 {
+		return hostName(instance)
+	}
+	return FurtherHost(hostName(instance), container)
+}
+
+// FurtherHost is the name by which an instance's first container reaches a
+// further one; they are counted from 1.
+func FurtherHost(host string, further int) string {
+	return fmt.Sprintf("%s-container-%d", host, further+1)
+}
+
+// title is how texts know a task.
+func (w *Work) title(task int) string {
+	instance, container := w.place(task)
+	switch {
+	case container == 0:
+		return hostName(instance)
+	case w.hosts() == 1:
+		return w.Further[container-1].Name
+	}
+	return hostName(instance) + "/" + w.Further[container-1].Name
+}
+
+// images are those of an instance's containers, in their order.
+func (w *Work) images() []string {
+	uris := []string{w.Image}
+	for _, c := range w.Further {
+		uris = append(uris, c.Image)
+	}
+	return uris
+}
 
 // named says that the job names its program itself.
 func (w *Work) named() bool { return len(w.Entrypoint) > 0 || len(w.Args) > 0 }
@@ -42,32 +109,39 @@ const (
 	sessionTTL = 2 * time.Hour     // beyond the job's time limit: staging and upload
 )
 
-// tasks are the job's instances.
-func (e *Engine) tasks(ctx context.Context, rec *resource.Record, w *Work, rt runtimes.Runtime) ([]compute.Task, error) {
+// tasks are the job's, given the runtimes of an instance's containers.
+func (e *Engine) tasks(ctx context.Context, rec *resource.Record, w *Work, rts []runtimes.Runtime) ([]compute.Task, error) {
 	creds, err := e.Sessions.Assume(ctx, w.RoleArn, "SageMaker", w.MaxRuntime+sessionTTL)
 	if err != nil {
 		return nil, fmt.Errorf("role session: %w", err)
 	}
-	env := map[string]string{}
-	maps.Copy(env, rt.Env)
-	maps.Copy(env, w.Env)
-	env["AWS_REGION"] = rec.Region
-
-	args := w.Args
-	if !w.named() && e.Program != nil {
-		args = e.Program(rt)
-	}
-	peers := make([]string, w.hosts())
+	peers := make([]string, w.tasks())
 	for i := range peers {
-		peers[i] = hostName(i)
+		peers[i] = w.hostName(i)
 	}
 	out := make([]compute.Task, len(peers))
 	for i, host := range peers {
+		_, container := w.place(i)
+		rt, own := rts[container], w.Env
+		var p plan.Plan
+		if container == 0 {
+			p = w.Plan(host, peers[:w.hosts()], rt)
+		} else {
+			own, p = w.Further[container-1].Env, w.Further[container-1].Plan(rt)
+		}
+		env := map[string]string{}
+		maps.Copy(env, rt.Env)
+		maps.Copy(env, own)
+		env["AWS_REGION"] = rec.Region
+		args := w.Args
+		if !w.named() && e.Program != nil {
+			args = e.Program(rt)
+		}
 		out[i] = compute.Task{
 			ID: taskID(rec.UID, i), Kind: e.Word, Name: rec.Name,
 			Image: rt.Image, Entrypoint: w.Entrypoint, Args: args,
 			Env:       env,
-			Plan:      w.Plan(host, peers, rt),
+			Plan:      p,
 			Resources: e.resources(w),
 			Network:   compute.Network{Host: host, Peers: peers, Isolated: w.Isolated, Egress: e.Egress && !w.Isolated},
 			Identity: compute.Identity{
@@ -75,7 +149,7 @@ func (e *Engine) tasks(ctx context.Context, rec *resource.Record, w *Work, rt ru
 				SessionToken: creds.SessionToken, Expiration: creds.Expiration, Region: rec.Region,
 			},
 			MaxRuntime: w.MaxRuntime,
-			Grace:      stopGrace,
+			Grace:      w.grace(),
 		}
 	}
 	return out, nil
@@ -101,11 +175,21 @@ func (e *Engine) about(w *Work) about {
 	return about{family: &e.Family, work: w, memory: r.MemoryBytes, larger: meter.Larger(w.InstanceType), clamped: clamped}
 }
 
+// grace is how long a task may take to end when it is asked to.
+func (w *Work) grace() time.Duration {
+	if w.Grace > 0 {
+		return w.Grace
+	}
+	return stopGrace
+}
+
 // note says in the job's status where it runs on something else than was asked.
-func (e *Engine) note(w *Work, rt runtimes.Runtime) string {
+func (e *Engine) note(w *Work, rts []runtimes.Runtime) string {
 	var notes []string
-	if rt.Note != "" {
-		notes = append(notes, rt.Note)
+	for _, rt := range rts {
+		if rt.Note != "" && !slices.Contains(notes, rt.Note) {
+			notes = append(notes, rt.Note)
+		}
 	}
 	if r, clamped := e.sized(w); clamped {
 		size, _ := meter.Instance(w.InstanceType)

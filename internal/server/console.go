@@ -11,6 +11,7 @@ import (
 	"clary/internal/feature/notebook"
 	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
+	"clary/internal/feature/transform"
 	"clary/internal/logs"
 	"clary/internal/meter"
 	"clary/internal/resource"
@@ -35,7 +36,7 @@ func (r *rooms) openConsole(books []meter.Book) error {
 // changes signals when a record that a page shows may have changed.
 func (r *rooms) changes(ctx context.Context) <-chan struct{} {
 	out := make(chan struct{}, 1)
-	keys := r.store.Watch(ctx, training.Kind, processing.Kind, notebook.Kind, coderepository.Kind, lifecycle.Kind,
+	keys := r.store.Watch(ctx, training.Kind, processing.Kind, transform.Kind, notebook.Kind, coderepository.Kind, lifecycle.Kind,
 		serving.KindModel, serving.KindConfig, serving.KindEndpoint)
 	go func() {
 		defer close(out)

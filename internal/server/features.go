@@ -14,7 +14,9 @@ import (
 )
 
 // engines carry the jobs, of each kind one.
-func (r *rooms) engines() []*job.Engine { return []*job.Engine{r.training.Engine, r.processing.Engine} }
+func (r *rooms) engines() []*job.Engine {
+	return []*job.Engine{r.training.Engine, r.processing.Engine, r.transform.Engine}
+}
 
 // features are all that have something to reconcile.
 func (r *rooms) features() []reconcile.Reconciler {

@@ -29,12 +29,12 @@ func (f finals) Last(ctx context.Context, account, region, job string) (map[stri
 // output feeds tasks' spools to the log ingester.
 type output struct{ in *logs.Ingester }
 
-func (o output) Ensure(task compute.TaskID, s logs.Stream, dims map[string]string, defs []plan.Metric) error {
+func (o output) Ensure(task compute.TaskID, s logs.Stream, dims map[string]string, defs []plan.Metric, sides ...logs.Side) error {
 	var ds []logs.MetricDefinition
 	for _, d := range defs {
 		ds = append(ds, logs.MetricDefinition{Name: d.Name, Regex: d.Regex})
 	}
-	return o.in.Ensure(string(task), s, s.Group, dims, ds)
+	return o.in.Ensure(string(task), s, s.Group, dims, ds, sides...)
 }
 
 func (o output) Done(ctx context.Context, task compute.TaskID, s logs.Stream, size int64) (bool, error) {

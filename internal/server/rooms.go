@@ -21,6 +21,7 @@ import (
 	"clary/internal/feature/notebook"
 	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
+	"clary/internal/feature/transform"
 	"clary/internal/front"
 	"clary/internal/identity"
 	"clary/internal/job"
@@ -51,6 +52,7 @@ type rooms struct {
 	ingest     *logs.Ingester
 	training   *training.Training
 	processing *processing.Processing
+	transform  *transform.Transform
 	notebooks  *notebook.Notebooks
 	endpoints  *endpoint.Endpoints
 	secrets    *secretsmanager.Service
@@ -183,6 +185,7 @@ func (r *rooms) openFeatures(capacity compute.Capacity) {
 	}
 	r.training = training.New(training.Config{Config: jobs, Metrics: finals{r.metrics}})
 	r.processing = processing.New(jobs)
+	r.transform = transform.New(jobs)
 	r.openNotebooks(capacity)
 	r.openEndpoints(capacity)
 	r.loop = reconcile.New(reconcile.Config{

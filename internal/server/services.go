@@ -37,6 +37,7 @@ func (r *rooms) services() []op.Service {
 	return []op.Service{
 		r.training,
 		r.processing,
+		r.transform,
 		r.notebooks,
 		r.endpoints,
 		coderepository.New(r.store),

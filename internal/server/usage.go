@@ -13,6 +13,7 @@ import (
 	"clary/internal/feature/notebook"
 	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
+	"clary/internal/feature/transform"
 	"clary/internal/identity"
 	"clary/internal/meter"
 	"clary/internal/resource"
@@ -49,6 +50,7 @@ func kindActions() []kindAction {
 	return []kindAction{
 		{training.Kind, "sagemaker:ListTrainingJobs"},
 		{processing.Kind, "sagemaker:ListProcessingJobs"},
+		{transform.Kind, "sagemaker:ListTransformJobs"},
 		{notebook.Kind, "sagemaker:ListNotebookInstances"},
 		{serving.KindEndpoint, "sagemaker:ListEndpoints"},
 	}

@@ -54,7 +54,7 @@ func TestUsageByKind(t *testing.T) {
 	now := time.Now()
 	err = st.Update(t.Context(), func(tx store.Tx) error {
 		for i, u := range []resource.Usage{
-			{Kind: "TrainingJob", Name: "j1"}, {Kind: "TrainingJob", Name: "j2"}, {Kind: "ProcessingJob", Name: "p1"}, {Kind: "NotebookInstance", Name: "n1"}, {Kind: "NotebookInstance", Name: "n2"}, {Kind: "Endpoint", Name: "e1"},
+			{Kind: "TrainingJob", Name: "j1"}, {Kind: "TrainingJob", Name: "j2"}, {Kind: "ProcessingJob", Name: "p1"}, {Kind: "TransformJob", Name: "t1"}, {Kind: "NotebookInstance", Name: "n1"}, {Kind: "NotebookInstance", Name: "n2"}, {Kind: "Endpoint", Name: "e1"},
 		} {
 			u.ID, u.UID, u.Account, u.Region, u.Component, u.InstanceType = fmt.Sprint(i), fmt.Sprint(i), "123456789012", "us-east-1", "training", "ml.m5.large"
 			u.Unit, u.Quantity, u.Start = meter.InstanceSecond, 1, now.Add(-time.Hour)
@@ -67,14 +67,16 @@ func TestUsageByKind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const jobs, cleaning, instances, endpoints = "sagemaker:ListTrainingJobs", "sagemaker:ListProcessingJobs", "sagemaker:ListNotebookInstances", "sagemaker:ListEndpoints"
+	const jobs, cleaning, scoring, instances, endpoints = "sagemaker:ListTrainingJobs", "sagemaker:ListProcessingJobs", "sagemaker:ListTransformJobs", "sagemaker:ListNotebookInstances", "sagemaker:ListEndpoints"
 	call := op.Call{Account: "123456789012", Region: "us-east-1"}
 	for _, tt := range []struct {
 		may       may
 		query     string
 		want, err string
 	}{
-		{may{jobs, cleaning, instances, endpoints}, "", "e1 j1 j2 n1 n2 p1", ""},
+		{may{jobs, cleaning, scoring, instances, endpoints}, "", "e1 j1 j2 n1 n2 p1 t1", ""},
+		{may{scoring}, "kind=TransformJob", "t1", ""},
+		{may{jobs, cleaning}, "kind=TransformJob", "", "not authorized to perform: " + scoring},
 		{may{jobs, cleaning, instances}, "", "j1 j2 n1 n2 p1", ""},
 		{may{jobs, instances}, "", "j1 j2 n1 n2", ""},
 		{may{cleaning}, "kind=ProcessingJob&name=p1", "p1", ""},

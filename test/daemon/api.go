@@ -212,10 +212,35 @@ func (a *API) AwaitProcessing(ctx context.Context, name string) (*ProcessingJob,
 	}
 }
 
+// TransformJob is what DescribeTransformJob tells.
+type TransformJob struct {
+	TransformJobName, TransformJobStatus, FailureReason string
+	TransformStartTime, TransformEndTime                float64
+}
+
+// AwaitTransform waits until a transform job has come to its end.
+func (a *API) AwaitTransform(ctx context.Context, name string) (*TransformJob, error) {
+	for {
+		j := new(TransformJob)
+		if err := a.SageMaker(ctx, "DescribeTransformJob", map[string]string{"TransformJobName": name}, j); err != nil {
+			return j, fmt.Errorf("job %s: %w", name, err)
+		}
+		if s := j.TransformJobStatus; s == "Completed" || s == "Failed" || s == "Stopped" {
+			return j, nil
+		}
+		select {
+		case <-ctx.Done():
+			return j, fmt.Errorf("job %s is still %s: %w", name, j.TransformJobStatus, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 // The log groups of jobs.
 const (
 	logGroup        = "/aws/sagemaker/TrainingJobs"
 	ProcessingGroup = "/aws/sagemaker/ProcessingJobs"
+	TransformGroup  = "/aws/sagemaker/TransformJobs"
 )
 
 // streams are the names of a job's log streams.

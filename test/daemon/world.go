@@ -35,7 +35,7 @@ func (d *Daemon) Tasks() ([]Task, error) {
 	var out []Task
 	for _, dir := range dirs {
 		var spec struct{ Task struct{ Kind, Name string } }
-		if err := readJSON(filepath.Join(dir, "spec.json"), &spec); err != nil || !slices.Contains([]string{"training", "processing", "notebook", "endpoint"}, spec.Task.Kind) {
+		if err := readJSON(filepath.Join(dir, "spec.json"), &spec); err != nil || !slices.Contains([]string{"training", "processing", "transform", "notebook", "endpoint"}, spec.Task.Kind) {
 			continue // being made or removed
 		}
 		t := Task{ID: filepath.Base(dir), Name: spec.Task.Name}

@@ -1,4 +1,4 @@
-// Package sim runs the server's core, the store, the loop, jobs of both kinds on
+// Package sim runs the server's core, the store, the loop, jobs of all kinds on
 // one instance and on several, notebook instances, and endpoints, on a real
 // database and in virtual time, with a fake driver, and kills it again and again:
 // before and after transactions and effects. Whatever happens, what was answered

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -17,8 +18,10 @@ import (
 	"clary/internal/compute/fake"
 	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
+	"clary/internal/feature/transform"
 	engine "clary/internal/job"
 	"clary/internal/resource"
+	"clary/internal/serving"
 	"clary/internal/stage/plan"
 	"clary/internal/store"
 )
@@ -27,7 +30,8 @@ import (
 type job struct {
 	name       string
 	kind       resource.Kind
-	scripts    []fake.Script // of its hosts
+	scripts    []fake.Script // of its tasks: its hosts, and then what further containers they have
+	hosts      int
 	maxRuntime time.Duration
 	create     time.Duration // after the beginning
 	stop       time.Duration // after it was created; 0: never
@@ -61,6 +65,7 @@ func newJob(rng *rand.Rand, name string, hosts int, calm bool) *job {
 	if hosts == 0 {
 		hosts = []int{1, 1, 2, 3}[rng.IntN(4)]
 	}
+	j.hosts = hosts
 	run := []time.Duration{time.Second, time.Minute, time.Hour, 6 * time.Hour}[rng.IntN(4)]
 	for range hosts {
 		j.scripts = append(j.scripts, newScript(rng, name, run, hosts))
@@ -102,11 +107,110 @@ func newScript(rng *rand.Rand, name string, run time.Duration, hosts int) (sc fa
 	return sc
 }
 
+// score makes a transform job of it, on as many instances with some containers
+// each.
+func (j *job) score(rng *rand.Rand) {
+	j.kind, j.erase = transform.Kind, false // there is no operation that deletes one
+	for i := range j.scripts {
+		s := &j.scripts[i]
+		s.Forever = s.Forever && j.stop > 0 // nothing else ends it
+		for k := range rng.IntN(10) {
+			s.Output = append(s.Output, fmt.Sprintf("%sdata %d of %s", plan.DataLog, k, j.name))
+		}
+		rng.Shuffle(len(s.Output), func(a, b int) { s.Output[a], s.Output[b] = s.Output[b], s.Output[a] })
+	}
+	for range j.hosts * rng.IntN(3) {
+		j.scripts = append(j.scripts, newServer(rng, j.name, j.scripts[0].Delay+j.scripts[0].Run, j.hosts))
+	}
+}
+
+// newServer is a further container of an instance, which mostly serves until it
+// is stopped.
+func newServer(rng *rand.Rand, name string, run time.Duration, hosts int) (sc fake.Script) {
+	span := func(most time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(most))) }
+	sc.Delay, sc.Run = span(20*time.Second), time.Millisecond+span(2*run)
+	at := span(sc.Run)
+	sc.Steps = []fake.Step{{Name: plan.StepDownloading, At: span(at + 1)}, {Name: plan.StepTraining, At: at}}
+	for i := range rng.IntN(10) {
+		sc.Output = append(sc.Output, fmt.Sprintf("line %d of a server of %s", i, name))
+	}
+	switch rng.IntN(12 * hosts) {
+	case 0: // it ends by itself
+	case 1:
+		sc.Result = plan.Result{ExitCode: 1, Failure: "it broke"}
+	case 2:
+		sc.Reason = compute.ReasonMemory
+	case 3:
+		sc.Lost = sc.Delay + span(sc.Run)
+	default:
+		sc.Forever = true
+	}
+	sc.IgnoreTERM = rng.IntN(3) == 0
+	return sc
+}
+
+// containers is how many each of its instances has.
+func (j *job) containers() int { return len(j.scripts) / j.hosts }
+
+// leader is the first container of the instance that a task is of.
+func (j *job) leader(task int) int {
+	if task < j.hosts {
+		return task
+	}
+	return (task - j.hosts) / (j.containers() - 1)
+}
+
+// stream is that of a task's output, given when the job was created.
+func (j *job) stream(task int, created time.Time) string {
+	name := fmt.Sprintf("%s/algo-%d-%d", j.name, j.leader(task)+1, created.Unix())
+	if n := j.containers(); n > 1 {
+		container := 1
+		if task >= j.hosts {
+			container = 2 + (task-j.hosts)%(n-1)
+		}
+		name += fmt.Sprintf("/container-%d", container)
+	}
+	return name
+}
+
+// createScoring creates a transform job, and the model that it is of.
+func (l *life) createScoring(j *job) error {
+	name := fmt.Sprint("model-of-", j.name)
+	k := resource.Key{Account: account, Region: region, Kind: serving.KindModel, Name: name}
+	m := apism.CreateModelInput{ModelName: name, ExecutionRoleArn: role}
+	for range j.containers() {
+		m.Containers = append(m.Containers, apism.ContainerDefinition{Image: "image"})
+	}
+	spec, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	err = l.store.Update(context.Background(), func(tx store.Tx) error {
+		if _, err := tx.Get(k); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return tx.Put(&resource.Record{Key: k, UID: resource.NewUID(), Arn: "arn:model/" + name, Created: time.Now(), Modified: time.Now(), Spec: spec})
+	})
+	if err != nil {
+		return err
+	}
+	_, err = l.transform.Create(context.Background(), call(), &apism.CreateTransformJobRequest{
+		TransformJobName: j.name, ModelName: name,
+		TransformInput:     &apism.TransformInput{DataSource: &apism.TransformDataSource{S3DataSource: &apism.TransformS3DataSource{S3DataType: "S3Prefix", S3Uri: "s3://bucket/in"}}},
+		TransformOutput:    &apism.TransformOutput{S3OutputPath: "s3://bucket/out"},
+		TransformResources: &apism.TransformResources{InstanceType: "ml.m5.large", InstanceCount: int64(j.hosts)},
+	})
+	return err
+}
+
 // role is the jobs' own.
 const role = "arn:aws:iam::" + account + ":role/Role"
 
 func (l *life) createJob(j *job) error {
-	hosts, limit := int64(len(j.scripts)), int64(j.maxRuntime/time.Second)
+	if j.kind == transform.Kind {
+		return l.createScoring(j)
+	}
+	hosts, limit := int64(j.hosts), int64(j.maxRuntime/time.Second)
 	if j.kind == processing.Kind {
 		_, err := l.processing.Create(context.Background(), call(), &apism.CreateProcessingJobRequest{
 			ProcessingJobName: j.name, RoleArn: role,
@@ -133,8 +237,11 @@ func (l *life) createJob(j *job) error {
 
 // engine is the one that carries the job.
 func (l *life) engine(j *job) *engine.Engine {
-	if j.kind == processing.Kind {
+	switch j.kind {
+	case processing.Kind:
 		return l.processing.Engine
+	case transform.Kind:
+		return l.transform.Engine
 	}
 	return l.training.Engine
 }
@@ -239,7 +346,7 @@ func (s *sim) erase(j *job) {
 	}
 }
 
-// hostOf is which of its job's hosts a task is, from 0.
+// hostOf is which of its job's tasks one is, from 0.
 func hostOf(id compute.TaskID) int { return int(id[len(id)-1] - '1') }
 
 // named remembers whose task this is.

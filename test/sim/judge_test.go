@@ -10,6 +10,7 @@ import (
 
 	"clary/internal/compute"
 	"clary/internal/feature/training"
+	"clary/internal/feature/transform"
 	"clary/internal/logs"
 	"clary/internal/metrics"
 	"clary/internal/resource"
@@ -127,9 +128,21 @@ func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Rec
 		}
 		return
 	}
+	done := func(f *compute.TaskStatus) bool {
+		return f.Phase != compute.Lost && f.Exit.Reason == compute.ReasonExited && f.Exit.Result.ExitCode == 0
+	}
+	if !slices.ContainsFunc(finals[:j.hosts], func(f *compute.TaskStatus) bool { return !done(f) }) {
+		if rec.Phase != "Completed" { // whatever became of who served them
+			s.fail("%s is %s, and its hosts ended well: %s", j.name, rec.Phase, words(finals))
+		}
+		return
+	}
 	var fault, broke, stopped, late bool
-	for _, f := range finals {
+	for task, f := range finals {
 		switch {
+		case task >= j.hosts && done(finals[j.leader(task)]): // it served its purpose
+		case task >= j.hosts && done(f): // and was needed
+			broke = true
 		case f.Phase == compute.Lost, f.Exit.Reason == compute.ReasonMemory:
 			fault = true
 		case f.Exit.Reason == compute.ReasonStopped:
@@ -140,7 +153,7 @@ func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Rec
 			broke = true
 		}
 	}
-	want := []string{"Completed"}
+	var want []string
 	switch {
 	case fault:
 		want = []string{"Failed"}
@@ -167,10 +180,14 @@ func words(finals []*compute.TaskStatus) (out []string) {
 }
 
 // judgeBill sees that each second that the supervisors told of, from the first
-// host's first step to the last one's end, is billed once for each host.
+// host's first step to the last one's end, is billed once for each host. What
+// serves the hosts has no bill of its own.
 func (s *sim) judgeBill(j *job, finals []*compute.TaskStatus, bill []resource.Usage) {
 	var start, end time.Time
 	var slept time.Duration
+	if len(finals) > 0 {
+		finals = finals[:j.hosts]
+	}
 	for _, f := range finals {
 		for _, st := range f.Steps {
 			if st.Name == plan.StepDownloading && (start.IsZero() || st.At.Before(start)) {
@@ -199,7 +216,7 @@ func (s *sim) judgeBill(j *job, finals []*compute.TaskStatus, bill []resource.Us
 		end = start
 	}
 	// Sleep is kept in seconds, as a fraction.
-	if len(bill) != 1 || !bill[0].Start.Equal(start) || bill[0].End.Sub(end).Abs() > time.Microsecond || bill[0].Quantity != int64(len(j.scripts)) || bill[0].InstanceType != "ml.m5.large" {
+	if len(bill) != 1 || !bill[0].Start.Equal(start) || bill[0].End.Sub(end).Abs() > time.Microsecond || bill[0].Quantity != int64(j.hosts) || bill[0].InstanceType != "ml.m5.large" {
 		s.fail("%s: billed %s, want from %s to %s; slept %s", j.name, spans(bill), start, end, slept)
 	}
 }
@@ -217,23 +234,24 @@ func spans(us []resource.Usage) string {
 func (s *sim) judgeOutput(ctx context.Context, l *life, j *job, rec *resource.Record, finals []*compute.TaskStatus) {
 	var count, total float64
 	for host, final := range finals {
-		got, err := s.printed(ctx, l, j, host)
-		if err != nil {
-			s.fail("%s: log of host %d: %v", j.name, host, err)
-			return
-		}
 		// A task that ended early printed some of its lines.
-		var want []string
-		for size := int64(0); len(want) < len(j.scripts[host].Output); {
-			line := j.scripts[host].Output[len(want)]
+		var want, data []string
+		size := int64(0)
+		for _, line := range j.scripts[host].Output {
 			size += int64(len(fmt.Sprintf("%d %s\n", rec.Created.UnixMilli(), line)))
 			if size > final.Spooled {
 				break
 			}
-			want = append(want, line)
+			if text, of := strings.CutPrefix(line, plan.DataLog); of {
+				data = append(data, text)
+			} else {
+				want = append(want, line)
+			}
 		}
-		if !slices.Equal(got, want) {
-			s.fail("%s: the log of host %d has %d lines %q, want %d", j.name, host, len(got), got, len(want))
+		name := j.stream(host, rec.Created)
+		s.judgeStream(ctx, l, j, name, "line ", want)
+		if j.kind == transform.Kind && host < j.hosts {
+			s.judgeStream(ctx, l, j, fmt.Sprintf("%s/algo-%d-%d/data-log", j.name, host+1, rec.Created.Unix()), "data ", data)
 		}
 		k := float64(len(want))
 		count, total = count+k, total+k*(k-1)/2
@@ -257,32 +275,33 @@ func (s *sim) judgeOutput(ctx context.Context, l *life, j *job, rec *resource.Re
 	}
 }
 
-// printed is what the log has of a host's program.
-func (s *sim) printed(ctx context.Context, l *life, j *job, host int) (lines []string, err error) {
-	streams, err := l.logs.Streams(ctx, account, region, j.group(), fmt.Sprintf("%s/algo-%d-", j.name, host+1), "", false, false, 10)
-	if err != nil && !errors.Is(err, logs.ErrNoGroup) {
-		return nil, err
-	}
+// judgeStream sees that a stream has these lines, which begin so, and beside them
+// nothing but notes of ours.
+func (s *sim) judgeStream(ctx context.Context, l *life, j *job, name, begin string, want []string) {
 	s.mu.Lock()
 	calm := len(s.deaths) == 0 && len(s.fulls) == 0 // else a note between two others may be lost
 	s.mu.Unlock()
-	for _, st := range streams {
-		events, err := l.logs.Events(ctx, logs.Stream{Account: account, Region: region, Group: j.group(), Name: st.Name},
-			logs.Read{FromHead: true, From: -1, Max: 10000, MaxBytes: 1 << 20})
-		if err != nil {
-			return nil, err
-		}
-		note := ""
-		for _, e := range events {
-			switch {
-			case strings.HasPrefix(e.Message, "line "):
-				lines = append(lines, e.Message)
-			case e.Message == note && calm:
-				s.fail("%s: a note of ours is there twice: %q", j.name, note)
-			default:
-				note = e.Message
-			}
+	events, err := l.logs.Events(ctx, logs.Stream{Account: account, Region: region, Group: j.group(), Name: name},
+		logs.Read{FromHead: true, From: -1, Max: 10000, MaxBytes: 1 << 20})
+	if err != nil && !errors.Is(err, logs.ErrNoGroup) && !errors.Is(err, logs.ErrNoStream) {
+		s.fail("%s: log %s: %v", j.name, name, err)
+		return
+	}
+	var got []string
+	note := ""
+	for _, e := range events {
+		switch {
+		case strings.HasPrefix(e.Message, begin):
+			got = append(got, e.Message)
+		case !strings.HasPrefix(e.Message, "[clary] "):
+			s.fail("%s: the log %s has a line of another: %q", j.name, name, e.Message)
+		case e.Message == note && calm:
+			s.fail("%s: a note of ours is there twice: %q", j.name, note)
+		default:
+			note = e.Message
 		}
 	}
-	return lines, nil
+	if !slices.Equal(got, want) {
+		s.fail("%s: the log %s has %d lines %q, want %d", j.name, name, len(got), got, len(want))
+	}
 }

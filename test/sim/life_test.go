@@ -15,6 +15,7 @@ import (
 	"clary/internal/feature/notebook"
 	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
+	"clary/internal/feature/transform"
 	engine "clary/internal/job"
 	"clary/internal/logs"
 	"clary/internal/logs/segment"
@@ -43,6 +44,7 @@ type life struct {
 	ingest     *logs.Ingester
 	training   *training.Training
 	processing *processing.Processing
+	transform  *transform.Transform
 	books      *notebook.Notebooks
 	sites      *endpoint.Endpoints
 	cancel     context.CancelFunc
@@ -57,7 +59,7 @@ func (l *life) setClock(by time.Duration) error {
 		return nil
 	}
 	var recs []*resource.Record
-	for _, kind := range []resource.Kind{training.Kind, processing.Kind, notebook.Kind, serving.KindEndpoint} {
+	for _, kind := range []resource.Kind{training.Kind, processing.Kind, transform.Kind, notebook.Kind, serving.KindEndpoint} {
 		some, _, err := l.store.List(ctx, resource.Query{Kind: kind, Limit: 1000})
 		if err != nil {
 			return err
@@ -115,7 +117,7 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: output{l.ingest}, Logs: mortalLogs{lg, l},
 		Auth: nobody{}, Sessions: nobody{}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room, Queue: new(engine.Queue),
 	}
-	l.training, l.processing = training.New(training.Config{Config: jobs}), processing.New(jobs)
+	l.training, l.processing, l.transform = training.New(training.Config{Config: jobs}), processing.New(jobs), transform.New(jobs)
 	l.books = notebook.New(notebook.Config{
 		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: bookOutput{output{l.ingest}}, Logs: mortalLogs{lg, l},
 		Auth: nobody{}, Sessions: nobody{}, Door: mortalDoor{l}, Keeper: mortalKeeper{l}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
@@ -126,8 +128,8 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 		Auth: nobody{}, Sessions: nobody{}, Instances: l.metrics, Traffic: mortalTraffic{l}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
 	})
 	loop = reconcile.New(reconcile.Config{
-		Store: db, Reconcilers: []reconcile.Reconciler{l.training, l.processing, l.books, l.sites}, Owner: fmt.Sprint("life", s.lives),
-		Workers: map[resource.Kind]int{training.Kind: 4, processing.Kind: 4, notebook.Kind: 4, serving.KindEndpoint: 4}, Log: slog.New(s.log),
+		Store: db, Reconcilers: []reconcile.Reconciler{l.training, l.processing, l.transform, l.books, l.sites}, Owner: fmt.Sprint("life", s.lives),
+		Workers: map[resource.Kind]int{training.Kind: 4, processing.Kind: 4, transform.Kind: 4, notebook.Kind: 4, serving.KindEndpoint: 4}, Log: slog.New(s.log),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
@@ -148,7 +150,7 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 		loop.Run(ctx)
 		<-hints
 	}()
-	for _, wake := range []func(context.Context) error{l.training.WakeAll, l.processing.WakeAll, l.books.WakeAll, l.sites.WakeAll} {
+	for _, wake := range []func(context.Context) error{l.training.WakeAll, l.processing.WakeAll, l.transform.WakeAll, l.books.WakeAll, l.sites.WakeAll} {
 		if err := wake(ctx); err != nil && !errors.Is(err, errDead) {
 			return nil, errors.Join(err, l.end())
 		}
@@ -160,6 +162,7 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 func (l *life) changed(id compute.TaskID) {
 	l.training.Changed(id)
 	l.processing.Changed(id)
+	l.transform.Changed(id)
 	l.books.Changed(id)
 	l.sites.Changed(id)
 }
@@ -182,12 +185,12 @@ func (l *life) end() error {
 // output is the server's own bridge from jobs to the ingester.
 type output struct{ in *logs.Ingester }
 
-func (o output) Ensure(task compute.TaskID, st logs.Stream, dims map[string]string, defs []plan.Metric) error {
+func (o output) Ensure(task compute.TaskID, st logs.Stream, dims map[string]string, defs []plan.Metric, sides ...logs.Side) error {
 	var ds []logs.MetricDefinition
 	for _, d := range defs {
 		ds = append(ds, logs.MetricDefinition{Name: d.Name, Regex: d.Regex})
 	}
-	return o.in.Ensure(string(task), st, st.Group, dims, ds)
+	return o.in.Ensure(string(task), st, st.Group, dims, ds, sides...)
 }
 
 func (o output) Forget(task compute.TaskID) { o.in.Forget(string(task)) }

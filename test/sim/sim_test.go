@@ -168,6 +168,8 @@ type options struct {
 	books int
 	sites int
 	kill  func(rng *rand.Rand) func(point int) bool
+	// score has so many of three jobs be transform jobs.
+	score int
 	// left are books whose client goes away.
 	left bool
 	// calm leaves out clocks that jump and machines that sleep.
@@ -188,6 +190,9 @@ func run(t *testing.T, dir string, o options) (points int) {
 	}
 	for i := range o.jobs {
 		j := newJob(rng, fmt.Sprintf("job-%d", i), o.hosts, o.calm)
+		if o.score > 0 && rng.IntN(3) < o.score {
+			j.score(rng)
+		}
 		s.plans[j.name] = j
 	}
 	for i := range o.books {
@@ -214,6 +219,9 @@ func run(t *testing.T, dir string, o options) (points int) {
 	if !o.calm {
 		if o.books == 0 {
 			s.most = 3 + rng.IntN(6)
+			for _, j := range s.plans {
+				s.most = max(s.most, len(j.scripts)) // or it waits for ever
+			}
 		}
 		if o.books > 0 || o.sites > 0 {
 			s.naps = newNaps(rng)
@@ -334,7 +342,7 @@ func TestSeeds(t *testing.T) {
 			t.Parallel()
 			dir := folder(t)
 			synctest.Test(t, func(t *testing.T) {
-				run(t, dir, options{seed: uint64(seed), jobs: 1 + seed%6, kill: anywhere})
+				run(t, dir, options{seed: uint64(seed), jobs: 1 + seed%6, score: seed % 3, kill: anywhere})
 			})
 		})
 	}
@@ -353,6 +361,25 @@ func TestNotebooks(t *testing.T) {
 			dir := folder(t)
 			synctest.Test(t, func(t *testing.T) {
 				run(t, dir, options{seed: uint64(seed), jobs: seed % 2, books: 1 + seed%3, calm: seed%4 == 3, kill: anywhere})
+			})
+		})
+	}
+}
+
+// TestTransforms runs worlds of transform jobs, on one instance and on several,
+// with one container each and with several.
+func TestTransforms(t *testing.T) {
+	t.Parallel()
+	first, n := 0, env("SIM_N", 200)
+	if one := env("SIM_SEED", -1); one >= 0 {
+		first, n = one, 1
+	}
+	for seed := first; seed < first+n; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			dir := folder(t)
+			synctest.Test(t, func(t *testing.T) {
+				run(t, dir, options{seed: uint64(seed), jobs: 1 + seed%3, score: 3, calm: seed%8 == 7, kill: anywhere})
 			})
 		})
 	}
@@ -398,6 +425,7 @@ func TestEveryPoint(t *testing.T) {
 	}{
 		"job":      {options{seed: 43, jobs: 1, hosts: 1, calm: true}, []int{0, 1, 5}},
 		"hosts":    {options{seed: 60, jobs: 1, hosts: 3, calm: true}, []int{0}},
+		"pipeline": {options{seed: 60, jobs: 1, hosts: 2, score: 3, calm: true}, []int{0}},
 		"notebook": {options{seed: 11, books: 1, calm: true}, []int{0}},
 		"endpoint": {options{seed: 11, sites: 1, calm: true}, []int{0}},
 		"idle":     {options{seed: 11, books: 1, calm: true, left: true}, []int{0}},

@@ -15,6 +15,7 @@ import (
 func alwaysEmit() map[string][]string {
 	return map[string][]string{
 		"sagemaker.OutputDataConfig":       {"KmsKeyId"},
+		"sagemaker.TransformOutput":        {"KmsKeyId"},
 		"sagemaker.AlgorithmSpecification": {"MetricDefinitions"},
 		"logs.OutputLogEvent":              {"timestamp", "message", "ingestionTime"},
 		"logs.FilteredLogEvent":            {"timestamp", "message", "ingestionTime"},

@@ -411,7 +411,7 @@ type TransformOutput struct {
 	S3OutputPath string `json:"S3OutputPath"`
 	Accept       string `json:"Accept,omitzero"`
 	AssembleWith string `json:"AssembleWith,omitzero"`
-	KmsKeyId     string `json:"KmsKeyId,omitzero"`
+	KmsKeyId     string `json:"KmsKeyId"`
 }
 
 type TransformResources struct {

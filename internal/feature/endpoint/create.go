@@ -141,15 +141,12 @@ func readVariant(tx store.Tx, c op.Call, p *apism.ProductionVariant) (*variant, 
 	v := &variant{
 		Name: p.VariantName, InstanceType: p.InstanceType, Count: api.Value(p.InitialInstanceCount), Weight: 1,
 		Model: p.ModelName, RoleArn: m.ExecutionRoleArn, Isolated: api.Value(m.EnableNetworkIsolation),
-		Containers: m.Containers, VolumeGB: api.Value(p.VolumeSizeInGB), Routing: p.RoutingConfig,
+		Containers: serving.Containers(&m), VolumeGB: api.Value(p.VolumeSizeInGB), Routing: p.RoutingConfig,
 		Startup:  cmp.Or(api.Value(p.ContainerStartupHealthCheckTimeoutInSeconds), defaultStartup),
 		Download: cmp.Or(api.Value(p.ModelDataDownloadTimeoutInSeconds), defaultDownload),
 	}
 	if p.InitialVariantWeight != nil {
 		v.Weight = *p.InitialVariantWeight
-	}
-	if m.PrimaryContainer != nil {
-		v.Containers = []apism.ContainerDefinition{*m.PrimaryContainer}
 	}
 	return v, nil
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	api "clary/internal/api/sagemaker"
 	"clary/internal/compute"
 	"clary/internal/meter"
 	"clary/internal/resource"
@@ -19,9 +18,6 @@ import (
 const (
 	stopGrace = 30 * time.Second // from SIGTERM to SIGKILL, as documented
 	diskGB    = 30               // of an instance that names no VolumeSizeInGB
-
-	modelPath = "/opt/ml/model"
-	morePath  = "/opt/ml/additional-model-data-sources/"
 )
 
 // tasks are an instance's containers.
@@ -43,7 +39,7 @@ func (e *Endpoints) tasks(ctx context.Context, rec *resource.Record, v *variant,
 			ID: t.ID, Kind: "endpoint", Name: rec.Name,
 			Image: rt.Image, Args: rt.Serve, Env: env,
 			Plan: plan.Plan{Serving: &plan.Serving{
-				Region: rec.Region, RoleArn: v.RoleArn, VCPU: size.VCPU, Models: models(c), NetworkIsolation: v.Isolated,
+				Region: rec.Region, RoleArn: v.RoleArn, VCPU: size.VCPU, Models: serving.Models(c), NetworkIsolation: v.Isolated,
 			}},
 			Resources: size,
 			Network:   compute.Network{Host: c.ContainerHostname, Isolated: v.Isolated, Egress: e.Egress && !v.Isolated},
@@ -64,25 +60,6 @@ func (e *Endpoints) identity(ctx context.Context, rec *resource.Record, role str
 		RoleArn: role, AccessKeyID: creds.AccessKeyID, SecretAccessKey: creds.SecretAccessKey,
 		SessionToken: creds.SessionToken, Expiration: creds.Expiration, Region: rec.Region,
 	}, nil
-}
-
-// models are the artifacts of a container.
-func models(c *api.ContainerDefinition) (out []plan.Model) {
-	if c.ModelDataUrl != "" {
-		out = append(out, plan.Model{Name: "ModelDataUrl", S3Uri: c.ModelDataUrl, Archive: true, LocalPath: modelPath})
-	} else if s := c.ModelDataSource; s != nil && s.S3DataSource != nil {
-		out = append(out, model("ModelDataSource", s.S3DataSource, modelPath))
-	}
-	for _, a := range c.AdditionalModelDataSources {
-		if a.S3DataSource != nil {
-			out = append(out, model(a.ChannelName, a.S3DataSource, morePath+a.ChannelName))
-		}
-	}
-	return out
-}
-
-func model(name string, s *api.S3ModelDataSource, path string) plan.Model {
-	return plan.Model{Name: name, S3Uri: s.S3Uri, Prefix: s.S3DataType == "S3Prefix", Archive: s.CompressionType == "Gzip", LocalPath: path}
 }
 
 // resources are the instance type's, for each container, divided by the

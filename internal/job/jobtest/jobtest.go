@@ -61,14 +61,18 @@ func (nobody) Assume(context.Context, string, string, time.Duration) (identity.C
 	return identity.Credentials{}, nil
 }
 
-// catalog has every image but one, and all are built.
+// catalog has every image but "unknown", and all are built; "jobs" serves no
+// models.
 type catalog struct{}
 
 func (catalog) Resolve(_ context.Context, uri string) (runtimes.Runtime, error) {
 	if uri == "unknown" {
 		return runtimes.Runtime{}, fmt.Errorf("%w: %s", runtimes.ErrUnknownImage, uri)
 	}
-	return runtimes.Runtime{ID: "x", Recipe: "x", Train: []string{"train"}}, nil
+	if uri == "jobs" {
+		return runtimes.Runtime{ID: "x", Recipe: "x", Train: []string{"train"}}, nil
+	}
+	return runtimes.Runtime{ID: "x", Recipe: "x", Train: []string{"train"}, Serve: []string{"serve"}}, nil
 }
 
 func (catalog) Notebook() runtimes.Runtime { return runtimes.Runtime{} }
@@ -81,8 +85,10 @@ func (catalog) Changes() <-chan string { return nil }
 // output says that every output is in.
 type output struct{}
 
-func (output) Ensure(compute.TaskID, logs.Stream, map[string]string, []plan.Metric) error { return nil }
-func (output) Forget(compute.TaskID)                                                      {}
+func (output) Ensure(compute.TaskID, logs.Stream, map[string]string, []plan.Metric, ...logs.Side) error {
+	return nil
+}
+func (output) Forget(compute.TaskID) {}
 
 func (output) Done(context.Context, compute.TaskID, logs.Stream, int64) (bool, error) {
 	return true, nil
