@@ -41,8 +41,10 @@ func jobCode(thing string, in any, region, v2, v3 string) ([]snippet, error) {
 	boto := fmt.Sprintf("import boto3\n\nsm = boto3.client(\"sagemaker\", region_name=%q)\nsm.create_%s(**%s)\n", region, strings.ReplaceAll(thing, "-", "_"), python)
 	cli := fmt.Sprintf("cat > job.json <<'END'\n%s\nEND\naws sagemaker create-%s --region %s --cli-input-json file://job.json\n", b, thing, region)
 	return []snippet{
-		{ID: "boto3", Title: "boto3", Code: boto}, {ID: "cli", Title: "AWS CLI", Code: cli},
-		{ID: "v2", Title: "SageMaker SDK v2", Code: v2}, {ID: "v3", Title: "SageMaker SDK v3", Code: v3},
+		{ID: "boto3", Title: "boto3", Code: boto},
+		{ID: "cli", Title: "AWS CLI", Code: cli},
+		{ID: "v2", Title: "SageMaker SDK v2", Code: v2},
+		{ID: "v3", Title: "SageMaker SDK v3", Code: v3},
 	}, nil
 }
 

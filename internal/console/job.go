@@ -121,7 +121,7 @@ type jobBody struct {
 	Billed      bool
 	Inputs      []objects
 	Outputs     []objects
-	More        int    // inputs and outputs that are not shown
+	More        int     // inputs and outputs that are not shown
 	Scored      *scores // in place of these
 	Metrics     []*chart
 	Final       []fact

@@ -145,7 +145,7 @@ func (v *view) listed(uri string, p *scores) error {
 	var first struct {
 		Prefix string `json:"prefix"`
 	}
-	if t, err := d.Token(); err != nil || t != json.Delim('[') || d.Decode(&first) != nil {
+	if begin, _ := d.Token(); begin != json.Delim('[') || d.Decode(&first) != nil { // it is nil where there is none
 		p.Wrong = "The manifest is none: it is not a list that begins with a prefix."
 		return nil
 	}
@@ -252,7 +252,11 @@ func (v *view) beginning(bucket, key string, n int) ([]byte, bool, error) {
 // glance reads an object's first lines, or says what it is.
 func (v *view) glance(o object, packed bool) (*glance, error) {
 	g := &glance{object: o}
-	bucket, key, _ := splitURI(o.URI)
+	bucket, key, ok := splitURI(o.URI)
+	if !ok {
+		g.Note = "This is no S3 address."
+		return g, nil
+	}
 	b, more, err := v.beginning(bucket, key, glanceBytes)
 	if e, ok := refused(err); ok {
 		g.Note = e.Message
@@ -262,7 +266,7 @@ func (v *view) glance(o object, packed bool) (*glance, error) {
 		return nil, err
 	}
 	if packed {
-		if b, err = unpacked(b); err != nil {
+		if b, ok = unpacked(b); !ok {
 			g.Note = "This is not compressed by gzip."
 			return g, nil
 		}
@@ -272,16 +276,13 @@ func (v *view) glance(o object, packed bool) (*glance, error) {
 }
 
 // unpacked is what the beginning of a gzip file unpacks to, no more than is shown.
-func unpacked(b []byte) ([]byte, error) {
+func unpacked(b []byte) (out []byte, ok bool) {
 	z, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
-		return nil, err
+		return nil, false
 	}
-	out, err := io.ReadAll(io.LimitReader(z, glanceBytes))
-	if errors.Is(err, io.ErrUnexpectedEOF) { // the rest was not read
-		err = nil
-	}
-	return out, err
+	out, err = io.ReadAll(io.LimitReader(z, glanceBytes))
+	return out, err == nil || errors.Is(err, io.ErrUnexpectedEOF) // the rest was not read
 }
 
 func (g *glance) show(b []byte, more bool) {

@@ -218,24 +218,23 @@ func filter(s string) string {
 // may be gone, or be another of its name by now; then the streams tell.
 func prepareTransform(v *view, j *job) error {
 	var parts []string
-	switch m, err := v.describeModel(j.Model); {
-	case err == nil:
-		list := containersOf(m)
-		for i, c := range list {
-			j.Config = append(j.Config, fact{Name: "Image", Value: c.Image})
-			if len(list) > 1 {
-				parts = append(parts, "/"+cmp.Or(c.Host, fmt.Sprintf("container-%d", i+1)))
-			}
-		}
-	default:
-		e, ok := refused(err)
-		if !ok {
-			return err
-		}
+	m, err := v.describeModel(j.Model)
+	if e, ok := refused(err); ok {
 		for i, f := range j.Config {
 			if f.Name == "Model" && strings.Contains(e.Message, "Could not find model ") {
 				j.Config[i] = fact{Name: "Model", Value: j.Model + " (deleted since)"}
 			}
+		}
+		m, err = &sm.DescribeModelOutput{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	list := containersOf(m)
+	for i, c := range list {
+		j.Config = append(j.Config, fact{Name: "Image", Value: c.Image})
+		if len(list) > 1 {
+			parts = append(parts, "/"+cmp.Or(c.Host, fmt.Sprintf("container-%d", i+1)))
 		}
 	}
 	if err := v.streamsOfJob(j); err != nil {

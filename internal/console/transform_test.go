@@ -316,11 +316,17 @@ func TestScored(t *testing.T) {
 		"a manifest that lacks": {manifest, map[string]string{}, nil, []string{"The manifest cannot be read. The specified key does not exist."}, nil},
 		"packed": {
 			func(d *sm.DescribeTransformJobResponse) { d.TransformInput.CompressionType = "Gzip" },
-			map[string]string{"in/a.gz": packed("4,5,6\n")}, nil, []string{"4,5,6", "0 of 1 object has"}, nil,
+			map[string]string{"in/a.gz": packed("4,5,6\n")},
+			nil,
+			[]string{"4,5,6", "0 of 1 object has"},
+			nil,
 		},
 		"not packed": {
 			func(d *sm.DescribeTransformJobResponse) { d.TransformInput.CompressionType = "Gzip" },
-			map[string]string{"in/a.gz": "4,5,6\n"}, nil, []string{"not compressed by gzip"}, nil,
+			map[string]string{"in/a.gz": "4,5,6\n"},
+			nil,
+			[]string{"not compressed by gzip"},
+			nil,
 		},
 		"empty":   {one("s3://score/in/"), map[string]string{"in/a": ""}, nil, []string{"It is empty."}, nil},
 		"bytes":   {one("s3://score/in/"), map[string]string{"in/a": "\x00\x01"}, nil, []string{"no text and no picture"}, nil},
@@ -337,7 +343,8 @@ func TestScored(t *testing.T) {
 		}
 		for _, s := range c.has {
 			if !strings.Contains(body, s) {
-				t.Errorf("%s: the page lacks %q: %s", name, s, body[strings.Index(body, `aria-label="Data"`):])
+				_, data, _ := strings.Cut(body, `aria-label="Data"`)
+				t.Errorf("%s: the page lacks %q: %s", name, s, data)
 			}
 		}
 		for _, s := range c.hast {
