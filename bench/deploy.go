@@ -78,52 +78,75 @@ func (b *bench) undeploy(c *client, name string) error {
 const bareServer = `mount -t tmpfs none /opt && mkdir /opt/ml && mount --bind "$1" /opt/ml && exec "$2" serve -framework scikit-learn`
 
 // bareModelServer gives the time from a model server's start to its first good
-// answer. It must be root, for a mount that nobody else sees.
+// answer.
 func (b *bench) bareModelServer(data string) (time.Duration, error) {
+	m, err := b.startBareModel(data, modelScript)
+	if err != nil {
+		return 0, err
+	}
+	m.stop()
+	return m.took, nil
+}
+
+// bareModel is a model server that runs without Clary.
+type bareModel struct {
+	url  string
+	took time.Duration // from its start to its first good answer
+	cmd  *exec.Cmd
+}
+
+func (m *bareModel) stop() {
+	_ = m.cmd.Process.Signal(syscall.SIGTERM)
+	kill := time.AfterFunc(20*time.Second, func() { _ = m.cmd.Process.Kill() })
+	_ = m.cmd.Wait()
+	kill.Stop()
+}
+
+// startBareModel starts a script's model server, of two workers, with the runtime
+// below data. It must be root, for a mount that nobody else sees.
+func (b *bench) startBareModel(data, script string) (*bareModel, error) {
 	pythons, err := filepath.Glob(filepath.Join(data, "runtimes", "*", "env", "bin", "python3"))
 	if err != nil || len(pythons) != 1 {
-		return 0, fmt.Errorf("%d runtimes with Python: %w", len(pythons), err)
+		return nil, fmt.Errorf("%d runtimes with Python: %w", len(pythons), err)
 	}
 	ml := filepath.Join(b.dir, "ml")
 	if err := os.MkdirAll(filepath.Join(ml, "model", "code"), 0o755); err != nil {
-		return 0, err
+		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(ml, "model", "code", "inference.py"), []byte(modelScript), 0o644); err != nil {
-		return 0, err
+	if err := os.WriteFile(filepath.Join(ml, "model", "code", "inference.py"), []byte(script), 0o644); err != nil {
+		return nil, err
 	}
 	addr, err := port()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	_, number, err := net.SplitHostPort(addr)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	cmd := exec.Command("unshare", "-m", "sh", "-c", bareServer, "sh", ml, filepath.Join(filepath.Dir(b.clary), "clary-task")) //nolint:noctx // it is stopped below
-	cmd.Env = []string{
+	m := &bareModel{url: "http://127.0.0.1:" + number}
+	m.cmd = exec.Command("unshare", "-m", "sh", "-c", bareServer, "sh", ml, filepath.Join(filepath.Dir(b.clary), "clary-task")) //nolint:noctx // it is stopped by stop
+	m.cmd.Env = []string{
 		"PATH=" + filepath.Dir(pythons[0]) + ":" + os.Getenv("PATH"), "SAGEMAKER_PROGRAM=inference.py", "SAGEMAKER_SUBMIT_DIRECTORY=/opt/ml/model/code",
 		"SAGEMAKER_BIND_TO_PORT=" + number, "SM_NUM_CPUS=2", "HOME=/root",
 	}
 	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
+	m.cmd.Stdout, m.cmd.Stderr = &out, &out
 	begin := time.Now()
-	if err := cmd.Start(); err != nil {
-		return 0, err
+	if err := m.cmd.Start(); err != nil {
+		return nil, err
 	}
 	err = b.until(time.Minute, func() (bool, error) {
-		resp, err := http.Get("http://127.0.0.1:" + number + "/ping") //nolint:noctx // loopback
+		resp, err := http.Get(m.url + "/ping") //nolint:noctx // loopback
 		if err != nil {
 			return false, nil //nolint:nilerr // it does not listen yet
 		}
 		return resp.StatusCode == http.StatusOK, resp.Body.Close()
 	})
-	took := time.Since(begin)
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	kill := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
-	_ = cmd.Wait()
-	kill.Stop()
+	m.took = time.Since(begin)
 	if err != nil {
-		return 0, fmt.Errorf("the bare model server: %w: %.1000s", err, out.String())
+		m.stop()
+		return nil, fmt.Errorf("the bare model server: %w: %.1000s", err, out.String())
 	}
-	return took, nil
+	return m, nil
 }

@@ -37,35 +37,7 @@ def output_fn(prediction, accept): return prediction
 // servedModel makes a model of modelScript, and the configurations of an
 // endpoint of n instances, all alike but for their names.
 func (b *bench) servedModel(c *client, n int, configs ...string) error {
-	if err := c.bucket(b.ctx, bucketName); err != nil {
-		return err
-	}
-	var buf bytes.Buffer
-	z := gzip.NewWriter(&buf)
-	t := tar.NewWriter(z)
-	if err := t.WriteHeader(&tar.Header{Name: "code/inference.py", Mode: 0o644, Size: int64(len(modelScript)), ModTime: time.Now()}); err != nil {
-		return err
-	}
-	if _, err := t.Write([]byte(modelScript)); err != nil {
-		return err
-	}
-	if err := errors.Join(t.Close(), z.Close()); err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(b.ctx, http.MethodPut, c.url+"/"+bucketName+"/model.tar.gz", bytes.NewReader(buf.Bytes()))
-	if err != nil {
-		return err
-	}
-	if _, err := c.send(req, "s3", buf.Bytes()); err != nil {
-		return err
-	}
-	err = c.json(b.ctx, "sagemaker", "CreateModel", map[string]any{
-		"ModelName": "bench", "ExecutionRoleArn": "arn:aws:iam::123456789012:role/SageMakerRole",
-		"PrimaryContainer": map[string]any{
-			"Image": knownImage, "ModelDataUrl": "s3://" + bucketName + "/model.tar.gz",
-			"Environment": map[string]string{"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"},
-		},
-	}, nil)
+	err := b.model(c, "bench", modelScript)
 	for _, name := range configs {
 		err = errors.Join(err, c.json(b.ctx, "sagemaker", "CreateEndpointConfig", map[string]any{
 			"EndpointConfigName": name,
@@ -73,6 +45,39 @@ func (b *bench) servedModel(c *client, n int, configs ...string) error {
 		}, nil))
 	}
 	return err
+}
+
+// model makes a model of a script for scikit-learn's image.
+func (b *bench) model(c *client, name, script string) error {
+	if err := c.bucket(b.ctx, bucketName); err != nil {
+		return err
+	}
+	var buf bytes.Buffer
+	z := gzip.NewWriter(&buf)
+	t := tar.NewWriter(z)
+	if err := t.WriteHeader(&tar.Header{Name: "code/inference.py", Mode: 0o644, Size: int64(len(script)), ModTime: time.Now()}); err != nil {
+		return err
+	}
+	if _, err := t.Write([]byte(script)); err != nil {
+		return err
+	}
+	if err := errors.Join(t.Close(), z.Close()); err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(b.ctx, http.MethodPut, c.url+"/"+bucketName+"/models/"+name+".tar.gz", bytes.NewReader(buf.Bytes()))
+	if err != nil {
+		return err
+	}
+	if _, err := c.send(req, "s3", buf.Bytes()); err != nil {
+		return err
+	}
+	return c.json(b.ctx, "sagemaker", "CreateModel", map[string]any{
+		"ModelName": name, "ExecutionRoleArn": "arn:aws:iam::123456789012:role/SageMakerRole",
+		"PrimaryContainer": map[string]any{
+			"Image": knownImage, "ModelDataUrl": "s3://" + bucketName + "/models/" + name + ".tar.gz",
+			"Environment": map[string]string{"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"},
+		},
+	}, nil)
 }
 
 // deploy creates or updates an endpoint, and gives the time until it is in

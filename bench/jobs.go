@@ -15,7 +15,7 @@ import (
 const jobRuns = 60
 
 type described struct {
-	TrainingJobStatus, ProcessingJobStatus, SecondaryStatus, FailureReason string
+	TrainingJobStatus, ProcessingJobStatus, TransformJobStatus, SecondaryStatus, FailureReason string
 }
 
 // finish creates a training job and waits for its end as a client would.
@@ -35,7 +35,7 @@ func finishJob(ctx context.Context, c *client, kind string, request map[string]a
 		if err := c.json(ctx, "sagemaker", "Describe"+kind, map[string]any{kind + "Name": name}, &d); err != nil {
 			return 0, err
 		}
-		switch status := d.TrainingJobStatus + d.ProcessingJobStatus; status { // one is absent
+		switch status := d.TrainingJobStatus + d.ProcessingJobStatus + d.TransformJobStatus; status { // the others are absent
 		case "Completed":
 			return time.Since(begin), nil
 		case "Failed", "Stopped":

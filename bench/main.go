@@ -28,6 +28,9 @@ type bench struct {
 	period time.Duration
 	jobs   int   // preloaded for the start at scale
 	staged int64 // MiB of the one large object that a job takes in and gives out
+	// scored are the MiB that a transform job is timed with, transformed those that
+	// its memory is looked at with.
+	scored, transformed int64
 	// gateway is a versitygw to compare with; "" fetches one.
 	gateway string
 	busy    string
@@ -91,7 +94,7 @@ func main() {
 func run() error {
 	b := &bench{busy: busy()}
 	out := flag.String("out", "bench/README.md", "where the table goes")
-	only := flag.String("only", "", "names of parts, comma-separated: api, list, jobs, staging, burst, sklearn, fit, logs, idle, console, notebook, proxy, invoke, deploy, endpointsoak, s3, s3scale, s3memory")
+	only := flag.String("only", "", "names of parts, comma-separated: api, list, jobs, staging, burst, sklearn, fit, logs, idle, console, notebook, proxy, invoke, deploy, endpointsoak, transform, s3, s3scale, s3memory")
 	flag.StringVar(&b.clary, "clary", "bin/clary", "the binary to measure")
 	flag.StringVar(&b.moto, "moto", os.Getenv("BENCH_MOTO"), "moto_server to compare with; none if empty")
 	flag.StringVar(&b.gateway, "versitygw", os.Getenv("BENCH_VERSITYGW"), "versitygw to compare with; fetched if empty")
@@ -99,6 +102,8 @@ func run() error {
 	flag.DurationVar(&b.period, "period", 1500*time.Millisecond, "of one round")
 	flag.IntVar(&b.jobs, "jobs", 100_000, "jobs for the start at scale")
 	flag.Int64Var(&b.staged, "staged", 5000, "MiB of the large object that a job takes in and gives out; three times as much is written")
+	flag.Int64Var(&b.scored, "scored", 192, "MiB of records that a transform job is timed with")
+	flag.Int64Var(&b.transformed, "transformed", 5000, "MiB of the object that a transform job's memory is looked at with; as much is written")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -121,7 +126,7 @@ func run() error {
 	for _, p := range []struct {
 		name string
 		fn   func() error
-	}{{"api", b.api}, {"list", b.listRows}, {"jobs", b.jobRows}, {"staging", b.stagingRows}, {"burst", b.burstRow}, {"sklearn", b.sklearnRow}, {"fit", b.fitRows}, {"logs", b.logRows}, {"idle", b.idleRows}, {"console", b.consoleRows}, {"notebook", b.notebookRows}, {"proxy", b.proxyRows}, {"invoke", b.invokeRows}, {"deploy", b.deployRow}, {"endpointsoak", b.endpointSoak}, {"s3", b.s3Rows}, {"s3scale", b.s3ScaleRows}, {"s3memory", b.s3MemoryRows}} {
+	}{{"api", b.api}, {"list", b.listRows}, {"jobs", b.jobRows}, {"staging", b.stagingRows}, {"burst", b.burstRow}, {"sklearn", b.sklearnRow}, {"fit", b.fitRows}, {"logs", b.logRows}, {"idle", b.idleRows}, {"console", b.consoleRows}, {"notebook", b.notebookRows}, {"proxy", b.proxyRows}, {"invoke", b.invokeRows}, {"deploy", b.deployRow}, {"endpointsoak", b.endpointSoak}, {"transform", b.transformRows}, {"s3", b.s3Rows}, {"s3scale", b.s3ScaleRows}, {"s3memory", b.s3MemoryRows}} {
 		if *only != "" && !strings.Contains(","+*only+",", ","+p.name+",") {
 			continue
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"runtime"
@@ -17,9 +18,9 @@ type series struct {
 
 func (s series) rate() float64 { return float64(len(s.lat)) / s.took.Seconds() }
 
-func quantile(lat []time.Duration, q float64) time.Duration {
+func quantile[T cmp.Ordered](lat []T, q float64) (none T) {
 	if len(lat) == 0 {
-		return 0
+		return none
 	}
 	sorted := slices.Sorted(slices.Values(lat))
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -127,6 +128,24 @@ func TestUploadFailureLeavesNothing(t *testing.T) {
 	}
 	if _, ok := s3.Object("bucket", "k"); ok || s3.Uploads() != 0 {
 		t.Error("something was left behind")
+	}
+}
+
+// A body that was cut says io.ErrUnexpectedEOF, as one does that is shorter than
+// a part: what came of it is no object.
+func TestUploadOfACutBody(t *testing.T) {
+	t.Parallel()
+	for _, cut := range []error{io.ErrUnexpectedEOF, fmt.Errorf("decompressing: %w", io.ErrUnexpectedEOF), fmt.Errorf("reading: %w", io.EOF)} {
+		for _, size := range []int{0, 5, partSize, partSize + 5, 2*partSize + 5} {
+			s3 := clienttest.New("bucket")
+			body := io.MultiReader(bytes.NewReader(make([]byte, size)), errReader{cut})
+			if _, err := start(t, s3).Upload(t.Context(), "bucket", "k", body); err == nil {
+				t.Errorf("%d bytes and %v: no error", size, cut)
+			}
+			if _, ok := s3.Object("bucket", "k"); ok || s3.Uploads() != 0 {
+				t.Errorf("%d bytes and %v: something was left behind", size, cut)
+			}
+		}
 	}
 }
 

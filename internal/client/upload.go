@@ -29,6 +29,7 @@ const (
 // multipart upload, two parts in memory at a time. On an error nothing is left
 // behind. It returns the object's ETag without quotes.
 func (c *Client) Upload(ctx context.Context, bucket, key string, body io.Reader) (string, error) {
+	body = whole{body}
 	buf, n, err := firstPart(body)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		sum := md5.Sum(buf[:n])
@@ -49,6 +50,21 @@ func (c *Client) Upload(ctx context.Context, bucket, key string, body io.Reader)
 		return "", errors.Join(err, c.abortUpload(actx, bucket, key, id))
 	}
 	return etag, nil
+}
+
+// whole lets no error of a body pass for its end: io.ReadFull says
+// io.ErrUnexpectedEOF when a body is shorter than a part, as bodies do that were
+// cut.
+type whole struct{ from io.Reader }
+
+func (w whole) Read(p []byte) (int, error) {
+	n, err := w.from.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // a wrapped one is no end either
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = fmt.Errorf("what is uploaded broke off: %v", err) //nolint:errorlint // not to be taken for its end
+		}
+	}
+	return n, err
 }
 
 // firstPart reads a part of which a small object takes no more memory than it

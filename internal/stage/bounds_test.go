@@ -1,8 +1,11 @@
 package stage
 
 import (
+	"bytes"
 	"context"
+	"crypto/md5"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -10,6 +13,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -98,7 +102,21 @@ func TestManyFilesTakeLittleMemory(t *testing.T) {
 			return client.Credentials{AccessKeyID: "A", SecretAccessKey: clienttest.Secret}, nil
 		},
 	})
-	quit, peak := make(chan struct{}), make(chan uint64)
+	peak := watchMemory()
+	res := b.process(plan.Processing{Inputs: []plan.Input{input("i", "s3://bucket/in/", "/opt/ml/in")}, Outputs: []plan.Output{output("o", "s3://bucket/out", "/opt/ml/out")}})
+	top := peak()
+	if res != (plan.Result{}) {
+		t.Fatalf("%+v", res)
+	}
+	t.Logf("peak %d MiB", top>>20)
+	if top > most {
+		t.Errorf("it took %d MiB", top>>20)
+	}
+}
+
+// watchMemory looks at what the process holds until it is asked for the most.
+func watchMemory() (peak func() uint64) {
+	quit, most := make(chan struct{}), make(chan uint64)
 	go func() {
 		held := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 		tick := time.NewTicker(10 * time.Millisecond)
@@ -107,7 +125,7 @@ func TestManyFilesTakeLittleMemory(t *testing.T) {
 		for {
 			select {
 			case <-quit:
-				peak <- top
+				most <- top
 				return
 			case <-tick.C:
 				metrics.Read(held)
@@ -115,12 +133,97 @@ func TestManyFilesTakeLittleMemory(t *testing.T) {
 			}
 		}
 	}()
-	res := b.process(plan.Processing{Inputs: []plan.Input{input("i", "s3://bucket/in/", "/opt/ml/in")}, Outputs: []plan.Output{output("o", "s3://bucket/out", "/opt/ml/out")}})
-	close(quit)
-	if res != (plan.Result{}) {
-		t.Fatalf("%+v", res)
+	return func() uint64 {
+		close(quit)
+		return <-most
 	}
-	top := <-peak
+}
+
+// Memory follows the size and the number of requests, not the object's size: one
+// of 400 MB is split, filtered, joined and left as an object of the same size,
+// with the limits that stage has in a task.
+func TestTransformTakesLittleMemory(t *testing.T) {
+	t.Parallel()
+	const socket, model, size, most = "STAGE_TEST_S3", "STAGE_TEST_MODEL", 400 << 20, 96 << 20
+	if os.Getenv(socket) == "" {
+		s3 := clienttest.New("bucket")
+		s3.Set("bucket", "in/large", "see Fault")
+		s3.Set("bucket", "manifest", `[{"prefix":"s3://bucket/in/"},"large"]`)
+		var parts atomic.Int64
+		s3.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+			switch {
+			case r.Method == http.MethodGet && r.URL.Path == "/bucket/in/large":
+				w.Header().Set("Content-Length", fmt.Sprint(size))
+				line := []byte(fmt.Sprintf("%015d,%047d\n", 7, 8))
+				block := bytes.Repeat(line, 1<<10)
+				for range size / len(block) {
+					if _, err := w.Write(block); err != nil {
+						return true
+					}
+				}
+			case r.Method == http.MethodHead:
+				w.Header().Set("Content-Length", fmt.Sprint(size))
+			case r.Method == http.MethodPut && r.URL.Query().Has("partNumber"):
+				sum := md5.New()
+				n, _ := io.Copy(sum, r.Body)
+				parts.Add(n)
+				w.Header().Set("ETag", fmt.Sprintf("\"%x\"", sum.Sum(nil)))
+			case r.Method == http.MethodPost && r.URL.Query().Has("uploadId"):
+				_, _ = fmt.Fprint(w, "<CompleteMultipartUploadResult/>")
+			default:
+				return false
+			}
+			return true
+		}
+		var env []string
+		for name, h := range map[string]http.Handler{socket: s3, model: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/ping" && r.URL.Path != "/invocations" {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			body, _ := io.ReadAll(r.Body)
+			_, _ = w.Write(body)
+		})} {
+			l, err := net.Listen("unix", t.TempDir()+"/s")
+			if err != nil {
+				t.Fatal(err)
+			}
+			srv := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+			go srv.Serve(l) //nolint:errcheck // ends with the test
+			defer srv.Close()
+			env = append(env, name+"="+l.Addr().String())
+		}
+		apart(t, env...)
+		if want := int64(size + size/64*48); parts.Load() != want { // each line, and its second column once more
+			t.Errorf("%d bytes were left, want %d", parts.Load(), want)
+		}
+		return
+	}
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(32 << 20)
+	b := newBench(t, `exec sleep 600`)
+	b.host.API = client.New(client.Config{
+		Endpoint: "http://clary", Region: "us-east-1",
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", os.Getenv(socket))
+		},
+		Credentials: func(context.Context) (client.Credentials, error) {
+			return client.Credentials{AccessKeyID: "A", SecretAccessKey: clienttest.Secret}, nil
+		},
+	})
+	b.host.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", os.Getenv(model))
+	}
+	peak := watchMemory()
+	four, one := int64(4), int64(1)
+	res := b.transform(plan.Transform{
+		Input:  plan.TransformInput{S3Uri: "s3://bucket/manifest", S3DataType: "ManifestFile", SplitType: "Line", ContentType: "text/csv"},
+		Output: plan.TransformOutput{Accept: "text/csv"}, MaxConcurrentTransforms: &four, MaxPayloadInMB: &one, InputFilter: "$[1]", JoinSource: "Input",
+	})
+	top := peak()
+	if res != (plan.Result{}) {
+		t.Fatalf("%+v: %s", res, b.log)
+	}
 	t.Logf("peak %d MiB", top>>20)
 	if top > most {
 		t.Errorf("it took %d MiB", top>>20)

@@ -1,7 +1,9 @@
 package stage
 
 import (
+	"context"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -40,4 +42,7 @@ type Host struct {
 	Program Program
 	Root    string    // "/" inside a task
 	Stderr  io.Writer // stage's own lines in the job's log
+	// Dial reaches the servers of a transform job, this task's and those of its
+	// peers; nil: as any program does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }

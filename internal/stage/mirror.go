@@ -144,9 +144,9 @@ func (m *mirror) files(tell bool) iter.Seq2[file, error] {
 	enough := errors.New("enough")
 	return func(yield func(file, error) bool) {
 		empty, err := m.from.empty()
-		if err != nil {
+		if _, told := errors.AsType[*clientError](err); err != nil && !told {
 			err = userError("%s cannot be read to be uploaded: %v", m.from.path("."), err) // what it is now, the program made it
-		} else if !empty {
+		} else if err == nil && !empty {
 			err = m.j.uploadable(m.from, tell, func(name string, info fs.FileInfo, link string) error {
 				if link != "" {
 					to, err := m.from.root.Stat(m.from.at(name))

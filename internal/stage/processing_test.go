@@ -213,6 +213,22 @@ func TestProcessingHostileOutputs(t *testing.T) {
 	}
 }
 
+// A file in the place of an output's folder may be all that a program made: it
+// is not passed over in silence.
+func TestProcessingOutputIsNoFolder(t *testing.T) {
+	t.Parallel()
+	for _, put := range []string{"echo all > $ML/a", "mkfifo $ML/a"} {
+		b := newBench(t, `rmdir $ML/a; `+put+`; echo ok > $ML/b/x`)
+		res := b.process(plan.Processing{Outputs: []plan.Output{output("a", "s3://bucket/a", "/opt/ml/a"), output("b", "s3://bucket/b", "/opt/ml/b")}})
+		if res.Class != "ClientError" || !strings.Contains(res.Failure, "/opt/ml/a is no folder any more") {
+			t.Errorf("%s: %+v", put, res)
+		}
+		if got := b.stored(""); got != "b/x=ok\n" {
+			t.Errorf("%s: stored %q", put, got)
+		}
+	}
+}
+
 func TestProcessingContinuous(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, `cd $ML/out; echo first > a; echo kept > gone; while [ ! -e $ML/go ]; do sleep 0.05; done; rm gone; echo second >> a; echo late > b`)

@@ -76,6 +76,9 @@ func Run(ctx context.Context, p plan.Plan, h Host) plan.Result {
 	if p.Serving != nil {
 		return newServing(*p.Serving, h).run(ctx)
 	}
+	if p.Transform != nil {
+		return newTransform(*p.Transform, h).run(ctx)
+	}
 	return runProgram(ctx, h)
 }
 

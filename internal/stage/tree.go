@@ -61,14 +61,16 @@ func (t tree) openDir(name string) (*os.File, error) {
 	return t.root.OpenFile(t.at(name), os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
 }
 
-// empty says whether there is nothing. A folder that is gone, or is no folder
-// any more, holds nothing.
+// empty says whether there is nothing. A folder that is gone holds nothing; what
+// the program put in its place may be all that it made, and is told of.
 func (t tree) empty() (bool, error) {
 	d, err := t.openDir(".")
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENXIO) {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return true, nil
-	}
-	if err != nil {
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENXIO):
+		return false, userError("%s is no folder any more, and is not uploaded. Write files into it instead", t.path("."))
+	case err != nil:
 		return false, err
 	}
 	defer d.Close() //nolint:errcheck // read only

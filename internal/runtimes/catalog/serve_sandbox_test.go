@@ -286,6 +286,16 @@ func TestRealXGBoost(t *testing.T) {
 	if code, _, body := built.ask(http.MethodGet, "/execution-parameters", "", "", ""); code != 200 || !strings.Contains(body, `"MaxPayloadInMB": 6`) {
 		t.Errorf("%d %s", code, body)
 	}
+	// Of a batch transform job each record has a line of its own, and no payload is
+	// larger than the image takes.
+	batch := serveModel(t, d, rt, st, "batch", "s3://bucket/out/train-csv/output/model.tar.gz", map[string]string{"SAGEMAKER_BATCH": "true", "MAX_CONTENT_LENGTH": "31457280"})
+	batch.ready()
+	if code, _, body := batch.ask(http.MethodGet, "/execution-parameters", "", "", ""); code != 200 || !strings.Contains(body, `"MaxPayloadInMB": 20`) || !strings.Contains(body, `"BatchStrategy": "MULTI_RECORD"`) {
+		t.Errorf("%d %s", code, body)
+	}
+	if code, _, body := batch.ask(http.MethodPost, "/invocations", "text/csv", "text/csv", "9,1\n0,1\n"); code != 200 || strings.Count(body, "\n") != 2 {
+		t.Errorf("%d %q", code, body)
+	}
 
 	model, _ := s3.Object("bucket", "out/train-csv/output/model.tar.gz")
 	s3.Set("bucket", "m/script", repacked(t, model, map[string]string{"code/inference.py": "import os, xgboost\ndef model_fn(d):\n    b = xgboost.Booster()\n    b.load_model(os.path.join(d, 'xgboost-model'))\n    return b\n"}))

@@ -28,7 +28,7 @@ type Transform struct {
 	MaxRetries              int64  // after the first try
 	// InputFilter and OutputFilter are JSONPaths; "$" or "" is everything.
 	InputFilter, OutputFilter string
-	JoinSource                string // None or Input
+	JoinSource                string            // None or Input
 	Capture                   *TransformCapture `json:",omitempty"`
 	NetworkIsolation          bool
 }

@@ -100,7 +100,7 @@ class Algorithm(handlers.Service):
 
     def parameters(self):
         text = '{"MaxConcurrentTransforms": %s, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": %d}'
-        most = int(os.environ.get("MAX_CONTENT_LENGTH", 6 << 20)) >> 20
+        most = min(int(os.environ.get("MAX_CONTENT_LENGTH", 6 << 20)), 20 << 20) >> 20
         return handlers.Answer(200, text % (os.environ.get("CLARY_WORKERS", "1"), most), handlers.JSON)
 
 
