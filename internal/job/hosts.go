@@ -134,7 +134,7 @@ func endingOf(t *compute.TaskStatus) ending {
 	switch t.Exit.Reason {
 	case compute.ReasonExited:
 		switch {
-		case r.Failure == "" && r.ExitCode == 0 && r.Signal == "":
+		case r.Failure == "" && (r.Served || r.ExitCode == 0 && r.Signal == ""):
 			return endedWell
 		case program:
 			return endedBroke

@@ -55,6 +55,12 @@ func TestNextEnds(t *testing.T) {
 		reason           string // a part of FailureReason
 	}{
 		"success": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Artifact: "s3://b/m"}}, false, phaseCompleted, secCompleted, ""},
+		"served": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Served: true, ExitCode: 143, Signal: "terminated"}}, false, phaseCompleted, secCompleted, ""},
+		"served badly": {
+			compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Served: true, ExitCode: 0, Class: "AlgorithmError", Failure: "See job logs"}},
+			false,
+			phaseFailed, secFailed, "AlgorithmError: See job logs",
+		},
 		"script raises": {
 			compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{ExitCode: 1, Class: "AlgorithmError", Failure: "ValueError: no"}},
 			false,

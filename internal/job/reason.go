@@ -48,7 +48,7 @@ func (a about) reason(r plan.Result) string {
 		suffix = ". " + h
 		cause = strings.TrimRight(cause, ". \n")
 	}
-	if class == "AlgorithmError" && r.ExitCode != neverRan {
+	if class == "AlgorithmError" && r.ExitCode != neverRan && !r.Served {
 		suffix += fmt.Sprintf(", exit code: %d", r.ExitCode)
 		if r.Signal != "" {
 			suffix += ", signal: " + r.Signal

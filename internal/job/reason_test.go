@@ -30,6 +30,7 @@ func TestReasons(t *testing.T) {
 	told := func(class, cause string) plan.Result { return plan.Result{ExitCode: -1, Class: class, Failure: cause} }
 	for name, c := range map[string]struct{ got, want string }{
 		"what stage tells":                 {a.reason(told("AlgorithmError", "See job logs")), "AlgorithmError: See job logs"},
+		"of a program that it ended":       {a.reason(plan.Result{Served: true, ExitCode: 137, Signal: "killed", Class: "AlgorithmError", Failure: "See job logs"}), "AlgorithmError: See job logs"},
 		"what stage tells of the input":    {a.reason(told("ClientError", "See job logs")), "ClientError: See job logs"},
 		"disk of a size that nobody chose": {fixed.outOfDisk(false), "ClientError: No space left on device: the transform job wrote more than its volume holds: 30 GB"},
 		"a full volume that nobody chose":  {fixed.reason(died("No space left on device")), "AlgorithmError: No space left on device, exit code: 1"},

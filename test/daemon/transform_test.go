@@ -19,7 +19,7 @@ import (
 )
 
 // scorer is a model that answers line by line, takes its time, and can be told
-// by its name to fail, or to take its server with it.
+// by its name to fail, or to hang.
 const scorer = `import os, time
 def model_fn(folder):
     return open(os.path.join(folder, "name")).read()
@@ -29,10 +29,9 @@ def predict_fn(lines, model):
     time.sleep(float(os.environ.get("PAUSE", "0")))
     for line in lines:
         if "fail-" + model in line: raise ValueError("cannot read " + line)
-        if "die-" + model in line:
-            print("going down", flush=True)
-            os.kill(os.getppid(), 9)
-            time.sleep(60)
+        if "hang-" + model in line:
+            print("hanging", flush=True)
+            time.sleep(300)
     return "".join(model + " heard " + line + "\n" for line in lines)
 def output_fn(prediction, accept):
     return prediction
@@ -117,8 +116,8 @@ func TestTransform(t *testing.T) {
 		return more
 	}
 	last := "zz.csv" // of each data with something odd
-	put("dies", with(last, rows(last, lines, map[int]string{7: "die-one"})))
-	put("dies-two", with(last, rows(last, lines, map[int]string{7: "die-two"})))
+	put("dies", with(last, rows(last, lines, map[int]string{7: "hang-one"})))
+	put("dies-two", with(last, rows(last, lines, map[int]string{7: "hang-two"})))
 	put("fails", with(last, rows(last, lines, map[int]string{7: "fail-one"})))
 	put("json", map[string]string{"a.jsonl": `{"id": 1}` + "\n", "b.jsonl": `{"id": 2}` + "\n{no JSON}\n"})
 	put("framed", map[string]string{"a.rec": "this is no RecordIO"})
@@ -143,8 +142,8 @@ func TestTransform(t *testing.T) {
 		{name: "killed", instances: 2, request: scoring("killed", "one", "rows", 2, pausing(0.05)), during: w.killScoring, whole: true},
 		{name: "killed-pipeline", instances: 1, request: scoring("killed-pipeline", "pipe", "rows", 1, pausing(0.02)), during: w.killScoring, by: "two heard one", whole: true},
 		{name: "away", instances: 2, request: scoring("away", "pipe", "rows", 2), during: w.killStarting, by: "two heard one", whole: true},
-		{name: "dies", instances: 1, request: scoring("dies", "one", "dies", 1), status: "Failed", reason: []string{"AlgorithmError: "}, never: last},
-		{name: "dies-two", instances: 1, request: scoring("dies-two", "pipe", "dies-two", 1), status: "Failed", reason: []string{"AlgorithmError: "}, by: "two heard one", never: last},
+		{name: "dies", instances: 1, request: scoring("dies", "one", "dies", 1), during: w.killServer(0), status: "Failed", reason: []string{"AlgorithmError: ", "exit code: 137"}, never: last, whole: true},
+		{name: "dies-two", instances: 1, request: scoring("dies-two", "pipe", "dies-two", 1), during: w.killServer(1), status: "Failed", reason: []string{"AlgorithmError: container-2: ", "exit code: 137"}, by: "two heard one", never: last, whole: true},
 		{name: "fails", instances: 2, request: scoring("fails", "one", "fails", 2), status: "Failed", reason: []string{"AlgorithmError: ", "See job logs for more information", last}, never: last, whole: true},
 		{name: "no-objects", instances: 2, request: scoring("no-objects", "one", "nothing", 2), status: "Failed", reason: []string{"ClientError: ", "s3://faults/in/nothing/"}},
 		{name: "gone", instances: 1, request: scoring("gone", "one", "rows", 1, manifest), status: "Failed", reason: []string{"ClientError: ", "gone.csv"}, never: "gone.csv"},
@@ -257,6 +256,29 @@ func (w *world) stopScoring(t *testing.T, name string) {
 		return false
 	})
 	w.must(w.SageMaker(t.Context(), "StopTransformJob", map[string]string{"TransformJobName": name}, nil))
+}
+
+// killServer kills the model server in the n-th task of a job as soon as it hangs
+// over a file, which is the last one.
+func (w *world) killServer(n int) func(*testing.T, string) {
+	return func(t *testing.T, name string) {
+		t.Helper()
+		eventually(t, name+" to hang", func() bool {
+			by, err := w.Streams(t.Context(), daemon.TransformGroup, name)
+			w.must(err)
+			for _, lines := range by {
+				if slices.Contains(lines, "hanging") {
+					return true
+				}
+			}
+			return false
+		})
+		tasks, err := w.Tasks()
+		w.must(err)
+		tasks = slices.DeleteFunc(tasks, func(k daemon.Task) bool { return k.Name != name })
+		slices.SortFunc(tasks, func(a, b daemon.Task) int { return strings.Compare(a.ID, b.ID) })
+		w.must(tasks[n].Kill("serve"))
+	}
 }
 
 // kept sees that each output of a job is whole, and of what it should be.

@@ -149,7 +149,8 @@ func Clear(dir string) error {
 }
 
 // Kill ends one process of a task as kill -9 does: "supervisor", "init",
-// "stage", or "program" for what the job runs.
+// "stage", "serve" for a model server of ours, or "program" for what the job
+// runs.
 func (t *Task) Kill(what string) error {
 	pid, err := t.find(what)
 	if err != nil {
@@ -190,7 +191,7 @@ func (t *Task) find(what string) (int, error) {
 		switch what {
 		case "supervisor":
 			hit = p.PID == t.PID
-		case "init", "stage":
+		case "init", "stage", "serve":
 			hit = verb(p, what)
 		case "program":
 			hit = p.PID != t.PID && (len(p.Args) == 0 || !strings.Contains(p.Args[0], "clary-task"))

@@ -126,6 +126,9 @@ type Result struct {
 	// Class is AlgorithmError, ClientError or InternalServerError when
 	// Failure is set.
 	Class string `json:",omitempty"`
+	// Served says that stage itself ended the program when there was no more to do
+	// for it: how it exited then says nothing.
+	Served bool `json:",omitempty"`
 	// Artifact is the s3 URI of model.tar.gz when it was uploaded.
 	Artifact string `json:",omitempty"`
 	// ExitMessage is what a processing job's program left in

@@ -35,7 +35,7 @@ func (o *outcome) exit(g *limit.Group) compute.Exit {
 	failed := e.Result.Failure != "" || e.Result.ExitCode != 0
 	if p := o.program; p != nil {
 		e.Result.ExitCode, e.Result.Signal = p.Code, p.Signal
-		failed = failed || p.Code != 0
+		failed = failed || p.Code != 0 && !e.Result.Served
 		if p.Error != "" {
 			e.Reason = compute.ReasonFailed
 			if e.Result.Failure == "" {
