@@ -141,6 +141,8 @@ func TestOutcome(t *testing.T) {
 		{"success", outcome{program: &jail.Exit{}, result: ok}, compute.ReasonExited, plan.Result{}},
 		{"stage lies about the code", outcome{program: &jail.Exit{Code: 3}, result: ok}, compute.ReasonExited, plan.Result{ExitCode: 3}},
 		{"stage could not upload", outcome{program: &jail.Exit{}, result: &plan.Result{Failure: "no bucket", Class: "ClientError"}}, compute.ReasonExited, plan.Result{Failure: "no bucket", Class: "ClientError"}},
+		{"stage ended it", outcome{full: true, program: &jail.Exit{Code: 143, Signal: "terminated"}, result: &plan.Result{Served: true}}, compute.ReasonExited, plan.Result{Served: true, ExitCode: 143, Signal: "terminated"}},
+		{"on a full volume", outcome{full: true, program: &jail.Exit{Code: 143}, result: ok}, compute.ReasonDisk, plan.Result{ExitCode: 143}},
 		{"stopped", outcome{reason: compute.ReasonStopped, program: &jail.Exit{Code: 143, Signal: "terminated"}, result: ok}, compute.ReasonStopped, plan.Result{ExitCode: 143, Signal: "terminated"}},
 		{"memory", outcome{memory: true, reason: compute.ReasonMemory, program: &jail.Exit{Code: 137, Signal: "killed"}}, compute.ReasonMemory, plan.Result{ExitCode: 137, Signal: "killed"}},
 		{"disk", outcome{reason: compute.ReasonDisk, program: &jail.Exit{Code: 137, Signal: "killed"}}, compute.ReasonDisk, plan.Result{ExitCode: 137, Signal: "killed"}},
