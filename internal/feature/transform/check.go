@@ -19,8 +19,8 @@ const maxPayload = 100
 func (t *Transform) check(in *request) error {
 	s3 := in.TransformInput.DataSource.S3DataSource
 	switch {
-	case s3.S3DataType == "AugmentedManifestFile":
-		return apierr.Validation("Invalid S3DataType AugmentedManifestFile: a transform job reads S3Prefix or ManifestFile.")
+	case s3.S3DataType != "S3Prefix" && s3.S3DataType != "ManifestFile":
+		return apierr.Validation("Invalid S3DataType %s: a transform job reads S3Prefix or ManifestFile.", s3.S3DataType)
 	case !job.IsS3(s3.S3Uri):
 		return apierr.Validation("Invalid S3Uri %q of TransformInput: it must be of the form s3://bucket/prefix.", s3.S3Uri)
 	case !job.IsS3(in.TransformOutput.S3OutputPath):

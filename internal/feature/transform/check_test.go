@@ -34,6 +34,7 @@ func TestCreateRefuses(t *testing.T) {
 	}{
 		"no such model":           {func(r *request) { r.ModelName = "Nobody" }, "ValidationException", `Could not find model "arn:aws:sagemaker:us-east-1:123456789012:model/nobody".`},
 		"augmented manifest":      {func(r *request) { r.TransformInput.DataSource.S3DataSource.S3DataType = "AugmentedManifestFile" }, "ValidationException", "S3DataType AugmentedManifestFile"},
+		"conversations":           {func(r *request) { r.TransformInput.DataSource.S3DataSource.S3DataType = "Converse" }, "ValidationException", "Invalid S3DataType Converse"},
 		"input not S3":            {func(r *request) { r.TransformInput.DataSource.S3DataSource.S3Uri = "https://b/in" }, "ValidationException", `Invalid S3Uri "https://b/in"`},
 		"input of no bucket":      {func(r *request) { r.TransformInput.DataSource.S3DataSource.S3Uri = "s3:///in" }, "ValidationException", "Invalid S3Uri"},
 		"output not S3":           {func(r *request) { r.TransformOutput.S3OutputPath = "https://b/out" }, "ValidationException", `Invalid S3OutputPath "https://b/out"`},
