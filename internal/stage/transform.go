@@ -105,11 +105,14 @@ func (t *transforming) run(ctx context.Context) plan.Result {
 	case ctx.Err() != nil:
 		return res
 	case err == nil:
-		return plan.Result{}
+		res = plan.Result{}
 	case ok:
-		return plan.Result{ExitCode: -1, Class: f.Class, Failure: f.Text}
+		res = plan.Result{ExitCode: -1, Class: f.Class, Failure: f.Text}
+	default:
+		res = failed(err)
 	}
-	return failed(err)
+	res.Served = !errors.Is(err, errStopped)
+	return res
 }
 
 // errEnded is why work ends when the program did.

@@ -36,7 +36,7 @@ func TestDataProcessing(t *testing.T) {
 		"csv, single":             {single(of(csv, "$[1:]", true, "$[0,-1]")), "7,abc\n8,d\n", "7,3\n8,1\n", "abcd"},
 		"csv, not split":          {func() Settings { s := of(csv, "$[1:]", true, "$[0,-1]"); s.Split = SplitNone; return s }(), "7,abc\n8,d\n", "7,3\n8,1\n", "abc\nd\n"},
 		"lines, join":             {of(lines, "$", true, "$"), "{\"id\":1}\n[2]\n{}\n", "{\"id\":1,\"SageMakerOutput\":8}\n{\"SageMakerInput\":[2],\"SageMakerOutput\":3}\n{\"SageMakerOutput\":2}\n", "{\"id\":1}\n[2]\n{}\n"},
-		"lines, overwritten":      {of(lines, "$", true, "$"), "{\"SageMakerOutput\":\"old\", \"a\":1}\n", "{\"a\":1,\"SageMakerOutput\":31}\n", "{\"SageMakerOutput\":\"old\", \"a\":1}\n"},
+		"lines, overwritten":      {of(lines, "$", true, "$"), "{\"SageMakerOutput\":\"old\", \"a\":1}\n", "{\"a\":1,\"SageMakerOutput\":32}\n", "{\"SageMakerOutput\":\"old\", \"a\":1}\n"},
 		"lines, filters":          {of(lines, "$.features", true, "$['id','SageMakerOutput']"), "{\"features\":[1,2],\"id\":\"a\"}\n{\"id\":\"b\",\"features\":[]}\n", "{\"id\":\"a\",\"SageMakerOutput\":5}\n{\"id\":\"b\",\"SageMakerOutput\":2}\n", "[1,2]\n[]\n"},
 		"lines, single":           {single(of(lines, "$.features", true, "$.SageMakerOutput")), "{\"features\":[1,2]}\n{\"features\":[]}\n", "5\n2\n", "[1,2][]"},
 		"document":                {of(document, "$.features", true, "$"), "{\n \"features\": [1,\n 2]\n}\n", "{\"features\": [1,\n 2],\"SageMakerOutput\":3\n3}", "[1,\n 2]"},
