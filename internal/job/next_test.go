@@ -55,7 +55,7 @@ func TestNextEnds(t *testing.T) {
 		reason           string // a part of FailureReason
 	}{
 		"success": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Artifact: "s3://b/m"}}, false, phaseCompleted, secCompleted, ""},
-		"served": {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Served: true, ExitCode: 143, Signal: "terminated"}}, false, phaseCompleted, secCompleted, ""},
+		"served":  {compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Served: true, ExitCode: 143, Signal: "terminated"}}, false, phaseCompleted, secCompleted, ""},
 		"served badly": {
 			compute.Exit{Reason: compute.ReasonExited, Result: plan.Result{Served: true, ExitCode: 0, Class: "AlgorithmError", Failure: "See job logs"}},
 			false,
