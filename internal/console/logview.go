@@ -116,8 +116,8 @@ func address(path, host string, q url.Values) string {
 	return path + "?" + q.Encode()
 }
 
-// instance is the one that the writer of the lines is on.
-func (b *logBody) instance() string {
+// Instance is the one that the writer of the lines is on.
+func (b *logBody) Instance() string {
 	host, _, _ := strings.Cut(b.Host, "/")
 	return host
 }

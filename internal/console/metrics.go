@@ -27,7 +27,7 @@ func (v *view) metrics(j *job, body *jobBody) error {
 		end = v.c.cfg.Now()
 	}
 	name := []cloudwatch.Dimension{{Name: string(j.Kind.Kind) + "Name", Value: j.Name}}
-	host := []cloudwatch.Dimension{{Name: "Host", Value: j.Name + "/" + body.Log.instance()}}
+	host := []cloudwatch.Dimension{{Name: "Host", Value: j.Name + "/" + body.Log.Instance()}}
 	var lines []line
 	var asked []series
 	switch {

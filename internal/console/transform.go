@@ -25,12 +25,12 @@ func transformJobs() *jobKind {
 		LogNote: "A data-log says what the job asked of the model and what became of each object; the other streams are what the model itself printed.",
 		hints: []hint{
 			{"respond to ping", "The model's own log, below, tells why it does not answer. The same model would not start on an endpoint either."},
-			{"max payload size", "A record is larger than MaxPayloadInMB: raise that (max_payload in the SDK, at most 100), or split the input with SplitType."},
-			{"ClientError: 413", "The model takes no batch of this size: lower MaxPayloadInMB, or send single records (BatchStrategy SingleRecord)."},
-			{"ClientError: 415", "The model does not read this ContentType: its input_fn says which it reads."},
-			{"ClientError: 406", "The model does not write what Accept asks for: its output_fn says what it writes."},
-			{"get response from algorithm", "The model took too long, or ended: see its own log below. InvocationsTimeoutInSeconds in ModelClientConfig gives it longer, a lower MaxPayloadInMB less to do at once."},
-			{"Bad HTTP status received", "The model failed at a batch: its traceback is in its own log, the object that the batch is of in the data-log."},
+			{"answered 413", "The model takes no batch of this size: lower MaxPayloadInMB, or send single records (BatchStrategy SingleRecord)."},
+			{"answered 415", "The model does not read this ContentType: its input_fn says which it reads."},
+			{"answered 406", "The model does not write what Accept asks for: its output_fn says what it writes."},
+			{"gave no answer", "The model took too long, or ended: its own log says which. InvocationsTimeoutInSeconds in ModelClientConfig gives it longer, a lower MaxPayloadInMB less to do at once."},
+			{"mismatched line count", "JoinSource pairs records with answers: the model has to give one answer for each record, in their order."},
+			{"answered 5", "The model failed at a batch: what it said is in the data-log below, what it printed before that in its own log."},
 			{"No S3 objects found", "Check the input's prefix; the message names it."},
 			{"See job logs", "The data-log below names the object, and what was wrong with it."},
 		},
@@ -190,7 +190,7 @@ func transformRecords(d *sm.DescribeTransformJobResponse, in *sm.TransformInput,
 			t.add("Timeout", span(time.Duration(*n)*time.Second)+" for each batch")
 		}
 		if n := c.InvocationsMaxRetries; n != nil {
-			t.add("Retries", "at most "+count(*n))
+			t.add("Retries", map[bool]string{true: "none", false: "at most " + count(*n)}[*n == 0])
 		}
 	}
 	if p := d.DataProcessing; p != nil {

@@ -35,7 +35,7 @@ func (w *world) transforming(operation string) (any, error) {
 	}
 	d := &sm.DescribeTransformJobResponse{
 		TransformJobName: "t", TransformJobArn: "arn:of:t", TransformJobStatus: "Failed", ModelName: "m",
-		FailureReason: "ClientError: See job logs for more information. algo-2: score/in/b.csv: <b>& ClientError: 415",
+		FailureReason: "ClientError: See job logs for more information. algo-2: score/in/b.csv: the container answered 415: <b>&",
 		CreationTime:  w.job.CreationTime, TransformStartTime: api.At(w.job.CreationTime.Add(time.Minute)), TransformEndTime: w.job.TrainingEndTime,
 		MaxConcurrentTransforms: api.Ptr(int64(4)), MaxPayloadInMB: api.Ptr(int64(7)), BatchStrategy: "SingleRecord", Environment: map[string]string{"MODE": "it's"},
 		ModelClientConfig:  &sm.ModelClientConfig{InvocationsTimeoutInSeconds: api.Ptr(int64(90)), InvocationsMaxRetries: api.Ptr(int64(2))},

@@ -136,8 +136,8 @@ func TestTransformPages(t *testing.T) {
 	})()`)
 	b.shoot("transform-running")
 	b.visit("/batch-transform/score-many/log?q=the+model+is+here")
-	if hosts := js[[]string](b, `[...document.querySelectorAll("pre.log .l")].map(l => l.querySelector("span.at").innerText).sort()`); strings.Join(hosts, " ") != "algo-1 algo-2" {
-		t.Errorf("a search finds lines of %q, want one of each host", hosts)
+	if hosts := js[[]string](b, `[...new Set([...document.querySelectorAll("pre.log .l")].map(l => l.querySelector("span.at").innerText))].sort()`); strings.Join(hosts, " ") != "algo-1 algo-2" {
+		t.Errorf("a search finds lines of %q, want some of each host", hosts)
 	}
 	transformsFromTheShell(ctx, t, d)
 	b.visit("/models/scorer")
@@ -163,15 +163,14 @@ func TestTransformPages(t *testing.T) {
 	if text := b.text("#data"); !strings.Contains(text, "0 of 2 objects have their answers") {
 		t.Errorf("a job that was stopped in its first objects shows %s", text)
 	}
+	must(t, api.SageMaker(ctx, "DeleteModel", map[string]any{"ModelName": "scorer"}, nil))
+	b.visit("/batch-transform/score-orders")
+	b.until("that the model is gone", `/scorer \(deleted since\)/.test(document.querySelector("main").innerText) && !document.querySelector('a[href="/models/scorer"]')`)
 	b.quiet()
 	b.visit("/batch-transform/nothing")
 	if !strings.Contains(b.text("main"), "Not found") {
 		t.Error("an unknown job has no page that says so")
 	}
-	must(t, api.SageMaker(ctx, "DeleteModel", map[string]any{"ModelName": "scorer"}, nil))
-	b.visit("/batch-transform/score-orders")
-	b.until("that the model is gone", `/scorer \(deleted since\)/.test(document.querySelector("main").innerText) && !document.querySelector('a[href="/models/scorer"]')`)
-	b.quiet()
 	ended(t, d)
 }
 
