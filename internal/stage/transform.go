@@ -34,6 +34,7 @@ type transforming struct {
 	backoff time.Duration
 
 	bucket, prefix string // of the output
+	uploads        chan struct{}
 	notes          *captured
 
 	captureFrom string
@@ -47,7 +48,7 @@ type transforming struct {
 func newTransform(p plan.Transform, h Host) *transforming {
 	t := &transforming{
 		serving: *newServing(plan.Serving{Region: p.Region, RoleArn: p.RoleArn, VCPU: p.VCPU, Models: p.Models, NetworkIsolation: p.NetworkIsolation}, h),
-		t:       p, startup: transform.Startup, backoff: 200 * time.Millisecond,
+		t:       p, startup: transform.Startup, backoff: 200 * time.Millisecond, uploads: make(chan struct{}, slots),
 	}
 	t.hosts, t.current, t.kept = p.Hosts, p.CurrentHost, "Data"
 	t.out = &lineWriter{w: t.h.Stderr}
@@ -353,6 +354,12 @@ func (t *transforming) one(ctx context.Context, tr *transform.Transformer, n int
 			}
 			return body, nil
 		}}, weight, func(ctx context.Context, r io.Reader) error {
+			select {
+			case t.uploads <- struct{}{}:
+				defer func() { <-t.uploads }()
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 			_, err := t.h.API.Upload(ctx, t.bucket, key, r)
 			return t.putError(ctx, "the result of s3://"+it.bucket+"/"+it.key, t.bucket, key, err)
 		})

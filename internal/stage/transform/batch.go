@@ -45,8 +45,9 @@ func (t *Transformer) giveBack(b []byte) {
 
 // batcher makes batches of records.
 type batcher struct {
-	t    *Transformer
-	from splitter
+	t      *Transformer
+	from   splitter
+	filter filter
 	// next is a record that did not fit in the last batch: what the containers
 	// see of it, and the record itself.
 	next, record []byte
@@ -124,7 +125,7 @@ func (b *batcher) read() error {
 		if !s.filtersInput() {
 			return nil
 		}
-		b.kept, err = filter(b.kept[:0], b.t.format.in, s.Input, data, "InputFilter")
+		b.kept, err = b.filter.add(b.kept[:0], data)
 		if err != nil {
 			return err
 		}
@@ -142,7 +143,7 @@ func (t *Transformer) batcher(ctx context.Context, o Object) (*batcher, io.Close
 	if err != nil {
 		return nil, nil, err
 	}
-	return &batcher{t: t, from: s}, c, nil
+	return &batcher{t: t, from: s, filter: filter{kind: t.format.in, path: t.s.Input, name: "InputFilter"}}, c, nil
 }
 
 // batches has an object's requests answered, weight at a time, and writes what

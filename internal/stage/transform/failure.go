@@ -44,7 +44,7 @@ func (e *statusError) Error() string {
 
 // first is the answer's first line that says something.
 func (e *statusError) first() string {
-	for _, l := range strings.Split(string(e.body), "\n") {
+	for l := range strings.SplitSeq(string(e.body), "\n") {
 		if l = strings.TrimSpace(l); l != "" {
 			return printable(l, 300)
 		}

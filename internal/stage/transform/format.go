@@ -85,28 +85,40 @@ func (s *Settings) format() (format, error) {
 	return f, nil
 }
 
-// filter adds to out what the path names of a record.
-func filter(out []byte, k kind, p *jsonpath.Path, record []byte, name string) ([]byte, error) {
-	if k == documents {
-		doc, err := p.Select(record)
+// filter takes of records what a path names.
+type filter struct {
+	kind kind
+	path *jsonpath.Path
+	name string // InputFilter or OutputFilter
+
+	columns [][]byte // lent by the last record, as is what follows
+	picked  []int
+}
+
+// add adds to out what is taken of a record.
+func (f *filter) add(out, record []byte) ([]byte, error) {
+	refused := func(err error) ([]byte, error) {
+		return out, &recordError{ClientError, "Fail to apply " + f.name, fmt.Sprintf("%v, in %s", err, shown(record))}
+	}
+	if f.kind == documents {
+		doc, err := f.path.Select(record)
 		if err != nil {
-			return out, &recordError{ClientError, "Fail to apply " + name, fmt.Sprintf("%v, in %s", err, shown(record))}
+			return refused(err)
 		}
 		return append(out, doc...), nil
 	}
-	columns, err := fields(nil, record)
-	if err != nil {
-		return out, &recordError{ClientError, "Fail to apply " + name, fmt.Sprintf("%v, in %s", err, shown(record))}
+	var err error
+	if f.columns, err = fields(f.columns[:0], record); err != nil {
+		return refused(err)
 	}
-	picked, err := p.Columns(nil, len(columns))
-	if err != nil {
-		return out, &recordError{ClientError, "Fail to apply " + name, fmt.Sprintf("%v, in %s", err, shown(record))}
+	if f.picked, err = f.path.Columns(f.picked[:0], len(f.columns)); err != nil {
+		return refused(err)
 	}
-	for i, n := range picked {
+	for i, n := range f.picked {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(out, columns[n]...)
+		out = append(out, f.columns[n]...)
 	}
 	return out, nil
 }
@@ -122,7 +134,7 @@ func fields(list [][]byte, row []byte) ([][]byte, error) {
 			for end++; ; end++ {
 				i := bytes.IndexByte(row[end:], '"')
 				if i < 0 {
-					return nil, fmt.Errorf("a quote is not closed: a row of CSV is one line")
+					return list, fmt.Errorf("a quote is not closed: a row of CSV is one line")
 				}
 				if end += i; end+1 < len(row) && row[end+1] == '"' {
 					end++ // stands for one within the field
@@ -143,9 +155,15 @@ func fields(list [][]byte, row []byte) ([][]byte, error) {
 
 // joiner makes the records of the result.
 type joiner struct {
-	t    *Transformer
-	kind kind
-	out  []byte // lent by the last record
+	t      *Transformer
+	kind   kind
+	filter filter
+	// lent by the last record
+	out, kept []byte
+}
+
+func (t *Transformer) joiner(k kind) *joiner {
+	return &joiner{t: t, kind: k, filter: filter{kind: k, path: t.s.Output, name: "OutputFilter"}}
 }
 
 // record is what is kept of an answer to a record. It is good until the next
@@ -157,9 +175,10 @@ func (j *joiner) record(input, answer []byte) ([]byte, error) {
 		return nil, err
 	}
 	if s.filtersOutput() {
-		if out, err = filter(nil, j.kind, s.Output, out, "OutputFilter"); err != nil {
+		if j.kept, err = j.filter.add(j.kept[:0], out); err != nil {
 			return nil, err
 		}
+		out = j.kept
 	}
 	if s.InferenceID {
 		out = j.identified(out)

@@ -188,7 +188,7 @@ func FuzzRecords(f *testing.F) {
 			}
 		}
 		tr := &Transformer{s: Settings{Join: true, InferenceID: true}}
-		out, err := (&joiner{t: tr, kind: documents}).record(doc, []byte("[1]"))
+		out, err := tr.joiner(documents).record(doc, []byte("[1]"))
 		if err != nil {
 			return
 		}

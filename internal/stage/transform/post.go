@@ -100,12 +100,11 @@ func (r *lineRecords) next() ([]byte, error) {
 // join writes what is kept of an answer's records. one says that it answers one
 // record, and may have several lines if it is JSON.
 func (t *Transformer) join(w *bufio.Writer, input records, answer io.Reader, media string, one bool) error {
-	j := &joiner{t: t, kind: t.format.out}
-	if t.s.Accept == "" && !t.s.Join {
-		if k := kindOf(media); k != opaque {
-			j.kind = k
-		}
+	is := t.format.out
+	if k := kindOf(media); k != opaque && t.s.Accept == "" && !t.s.Join {
+		is = k
 	}
+	j := t.joiner(is)
 	if t.format.whole || one && j.kind == documents {
 		return t.joinDocument(w, j, input, answer)
 	}
