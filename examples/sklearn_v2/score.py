@@ -47,8 +47,11 @@ def main():
         input_filter="$[1:]",  # not the label
         join_source="Input",
         output_filter="$[0,-1]",  # the label, and what was predicted
+        job_name=name,
+        wait=False,
     )
-    print(f"\ntransform job: {transformer.latest_transform_job.name}")
+    session.wait_for_transform_job(name, poll=1)  # transform would look every 30 seconds
+    print(f"transform job: {name}")
     scored = S3Downloader.read_file(f"{data}/out/digits.csv.out", sagemaker_session=session)
     right = [a == b for a, b in (map(float, line.split(",")) for line in scored.splitlines())]
     print(f"accuracy on all {len(right)} images: {sum(right) / len(right):.3f}")

@@ -26,7 +26,7 @@ def number(value):
     if value == "refuse":
         raise Refused("no such flower")
     if value == "die":
-        os.kill(os.getppid(), 9)  # the server itself
+        os._exit(3)  # without a word
     if value == "once":
         try:
             os.mkdir("/tmp/once")

@@ -203,7 +203,7 @@ def test_whole_objects_gzip_and_manifest(sums):
 @pytest.mark.parametrize("word, class_, says", [
     ("refuse", "ClientError", ["ClientError: 400", "Message:", "no such flower"]),
     ("wrong", "AlgorithmError", ["Bad HTTP status received from algorithm: 500", "Message:", "could not convert string to float"]),
-    ("die", "AlgorithmError", ["Unable to get response from algorithm"]),
+    ("die", "AlgorithmError", ["Bad HTTP status received from algorithm: 502", "it is started again"]),
 ])
 def test_a_record_that_fails(sums, word, class_, says):
     """The reason is of the class that AWS gives it, the log names the object

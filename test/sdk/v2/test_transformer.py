@@ -108,7 +108,7 @@ def test_describe(scored, sm):
     assert d["DataProcessing"] == {"InputFilter": "$[2:]", "OutputFilter": "$[0,-1]", "JoinSource": "Input"}
     assert d["ModelClientConfig"] == {"InvocationsTimeoutInSeconds": 120, "InvocationsMaxRetries": 2}
     assert d["ExperimentConfig"] == {"ExperimentName": "flowers", "TrialComponentDisplayName": "scoring"}
-    assert d["Environment"]["SAGEMAKER_PROGRAM"] == "irises.py" and d["Environment"]["SAGEMAKER_MODEL_SERVER_WORKERS"] == "2"
+    assert d["Environment"] == {"SAGEMAKER_MODEL_SERVER_WORKERS": "2"}
     assert sm.list_tags(ResourceArn=d["TransformJobArn"])["Tags"] == [{"Key": "team", "Value": "a b"}]
 
 
@@ -148,7 +148,7 @@ def test_two_instances_and_capture(session):
     assert d["TransformJobStatus"] == "Completed", (d, lines(d["TransformJobName"], TRANSFORM))
     assert d["DataCaptureConfig"]["DestinationS3Uri"] == kept
     for k in range(3):
-        assert json.loads(out[f"{k}.csv.out"])["irises"].count(str(k)) > 17
+        assert json.loads(out[f"{k}.csv.out"])["irises"].count(str(k)) > 15
     halves = {key.split("/")[0] for key in objects(kept)}
     assert halves == {"input", "output"}, halves
     t.delete_model()

@@ -9,12 +9,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from sagemaker.core import image_uris
-from sagemaker.core.resources import Model, TransformJob
+from sagemaker.core.resources import Model, Tag, TransformJob
 from sagemaker.core.shapes import (
     BatchDataCaptureConfig,
     DataProcessing,
     ModelClientConfig,
-    Tag,
     TransformDataSource,
     TransformInput,
     TransformOutput,
