@@ -176,7 +176,7 @@ func TestTransform(t *testing.T) {
 			if status == "" {
 				status = "Completed"
 			}
-			if j.TransformJobStatus != status || tc.reason == nil && j.FailureReason != "" {
+			if j.TransformJobStatus != status || tc.reason == nil && j.FailureReason != "" || strings.Contains(j.FailureReason, "exit code: 0") {
 				t.Errorf("it is %+v", j)
 			}
 			for i, want := range tc.reason {
