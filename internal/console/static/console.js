@@ -2,12 +2,17 @@
 // code, follows what runs, and appends a log's lines as they are written.
 "use strict";
 (() => {
-  document.documentElement.classList.add("scripted");
+  const root = document.documentElement;
+  root.classList.add("scripted");
+  // Rows below the first screen are laid out when that has been painted.
+  new PerformanceObserver(() => root.classList.add("painted")).observe({ type: "paint", buffered: true });
 
-  const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  const moment = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  const zone = new Intl.DateTimeFormat(undefined, { timeZoneName: "long" });
+  // A form costs about a millisecond to make: none is made that no time has.
+  const form = (options) => { let f; return (at) => (f ??= new Intl.DateTimeFormat(undefined, options)).format(at); };
+  const whole = form({ dateStyle: "medium", timeStyle: "medium" });
+  const clock = form({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const moment = form({ month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const zone = form({ timeZoneName: "long" });
 
   function ago(at) {
     const s = Math.max(0, (Date.now() - at) / 1000);
@@ -21,15 +26,24 @@
     for (const t of root.querySelectorAll("time")) {
       const at = new Date(t.dateTime);
       if (t.dataset.form === "ago") t.textContent = ago(at);
-      else if (t.dataset.form === "moment" && at.getFullYear() === new Date().getFullYear()) t.textContent = moment.format(at);
-      else if (t.dataset.form === "clock") t.textContent = clock.format(at);
-      else t.textContent = whole.format(at);
-      t.title = whole.format(at) + " (" + zone.format(at).split(", ").pop() + ")";
+      else if (t.dataset.form === "moment" && at.getFullYear() === new Date().getFullYear()) t.textContent = moment(at);
+      else if (t.dataset.form === "clock") t.textContent = clock(at);
+      else t.textContent = whole(at);
     }
   }
   setInterval(() => {
-    for (const t of document.querySelectorAll('time[data-form="ago"]')) t.textContent = ago(new Date(t.dateTime));
+    for (const t of document.querySelectorAll('time[data-form="ago"]')) {
+      const text = ago(new Date(t.dateTime));
+      if (t.textContent !== text) t.textContent = text;
+    }
   }, 1000);
+  // The whole time, with its zone, is made for the one that is pointed at.
+  document.addEventListener("pointerover", (e) => {
+    const t = e.target.closest?.("time");
+    if (!t || t.title) return;
+    const at = new Date(t.dateTime);
+    t.title = whole(at) + " (" + zone(at).split(", ").pop() + ")";
+  });
 
   document.addEventListener("click", async (e) => {
     const b = e.target.closest("button.copy");
