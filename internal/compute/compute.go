@@ -243,6 +243,7 @@ type Capacity struct {
 	VCPU        int
 	MemoryBytes int64
 	GPUs        int
+	Tasks       int      // that run at once at most; 0: unknown
 	Root        bool     // tasks get uids of their own
 	Limits      bool     // memory, CPU and process limits are enforced by the kernel
 	Volumes     bool     // so is the size of what a task may write

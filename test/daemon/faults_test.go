@@ -136,7 +136,7 @@ func TestFaults(t *testing.T) {
 		{
 			name: "memory", script: "b = []\nwhile True: b.append(bytearray(8 << 20))",
 			reason: []string{
-				"AlgorithmError: Please use an instance type with more memory", "out of memory", "peak was 0.", " GiB; the limit of ml.m5.large is 0.25 GiB; ml.m5.xlarge has more", ", exit code: 137",
+				"AlgorithmError: Please use an instance type with more memory", "out of memory", "Its peak was ", " GiB; the limit of ml.m5.large is 0.25 GiB; ml.m5.xlarge has more", ", exit code: 137",
 			},
 			lines: twenty(), objects: []string{model, data},
 		},

@@ -76,7 +76,7 @@ func memoryFill(t *testing.T, c *Cell) {
 					t.Errorf("exit %+v, output %q", *e, lines)
 				}
 			}
-			if c.Groups && (e.PeakMemory <= 0 || e.PeakMemory > limit) {
+			if c.Groups && (e.PeakMemory <= 0 || e.PeakMemory > limit) || !c.Groups && e.Reason == compute.ReasonMemory && e.PeakMemory <= limit {
 				t.Errorf("peak %d of %d", e.PeakMemory, limit)
 			}
 		})

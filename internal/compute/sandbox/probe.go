@@ -83,7 +83,7 @@ func (d *Driver) Probe(ctx context.Context) (compute.Capacity, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Root = d.root
+	c.Root, c.Tasks = d.root, d.cfg.MaxTasks
 	if err := d.inNamespaces(ctx, "hold"); err != nil {
 		c.Notes = append(c.Notes, "no task can run: user namespaces are not allowed here ("+err.Error()+"); see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns")
 	} else if err := d.inNamespaces(ctx, "peers"); err != nil {

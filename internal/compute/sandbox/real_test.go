@@ -184,7 +184,8 @@ func TestMemoryLimit(t *testing.T) {
 	if st.Exit.Reason != compute.ReasonMemory || st.Exit.Result.Signal != "killed" {
 		t.Errorf("exit %+v, want Memory; output %q", *st.Exit, lines)
 	}
-	if isRoot() && (st.Exit.PeakMemory < 64<<20 || st.Exit.PeakMemory > 128<<20) {
+	// Without control groups it is what the watch saw when it was too much.
+	if peak, limit := st.Exit.PeakMemory, tk.Resources.MemoryBytes; isRoot() && (peak < limit/2 || peak > limit) || !isRoot() && peak <= limit {
 		t.Errorf("peak memory %d", st.Exit.PeakMemory)
 	}
 	if st, _ := d.Status(t.Context(), tk.ID); st.Phase != compute.Ended {

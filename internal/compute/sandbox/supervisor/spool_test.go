@@ -144,7 +144,7 @@ func TestOutcome(t *testing.T) {
 		{"stage ended it", outcome{full: true, program: &jail.Exit{Code: 143, Signal: "terminated"}, result: &plan.Result{Served: true}}, compute.ReasonExited, plan.Result{Served: true, ExitCode: 143, Signal: "terminated"}},
 		{"on a full volume", outcome{full: true, program: &jail.Exit{Code: 143}, result: ok}, compute.ReasonDisk, plan.Result{ExitCode: 143}},
 		{"stopped", outcome{reason: compute.ReasonStopped, program: &jail.Exit{Code: 143, Signal: "terminated"}, result: ok}, compute.ReasonStopped, plan.Result{ExitCode: 143, Signal: "terminated"}},
-		{"memory", outcome{memory: true, reason: compute.ReasonMemory, program: &jail.Exit{Code: 137, Signal: "killed"}}, compute.ReasonMemory, plan.Result{ExitCode: 137, Signal: "killed"}},
+		{"memory", outcome{memory: 5, reason: compute.ReasonMemory, program: &jail.Exit{Code: 137, Signal: "killed"}}, compute.ReasonMemory, plan.Result{ExitCode: 137, Signal: "killed"}},
 		{"disk", outcome{reason: compute.ReasonDisk, program: &jail.Exit{Code: 137, Signal: "killed"}}, compute.ReasonDisk, plan.Result{ExitCode: 137, Signal: "killed"}},
 		{"full volume", outcome{full: true, program: &jail.Exit{Code: 1}}, compute.ReasonDisk, plan.Result{ExitCode: 1}},
 		{"full volume that did no harm", outcome{full: true, program: &jail.Exit{}, result: ok}, compute.ReasonExited, plan.Result{}},
@@ -153,7 +153,7 @@ func TestOutcome(t *testing.T) {
 		{"no such program", outcome{program: &jail.Exit{Code: -1, Error: "not found"}, result: &plan.Result{ExitCode: -1}}, compute.ReasonFailed, plan.Result{ExitCode: -1, Failure: "not found", Class: "ClientError"}},
 	} {
 		got := tt.o.exit(nil)
-		if got.Reason != tt.reason || got.Result != tt.result {
+		if got.Reason != tt.reason || got.Result != tt.result || got.PeakMemory != tt.o.memory {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}

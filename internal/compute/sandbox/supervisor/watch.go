@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,13 +21,13 @@ type outcome struct {
 	program *jail.Exit     // how the program ended
 	result  *plan.Result   // init's or stage's word
 	err     error          // it could not be run
-	memory  bool           // our own watch saw too much memory
+	memory  int64          // bytes, where our own watch saw too much memory
 	full    bool           // the volume was full at the end
 }
 
 // exit words the outcome. What we saw ourselves outranks what was said.
 func (o *outcome) exit(g *limit.Group) compute.Exit {
-	e := compute.Exit{Reason: compute.ReasonExited, PeakMemory: g.Peak()}
+	e := compute.Exit{Reason: compute.ReasonExited, PeakMemory: cmp.Or(g.Peak(), o.memory)}
 	if o.result != nil {
 		e.Result = *o.result
 	} else {
@@ -53,7 +54,7 @@ func (o *outcome) exit(g *limit.Group) compute.Exit {
 	switch {
 	case o.reason == compute.ReasonDisk, failed && o.full && o.reason == "":
 		e.Reason = compute.ReasonDisk
-	case o.memory || failed && g.OOMKills() > 0:
+	case o.memory > 0 || failed && g.OOMKills() > 0:
 		e.Reason = compute.ReasonMemory
 	case o.reason != "":
 		e.Reason = o.reason
@@ -175,9 +176,7 @@ func (s *supervisor) watch(init control) {
 		case <-grace:
 			killProgram()
 		case e := <-exceeded:
-			if e.reason == compute.ReasonMemory {
-				s.end.memory = true
-			}
+			s.end.memory = e.memory
 			if s.end.err == nil {
 				s.end.err = e.err
 			}
@@ -242,6 +241,7 @@ func (s *supervisor) step(name string) {
 // host cannot bear the task any longer.
 type exceeded struct {
 	reason compute.Reason
+	memory int64 // bytes in use, with ReasonMemory
 	err    error
 }
 
@@ -270,7 +270,7 @@ func (s *supervisor) measure(ctx context.Context) <-chan exceeded {
 				used := limit.Usage(pid)
 				s.memory.Store(used)
 				if used > memory {
-					c <- exceeded{reason: compute.ReasonMemory}
+					c <- exceeded{reason: compute.ReasonMemory, memory: used}
 					return
 				}
 			}
