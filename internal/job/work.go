@@ -199,19 +199,29 @@ func (e *Engine) note(w *Work, rts []runtimes.Runtime) string {
 	return strings.Join(notes, "; ")
 }
 
+// CheckContainers refuses more containers than this machine ever runs at once.
+func (e *Engine) CheckContainers(instanceType string, count int64, containers int) error {
+	if all := count * int64(containers); e.Capacity.Tasks > 0 && all > int64(e.Capacity.Tasks) {
+		return apierr.New(400, "ResourceLimitExceeded", quota+"The model has %d containers, so that the instances would have %d together, and this machine runs %d at once; use fewer instances.",
+			instanceType+" for "+e.noun()+" usage", e.Capacity.Tasks/containers, count, containers, all, e.Capacity.Tasks)
+	}
+	return nil
+}
+
+const quota = "The account-level service limit '%s' is %d Instances, with current utilization of 0 Instances and a request delta of %d Instances. "
+
 // maxInstances is AWS's default quota of a job.
 const maxInstances = 20
 
 // CheckInstances refuses what this machine never has. A feature asks it before
 // it creates.
 func (e *Engine) CheckInstances(instanceType string, count int64) error {
-	const limit = "The account-level service limit '%s' is %d Instances, with current utilization of 0 Instances and a request delta of %d Instances. "
 	if acc := meter.Accelerators(instanceType); acc > e.Capacity.GPUs {
-		return apierr.New(400, "ResourceLimitExceeded", limit+"This machine has %d of the %d accelerators that the instance type needs; use a CPU instance type.",
+		return apierr.New(400, "ResourceLimitExceeded", quota+"This machine has %d of the %d accelerators that the instance type needs; use a CPU instance type.",
 			instanceType+" for "+e.noun()+" usage", 0, count, e.Capacity.GPUs, acc)
 	}
 	if count > maxInstances {
-		return apierr.New(400, "ResourceLimitExceeded", limit+"Use fewer instances.", "Maximum number of instances per "+e.noun(), maxInstances, count)
+		return apierr.New(400, "ResourceLimitExceeded", quota+"Use fewer instances.", "Maximum number of instances per "+e.noun(), maxInstances, count)
 	}
 	return nil
 }

@@ -1,10 +1,12 @@
 package transform
 
 import (
+	"cmp"
 	"mime"
 	"strings"
 
 	shared "clary/internal/api"
+	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/job"
 	"clary/internal/stage/jsonpath"
@@ -68,11 +70,12 @@ func known(format string) bool {
 	return format == typeCSV || format == typeJSON || format == typeLines
 }
 
-// checkProcessing holds what DataProcessing needs of the records that it is for.
+// checkProcessing holds what is done with records to records that it can be done
+// with.
 func checkProcessing(in *request) error {
 	d := in.DataProcessing
 	if d == nil {
-		return nil
+		d = new(api.DataProcessing)
 	}
 	before, err := jsonpath.Parse(d.InputFilter)
 	if err != nil {
@@ -83,22 +86,27 @@ func checkProcessing(in *request) error {
 		return apierr.Validation("Invalid OutputFilter: %v", err)
 	}
 	joins := d.JoinSource == "Input"
-	out := joins || !after.Everything()
-	if !out && before.Everything() {
+	ids := in.DataCaptureConfig != nil && job.IsTrue(in.DataCaptureConfig.GenerateInferenceId)
+	answers, records := joins || !after.Everything(), joins || !after.Everything() || !before.Everything()
+	if !records && !ids {
 		return nil
 	}
-	content, accept := format(in.TransformInput.ContentType), format(in.TransformOutput.Accept)
+	content, accept, split := format(in.TransformInput.ContentType), format(in.TransformOutput.Accept), cmp.Or(in.TransformInput.SplitType, none)
 	const formats = typeCSV + ", " + typeJSON + " or " + typeLines
 	switch {
-	case !known(content):
+	case split != none && split != "Line":
+		return apierr.Validation("DataProcessing and GenerateInferenceId need SplitType Line or None, not %s.", split)
+	case records && !known(content):
 		return apierr.Validation("Invalid ContentType %q: DataProcessing needs one of %s.", in.TransformInput.ContentType, formats)
-	case out && !known(accept):
+	case answers && !known(accept):
 		return apierr.Validation("Invalid Accept %q: JoinSource Input and OutputFilter need one of %s.", in.TransformOutput.Accept, formats)
+	case ids && !known(cmp.Or(accept, content)):
+		return apierr.Validation("Invalid Accept %q: GenerateInferenceId needs one of %s.", in.TransformOutput.Accept, formats)
 	case joins && (content == typeCSV) != (accept == typeCSV):
 		return apierr.Validation("JoinSource Input cannot join records of %s with answers of %s: ContentType and Accept must both be %s, or both JSON.", content, accept, typeCSV)
-	case content == typeCSV && in.TransformInput.SplitType != "Line":
+	case records && content == typeCSV && split != "Line":
 		return apierr.Validation("DataProcessing of %s needs SplitType Line.", typeCSV)
-	case out && accept == typeCSV && in.TransformOutput.AssembleWith != "Line":
+	case answers && accept == typeCSV && in.TransformOutput.AssembleWith != "Line":
 		return apierr.Validation("JoinSource Input and OutputFilter of %s need AssembleWith Line.", typeCSV)
 	case content == typeCSV && !before.ByIndex():
 		return apierr.Validation("Invalid InputFilter %q: a row of %s is taken as a list, so only indexes can be applied, such as $[0] or $[1:].", d.InputFilter, typeCSV)

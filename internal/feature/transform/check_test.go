@@ -18,6 +18,14 @@ func data(d apism.DataProcessing, content, split, accept, assemble string) func(
 	}
 }
 
+// inferenceIDs is a request whose answers get ids.
+func inferenceIDs(content, split, accept string) func(*request) {
+	return func(r *request) {
+		data(apism.DataProcessing{}, content, split, accept, "")(r)
+		r.DataCaptureConfig = &apism.BatchDataCaptureConfig{DestinationS3Uri: "s3://b/kept", GenerateInferenceId: api.Ptr(true)}
+	}
+}
+
 func payload(mb, many int64) func(*request) {
 	return func(r *request) { r.MaxPayloadInMB, r.MaxConcurrentTransforms = api.Ptr(mb), api.Ptr(many) }
 }
@@ -27,6 +35,7 @@ var join = apism.DataProcessing{JoinSource: "Input"}
 func TestCreateRefuses(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
+	b.Capacity.Tasks = 5
 	for name, tc := range map[string]struct {
 		edit func(*request)
 		code string
@@ -59,6 +68,10 @@ func TestCreateRefuses(t *testing.T) {
 		"columns by name":         {data(apism.DataProcessing{InputFilter: "$.features"}, "text/csv", "Line", "", ""), "ValidationException", `Invalid InputFilter "$.features": a row of text/csv`},
 		"joined columns by name":  {data(apism.DataProcessing{JoinSource: "Input", OutputFilter: "$['id']"}, "text/csv", "Line", "text/csv", "Line"), "ValidationException", `Invalid OutputFilter "$['id']": a row of text/csv`},
 		"output filter of images": {data(apism.DataProcessing{OutputFilter: "$[0]"}, "text/csv", "Line", "image/png", "Line"), "ValidationException", `Invalid Accept "image/png"`},
+		"framed documents":        {data(apism.DataProcessing{InputFilter: "$.id"}, "application/json", "RecordIO", "", ""), "ValidationException", "need SplitType Line or None, not RecordIO"},
+		"ids of images":           {inferenceIDs("image/png", "None", ""), "ValidationException", "GenerateInferenceId needs one of"},
+		"ids of framed records":   {inferenceIDs("application/x-recordio", "RecordIO", "text/csv"), "ValidationException", "not RecordIO"},
+		"too many containers":     {func(r *request) { r.ModelName, r.TransformResources.InstanceCount = "pipe", 3 }, "ResourceLimitExceeded", "service limit 'ml.m5.large for transform job usage' is 2 Instances, with current utilization of 0 Instances and a request delta of 3 Instances. The model has 2 containers, so that the instances would have 6 together, and this machine runs 5 at once"},
 		"tag twice":               {func(r *request) { r.Tags = []apism.Tag{{Key: "a"}, {Key: "a"}} }, "ValidationException", "Duplicate tag"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +92,11 @@ func TestCreateRefuses(t *testing.T) {
 func TestCreateTakes(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
+	b.Capacity.Tasks = 5
 	for name, edit := range map[string]func(*request){
+		"ids-of-rows":              inferenceIDs("text/csv", "Line", ""),
+		"ids-of-answers":           inferenceIDs("image/png", "None", "application/json"),
+		"as-many-as-run":           func(r *request) { r.ModelName, r.TransformResources.InstanceCount = "pipe", 2 },
 		"all-that-fits":            payload(100, 1),
 		"many-small-ones":          payload(1, 100),
 		"no-limit":                 payload(0, 200),

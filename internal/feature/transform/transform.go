@@ -87,6 +87,9 @@ func (t *Transform) Create(ctx context.Context, c op.Call, in *request) (*api.Cr
 	if err != nil {
 		return nil, err
 	}
+	if err := t.CheckContainers(in.TransformResources.InstanceType, in.TransformResources.InstanceCount, len(serving.Containers(model))); err != nil {
+		return nil, err
+	}
 	arn, err := t.Engine.Create(ctx, c, in.TransformJobName, "", &spec{*in, *model}, in.Tags)
 	if err != nil {
 		return nil, err
