@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -99,12 +100,17 @@ type billingBody struct {
 	Only       string // what the sums are of
 	Chart      *chart
 	Rows       []lineCost
-	Left       int // rows that are not shown
+	Left       int    // rows that are not shown
+	More       string // address of the page with more of them
+	Most       int    // so many
 	Empty      *emptyBody
 	Prev, Next string // addresses
 }
 
-const billRows = 200
+const (
+	billRows = 50  // of the dearest resources
+	billMost = 200 // where these are asked for
+)
 
 // billing is what days cost in the session's region: this month unless asked
 // otherwise.
@@ -116,11 +122,19 @@ func (c *Console) billing(v *view) error {
 	if d.Wrong != "" {
 		return v.show("billing", "Billing", "billing", body)
 	}
-	spent, err := v.spend(d.First, d.Last, now, billRows)
+	q, rows := v.r.URL.Query(), billRows
+	if q.Get("rows") == strconv.Itoa(billMost) {
+		rows = billMost
+	}
+	spent, err := v.spend(d.First, d.Last, now, rows)
 	if err != nil {
 		return err
 	}
 	body.Total, body.Rows, body.Left, body.Only = costOf(spent.Total), linesOfCost(spent.Top), spent.Resources-len(spent.Top), only(spent)
+	if body.Left > 0 && rows < billMost {
+		q.Set("rows", strconv.Itoa(billMost))
+		body.More, body.Most = "/billing?"+q.Encode(), min(billMost, spent.Resources)
+	}
 	if len(body.Rows) == 0 {
 		if !d.Chosen && d.First.Equal(startOfMonth(now)) {
 			if body.Empty, err = v.empty("billing"); err != nil {

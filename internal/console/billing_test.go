@@ -1,6 +1,8 @@
 package console
 
 import (
+	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -66,6 +68,42 @@ func TestBillBars(t *testing.T) {
 		}
 		if len(l.Labels) != want || len(l.Values) != want || sum != float64(n) {
 			t.Errorf("%d days: %d bars of %v dollars, want %d", n, len(l.Labels), sum, want)
+		}
+	}
+}
+
+// A bill names the dearest resources, more of them where that is asked for.
+func TestBillRows(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		path      string
+		resources int
+		rows      int
+		says, not string
+	}{
+		{"/billing", 230, billRows, "180 more are not shown. <a href=\"/billing?rows=200\">Show 200</a>", ""},
+		{"/billing?month=2026-02", 60, billRows, "10 more are not shown. <a href=\"/billing?month=2026-02&amp;rows=200\">Show 60</a>", ""},
+		{"/billing?rows=200", 230, billMost, "30 more are not shown. <code>", "Show 2"},
+		{"/billing?rows=100000", 230, billRows, "Show 200", ""},
+		{"/billing?rows=200", 60, 60, "job-59", "not shown"},
+		{"/billing", 50, 50, "job-49", "not shown"},
+	} {
+		w := newWorld()
+		w.spent = func(q meter.SpendQuery) meter.Spend {
+			s := meter.Spend{Resources: c.resources, Total: meter.Amounts{{MicroUSD: 1e6}, {}}, Days: []meter.DaySpend{{Day: q.From.Format(time.DateOnly), By: meter.Amounts{{MicroUSD: 1e6}, {}}}}}
+			for i := range min(q.Top, c.resources) {
+				s.Top = append(s.Top, meter.ResourceSpend{Kind: "TrainingJob", Name: fmt.Sprint("job-", i), By: meter.Amounts{{MicroUSD: 1}, {}}})
+			}
+			return s
+		}
+		rec := get(t, w, c.path)
+		body := rec.Body.String()
+		if n := strings.Count(body, `href="/training-jobs/job-`); rec.Code != http.StatusOK || n != c.rows || !strings.Contains(body, c.says) || c.not != "" && strings.Contains(body, c.not) {
+			t.Errorf("%s of %d: %d, %d rows: %s", c.path, c.resources, rec.Code, n, body[max(0, len(body)-600):])
+		}
+		_, after, _ := strings.Cut(body, `<tbody class="later">`)
+		if n := strings.Count(after, "<tr>"); n != c.rows-25 {
+			t.Errorf("%s of %d: %d rows are laid out later", c.path, c.resources, n)
 		}
 	}
 }

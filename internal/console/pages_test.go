@@ -43,6 +43,7 @@ type world struct {
 	usage  []resource.Usage   // of endpoints
 	bills  map[string]meter.Statement
 	served func(*sm.DescribeEndpointOutput)
+	spent  func(meter.SpendQuery) meter.Spend
 	scored func(*sm.DescribeTransformJobResponse)
 	kept   map[string]string // objects of the bucket "score", by key
 	before map[string]bool   // those of them that are from before the jobs
@@ -226,12 +227,15 @@ func (w *world) Costs(_ context.Context, _ op.Call, q resource.UsageQuery) (Bill
 	return out, nil
 }
 
-func (w *world) Spend(context.Context, op.Call, meter.SpendQuery) (meter.Spend, error) {
+func (w *world) Spend(_ context.Context, _ op.Call, q meter.SpendQuery) (meter.Spend, error) {
 	w.mu.Lock()
 	w.count["spend"]++
 	w.mu.Unlock()
 	if w.deny {
 		return meter.Spend{}, apierr.AccessDenied("not authorized")
+	}
+	if w.spent != nil {
+		return w.spent(q), nil
 	}
 	return meter.Spend{}, nil
 }
