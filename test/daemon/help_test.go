@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -66,13 +65,19 @@ var built = sync.OnceValues(func() (dir string, err error) { //nolint:gochecknog
 	if err != nil {
 		return dir, err
 	}
+	if err := d.Borrow(); err != nil {
+		return dir, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if err := d.Start(ctx); err != nil {
 		return dir, err
 	}
 	err = first(ctx, d)
-	return dir, errors.Join(err, d.Stop())
+	if err = errors.Join(err, d.Stop()); err == nil {
+		err = d.Lend()
+	}
+	return dir, err
 })
 
 var made atomic.Pointer[string] //nolint:gochecknoglobals // what built made, to be removed
@@ -135,11 +140,8 @@ func start(t *testing.T, dir string, args ...string) *world {
 	if err != nil {
 		t.Fatalf("building the runtime: %v", err)
 	}
-	if err := os.MkdirAll(d.Data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), "cp", "-a", filepath.Join(from, "data", "runtimes"), d.Data).CombinedOutput(); err != nil {
-		t.Fatalf("copy the runtime: %v: %s", err, out)
+	if err := d.Share(filepath.Join(from, "data", "runtimes")); err != nil {
+		t.Fatalf("take the runtime: %v", err)
 	}
 	if err := d.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -225,7 +227,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}
-		time.Sleep(2 * time.Millisecond) // the world outside gives no signal
+		time.Sleep(10 * time.Millisecond) // the world outside gives no signal
 	}
 }
 

@@ -18,7 +18,7 @@ const RuntimesVar = "CLARY_TEST_RUNTIMES"
 const unusedAfter = 14 * 24 * time.Hour
 
 // Borrow gives the server, before it is started, the runtimes that others have
-// left. Files are linked, not copied: a runtime never changes.
+// left.
 func (d *Daemon) Borrow() error {
 	shelf := os.Getenv(RuntimesVar)
 	if shelf == "" {
@@ -31,19 +31,27 @@ func (d *Daemon) Borrow() error {
 	if err != nil {
 		return err
 	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && e.Name()[0] != '.' && time.Since(info.ModTime()) > unusedAfter {
+			_ = os.RemoveAll(filepath.Join(shelf, e.Name())) // another may do the same
+		}
+	}
+	return d.Share(shelf)
+}
+
+// Share gives the server, before it is started, the runtimes that are built in a
+// folder. Files are linked where they can be, not copied: a runtime never changes.
+func (d *Daemon) Share(folder string) error {
+	built, err := filepath.Glob(filepath.Join(folder, "*", "runtime.json"))
+	if err != nil {
+		return err
+	}
 	own := filepath.Join(d.Data, "runtimes")
 	if err := os.MkdirAll(own, 0o700); err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if e.Name()[0] == '.' {
-			continue
-		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > unusedAfter {
-			_ = os.RemoveAll(filepath.Join(shelf, e.Name())) // another may do the same
-			continue
-		}
-		if err := link(filepath.Join(shelf, e.Name()), own, e.Name()); err != nil {
+	for _, b := range built {
+		if err := link(filepath.Dir(b), own, filepath.Base(filepath.Dir(b))); err != nil {
 			return err
 		}
 	}
@@ -80,18 +88,24 @@ func Lend(folder string) error {
 	return nil
 }
 
-// link makes a tree of links under a name, all of it or nothing.
+// link makes a tree of links under a name, or of copies on another disk; all of
+// it or nothing.
 func link(from, folder, name string) error {
 	half, err := os.MkdirTemp(folder, ".half-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(half) //nolint:errcheck // empty, or of no use
-	//nolint:noctx // seconds
-	if out, err := exec.Command("cp", "-al", from, filepath.Join(half, name)).CombinedOutput(); err != nil {
-		return fmt.Errorf("cp -al %s: %w: %.300s", from, err, out)
+	to := filepath.Join(half, name)
+	if exec.Command("cp", "-al", from, to).Run() != nil { //nolint:noctx // seconds
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+		if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil { //nolint:noctx // seconds
+			return fmt.Errorf("cp -a %s: %w: %.300s", from, err, out)
+		}
 	}
-	err = os.Rename(filepath.Join(half, name), filepath.Join(folder, name))
+	err = os.Rename(to, filepath.Join(folder, name))
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
