@@ -5,6 +5,8 @@ package catalog_test
 import (
 	"bufio"
 	"context"
+	"embed"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +18,12 @@ import (
 	"clary/internal/runtimes"
 	"clary/internal/runtimes/catalog"
 )
+
+// probes are compiled in: a file that only a sandbox reads is no input that Go's
+// test cache sees.
+//
+//go:embed testdata
+var probes embed.FS
 
 // TestRealNotebook builds the runtime of notebook instances from the package
 // index in a sandbox, runs it, and looks at it from inside: testdata/notebook.py
@@ -41,8 +49,12 @@ func TestRealNotebook(t *testing.T) {
 		t.Fatalf("%s: %s", rt.Title, st.Failed)
 	}
 	t.Logf("%s built in %s", rt.Title, time.Since(start))
-	probe, err := filepath.Abs("testdata")
+	probe := filepath.Join(dir, "probe")
+	files, err := fs.Sub(probes, "testdata")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(probe, files); err != nil {
 		t.Fatal(err)
 	}
 	task := compute.Task{
