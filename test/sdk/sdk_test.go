@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,23 +96,29 @@ func TestClients(t *testing.T) {
 	t.Parallel()
 	v2, v3 := venv(t, "v2"), venv(t, "v3")
 	d := start(t)
-	t.Run("languages", func(t *testing.T) { languages(t, d) })
-	// Side by side: the longest of them wait most of the time.
-	for _, c := range []struct{ name, venv string }{{"v2", v2}, {"v3", v3}} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
-			defer cancel()
-			cmd := d.Command(ctx, c.venv, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider",
-				"-n", "3", "--dist", "worksteal", "--durations", "5", "--color", "no", c.name)
-			cmd.Env = append(cmd.Env, "CLARY_BIN="+d.Bin, "CLARY_DATA="+d.Data)
-			if only := os.Getenv("CLARY_SDK_ONLY"); only != "" {
-				cmd.Args = append(cmd.Args, "-k", only)
-			}
-			if err := daemon.Lines(cmd, func(line string) { fmt.Println(c.name + " | " + line) }); err != nil {
-				t.Errorf("pytest %s: %v", c.name, err)
-			}
-		})
+	// Side by side, since the longest of them wait most of the time, and from the
+	// beginning, whatever else the test program runs.
+	var all sync.WaitGroup
+	all.Go(func() { t.Run("languages", func(t *testing.T) { languages(t, d) }) })
+	for _, c := range []struct{ name, venv, workers string }{{"v2", v2, "5"}, {"v3", v3, "3"}} {
+		all.Go(func() { t.Run(c.name, func(t *testing.T) { python(t, d, c.name, c.venv, c.workers) }) })
+	}
+	all.Wait()
+}
+
+// python runs the flows of a folder.
+func python(t *testing.T, d *daemon.Daemon, name, venv, workers string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
+	defer cancel()
+	cmd := d.Command(ctx, venv, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+		"-n", workers, "--dist", "worksteal", "--durations", "5", "--color", "no", name)
+	cmd.Env = append(cmd.Env, "CLARY_BIN="+d.Bin, "CLARY_DATA="+d.Data)
+	if only := os.Getenv("CLARY_SDK_ONLY"); only != "" {
+		cmd.Args = append(cmd.Args, "-k", only)
+	}
+	if err := daemon.Lines(cmd, func(line string) { fmt.Println(name + " | " + line) }); err != nil {
+		t.Errorf("pytest %s: %v", name, err)
 	}
 }
 
