@@ -3,6 +3,7 @@
 package step
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -102,28 +103,54 @@ func Build(ctx context.Context, root string) error {
 		return err
 	}
 	embedded := filepath.Join(root, "internal", "server", "taskbin", "clary-task")
-	// An unchanged file keeps its time, and Go its cached packages.
-	if have, err := os.ReadFile(embedded); err != nil || string(have) != string(b) {
-		if err := os.MkdirAll(filepath.Dir(embedded), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(embedded, b, 0o755); err != nil {
-			return err
-		}
+	if err := write(embedded, b, 0o755); err != nil {
+		return err
 	}
 	// Its name by content is made here, so that no start has to read it whole.
 	sum := sha256.Sum256(b)
-	if err := os.WriteFile(embedded+".sum", []byte(hex.EncodeToString(sum[:8])), 0o644); err != nil {
+	if err := write(embedded+".sum", []byte(hex.EncodeToString(sum[:8])), 0o644); err != nil {
 		return err
 	}
 	return goBuild(ctx, root, filepath.Join(root, "bin", "clary"), "./cmd/clary")
 }
 
+// write leaves an unchanged file its time, and Go its cached packages and tests.
+func write(path string, b []byte, mode os.FileMode) error {
+	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, b) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	half, err := os.CreateTemp(filepath.Dir(path), ".half-")
+	if err != nil {
+		return err
+	}
+	_, err = half.Write(b)
+	if err = errors.Join(err, half.Chmod(mode), half.Close()); err == nil {
+		err = os.Rename(half.Name(), path)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(half.Name()))
+	}
+	return err
+}
+
+// goBuild makes a program in a folder of its own, since Go gives it the time of
+// the last build even if it is the same.
 func goBuild(ctx context.Context, root, out, pkg string, flags ...string) error {
-	args := append([]string{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out}, flags...)
-	return Run(ctx, Cmd{
+	built := filepath.Join(filepath.Dir(out), "built", filepath.Base(out))
+	args := append([]string{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", built}, flags...)
+	if err := Run(ctx, Cmd{
 		Dir:  root,
 		Env:  []string{"CGO_ENABLED=0"},
 		Args: append(args, pkg),
-	})
+	}); err != nil {
+		return err
+	}
+	b, err := os.ReadFile(built)
+	if err != nil {
+		return err
+	}
+	return write(out, b, 0o755)
 }
