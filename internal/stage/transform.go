@@ -48,7 +48,7 @@ type transforming struct {
 func newTransform(p plan.Transform, h Host) *transforming {
 	t := &transforming{
 		serving: *newServing(plan.Serving{Region: p.Region, RoleArn: p.RoleArn, VCPU: p.VCPU, Models: p.Models, NetworkIsolation: p.NetworkIsolation}, h),
-		t:       p, startup: transform.Startup, backoff: 200 * time.Millisecond, uploads: make(chan struct{}, slots),
+		t:       p, startup: transform.Startup, backoff: 200 * time.Millisecond, uploads: make(chan struct{}, transform.Uploads),
 	}
 	t.hosts, t.current, t.kept = p.Hosts, p.CurrentHost, "Data"
 	t.out = &lineWriter{w: t.h.Stderr}
@@ -122,7 +122,7 @@ var errEnded = errors.New("the container's program ended")
 // ended is the result when the program went before the work was done.
 func ended(res plan.Result) plan.Result {
 	if res.Failure == "" {
-		res.Class, res.Failure = classAlgorithm, "the container's program ended by itself, with exit code 0"
+		res.Class, res.Failure = classAlgorithm, "the container's program ended by itself"
 	}
 	return res
 }
@@ -252,7 +252,7 @@ func (t *transforming) share(ctx context.Context) iter.Seq2[int, found] {
 	return func(yield func(int, found) bool) {
 		n := 0
 		for it, err := range t.source(ctx, t.channel()) {
-			if err == nil && it.size == 0 && strings.HasSuffix(it.key, "/") {
+			if err == nil && (it.size == 0 && strings.HasSuffix(it.key, "/") || t.own(ctx, it)) {
 				continue
 			}
 			n++
@@ -264,6 +264,35 @@ func (t *transforming) share(ctx context.Context) iter.Seq2[int, found] {
 			}
 		}
 	}
+}
+
+// own says that an object below the input's prefix is the output of another one
+// there: outputs may lie among inputs, and are none.
+func (t *transforming) own(ctx context.Context, it item) bool {
+	rest, ok := strings.CutSuffix(it.key, ".out")
+	if ok {
+		rest, ok = strings.CutPrefix(rest, t.prefix)
+	}
+	if !ok || it.bucket != t.bucket || t.t.Input.S3DataType == "ManifestFile" {
+		return false
+	}
+	_, prefix, err := client.ParseURI(t.t.Input.S3Uri)
+	if err != nil {
+		return false
+	}
+	of := []string{prefix[:strings.LastIndexByte(prefix, '/')+1] + rest, prefix + "/" + rest}
+	if prefix == "" || strings.HasSuffix(prefix, "/") {
+		of = of[:1]
+	}
+	for _, key := range of {
+		if !strings.HasPrefix(key, prefix) || key == it.key {
+			continue
+		}
+		if _, err := t.h.API.Head(ctx, it.bucket, key); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 type found struct {
@@ -338,14 +367,24 @@ func (t *transforming) size(ctx context.Context, it item) (int64, error) {
 	return o.Size, nil
 }
 
-// slots bounds how many results are uploaded at once: a large one takes much
-// memory.
-const slots = 8
-
 // one transforms one object. An error that is not only the object's ends the job.
 func (t *transforming) one(ctx context.Context, tr *transform.Transformer, n int, it item, weight int) error {
 	key := t.prefix + strings.TrimPrefix(it.name, "/") + ".out"
 	err := t.unlike(ctx, it)
+	slot := func(ctx context.Context) bool {
+		select {
+		case t.uploads <- struct{}{}:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	if err == nil && tr.Whole() { // its answer comes at once, and its time runs
+		if !slot(ctx) {
+			return context.Cause(ctx)
+		}
+		defer func() { <-t.uploads }()
+	}
 	if err == nil {
 		err = tr.Do(ctx, transform.Object{Name: it.bucket + "/" + it.key, Size: it.size, Open: func(ctx context.Context) (io.ReadCloser, error) {
 			body, _, err := t.h.API.Get(ctx, it.bucket, it.key)
@@ -354,11 +393,11 @@ func (t *transforming) one(ctx context.Context, tr *transform.Transformer, n int
 			}
 			return body, nil
 		}}, weight, func(ctx context.Context, r io.Reader) error {
-			select {
-			case t.uploads <- struct{}{}:
+			if !tr.Whole() {
+				if !slot(ctx) {
+					return context.Cause(ctx)
+				}
 				defer func() { <-t.uploads }()
-			case <-ctx.Done():
-				return context.Cause(ctx)
 			}
 			_, err := t.h.API.Upload(ctx, t.bucket, key, r)
 			return t.putError(ctx, "the result of s3://"+it.bucket+"/"+it.key, t.bucket, key, err)
@@ -399,7 +438,7 @@ func (t *transforming) objectFailed(it item, err error) *transform.Failure {
 	if f, ok := errors.AsType[*transform.Failure](err); ok {
 		return f
 	}
-	name := it.bucket + "/" + it.key
+	name := transform.Printable(it.bucket + "/" + it.key)
 	res := failed(err)
 	return &transform.Failure{Class: res.Class, Text: name + ": " + res.Failure, Log: []string{name + ": " + res.Class + ": " + strings.ReplaceAll(res.Failure, "\n", " ")}}
 }

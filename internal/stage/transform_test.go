@@ -221,6 +221,33 @@ func TestTransformNames(t *testing.T) {
 	}
 }
 
+// Outputs that lie among the inputs are none, those of an earlier job neither;
+// what only looks like one is.
+func TestTransformAmongItsInputs(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ in, out string }{{"s3://bucket/in/", "s3://bucket/in"}, {"s3://bucket/in", "s3://bucket/in"}, {"s3://bucket/in", "s3://bucket/in-scored"}, {"s3://bucket", "s3://bucket/scored"}} {
+		m := serveModel(t, upperModel)
+		b := transformBench(t, map[string]*modelServer{here: m})
+		b.s3.PageSize = 1
+		hosts := []string{"algo-1", "algo-2"}
+		for i := range 6 {
+			b.s3.Set("bucket", fmt.Sprintf("in/%d", i), fmt.Sprint(i))
+		}
+		b.s3.Set("bucket", "in/x.out", "of nothing")
+		for range 2 {
+			for _, h := range hosts {
+				p := plan.Transform{Hosts: hosts, CurrentHost: h, Input: plan.TransformInput{S3Uri: tt.in}, Output: plan.TransformOutput{S3OutputPath: tt.out}}
+				if res := b.transform(p); res != (plan.Result{Served: true}) {
+					t.Fatalf("%+v: %+v", tt, res)
+				}
+			}
+		}
+		if got := b.s3.Keys("bucket"); len(got) != 14 || len(m.invocations()) != 14 {
+			t.Errorf("%+v: %d invocations, %q", tt, len(m.invocations()), got)
+		}
+	}
+}
+
 // Several instances do each object once, also when there are more than nine.
 func TestTransformShares(t *testing.T) {
 	t.Parallel()
@@ -347,7 +374,7 @@ func TestTransformFails(t *testing.T) {
 		"no model":    {plan.Transform{Models: []plan.Model{{Name: "ModelDataUrl", S3Uri: "s3://bucket/no.tar.gz", Archive: true, LocalPath: model}}}, nil, classClient, "Failed to download model data from URL"},
 		"never ready": {plan.Transform{Next: []string{"algo-1-container-2"}}, func(_ *bench, tr *transforming) { tr.startup = 100 * time.Millisecond }, classAlgorithm, "Model container failed to respond to ping. Please ensure /ping endpoint is implemented and responds with an HTTP 200 status code"},
 		"no program":  {plan.Transform{}, func(_ *bench, tr *transforming) { tr.h.Program.Args = []string{"/nowhere"}; tr.h.Dial = refuse }, classClient, "CannotStartContainerError"},
-		"the end":     {plan.Transform{}, func(_ *bench, tr *transforming) { tr.h.Program.Args = []string{"/bin/true"}; tr.h.Dial = refuse }, classAlgorithm, "ended by itself, with exit code 0"},
+		"the end":     {plan.Transform{}, func(_ *bench, tr *transforming) { tr.h.Program.Args = []string{"/bin/true"}; tr.h.Dial = refuse }, classAlgorithm, "ended by itself"},
 		"a crash": {plan.Transform{}, func(_ *bench, tr *transforming) {
 			tr.h.Program.Args = []string{"/bin/sh", "-c", "echo KeyError: 1; exit 3"}
 			tr.h.Dial = refuse

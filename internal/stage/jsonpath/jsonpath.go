@@ -62,14 +62,15 @@ func (p *Path) Columns(list []int, n int) ([]int, error) {
 		}
 		return list, nil
 	}
-	return p.steps[0].indexes(list, n)
+	return p.steps[0].indexes(list, n, true)
 }
 
-// indexes are those of n elements that the step names.
-func (s step) indexes(list []int, n int) ([]int, error) {
+// indexes are those of n elements that the step names. An index that is not
+// there is an error, and a slice that begins where nothing is if it must not.
+func (s step) indexes(list []int, n int, must bool) ([]int, error) {
 	for _, it := range s.items {
 		from, to := it.bounds(n)
-		if from < 0 || from >= n {
+		if (from < 0 || from >= n) && (must || !it.slice) {
 			at := "index " + strconv.Itoa(it.from)
 			if it.slice {
 				at = "the slice from " + strconv.Itoa(it.from)

@@ -33,6 +33,8 @@ func TestSelect(t *testing.T) {
 		{"$.list.*[0]", "[1,3]"},
 		{"$.list[:2][0]", "[1,3]"},
 		{"$.e.*", "[]"},
+		{"$.list[3:]", "[]"},
+		{"$.list[2][0:]", "[]"},
 	} {
 		p, err := Parse(tt.path)
 		if err != nil {
@@ -54,7 +56,6 @@ func TestSelect(t *testing.T) {
 		"$.list[3]":                "index 3 is not within the record, which has 3 elements",
 		"$.list[-4]":               "index -4 is not within",
 		"$.list[0,3]":              "index 3 is not within",
-		"$.list[3:]":               "the slice from 3 is not within",
 		"$['a b']['c.d'][1].x.foo": "applied to a string",
 	} {
 		p, err := Parse(path)
@@ -120,12 +121,14 @@ func TestColumns(t *testing.T) {
 			t.Errorf("%s is said to be for columns (%v)", path, err)
 		}
 	}
-	p, err := Parse("$[4]")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Columns(nil, 4); err == nil {
-		t.Error("column 4 of 4 is found")
+	for _, path := range []string{"$[4]", "$[4:]", "$[0,-5]"} {
+		p, err := Parse(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list, err := p.Columns(nil, 4); err == nil {
+			t.Errorf("%s of 4 columns is %v", path, list)
+		}
 	}
 	if p, _ := Parse("$"); !p.Everything() {
 		t.Error("$ is not everything")
@@ -240,7 +243,7 @@ func plainStep(s step, v any, last bool) (out []any, ok bool) {
 				}
 			}
 		}
-		if from < 0 || from >= n {
+		if !it.slice && (from < 0 || from >= n) {
 			return nil, false
 		}
 		for i := from; i < min(to, n); i++ {

@@ -69,7 +69,7 @@ func (s step) from(v []byte, last bool) ([][]byte, error) {
 	if err := Each(v, func(_, value []byte) { all = append(all, value) }); err != nil {
 		return nil, err
 	}
-	indexes, err := s.indexes(nil, len(all))
+	indexes, err := s.indexes(nil, len(all), false)
 	if err != nil {
 		return nil, err
 	}

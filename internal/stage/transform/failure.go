@@ -100,7 +100,8 @@ func (*mismatchError) Unwrap() error { return errMismatch }
 // are.
 func (t *Transformer) named(o Object, err error) error {
 	f := &Failure{err: err}
-	line := func(format string, args ...any) { f.Log = append(f.Log, o.Name+": "+fmt.Sprintf(format, args...)) }
+	name := Printable(o.Name)
+	line := func(format string, args ...any) { f.Log = append(f.Log, name+": "+fmt.Sprintf(format, args...)) }
 	var (
 		status *statusError
 		silent *noAnswerError
@@ -145,7 +146,7 @@ func (t *Transformer) named(o Object, err error) error {
 	default:
 		return err
 	}
-	f.Text = o.Name + ": " + printable(err.Error(), 600)
+	f.Text = name + ": " + printable(err.Error(), 600)
 	return f
 }
 
@@ -175,6 +176,9 @@ func said(body []byte) []string {
 	}
 	return lines
 }
+
+// Printable is an object's name for a log: a key may hold whatever ends a line.
+func Printable(name string) string { return printable(name, 1200) }
 
 // printable is text for a log, of a bounded length.
 func printable(s string, most int) string {

@@ -2,6 +2,7 @@ package transform
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -114,6 +115,31 @@ func TestInferenceID(t *testing.T) {
 		if ids := regexp.MustCompile(uuid).FindAllString(got, -1); len(ids) != 2 || ids[0] == ids[1] {
 			t.Errorf("%s: ids %q", name, ids)
 		}
+	}
+}
+
+// What answers a document need not be one, and several answers to the last
+// record are taken as those to others are.
+func TestAnswersOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	s := Settings{ContentType: "application/json", Accept: "text/csv", Output: path(t, "$[0]"), MaxPayload: MB}
+	if got, err := does(t, s, text("k", "[[1,2],\n[3,4]]"), serve(t, upperWith("1,2\n3,4\n"))); err != nil || got != "1\n3\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	s = Settings{Split: SplitLine, ContentType: "application/jsonlines", Output: path(t, "$.a"), MaxPayload: MB}
+	for object, want := range map[string]string{"{}\n": "1\n2\n", "{}\n{}\n": "1\n2\n"} {
+		if got, err := does(t, s, text("k", object), serve(t, upperWith("{\"a\":1}\n{\"a\":2}\n"))); err != nil || got != want {
+			t.Errorf("%q: %q, %v", object, got, err)
+		}
+	}
+	s = Settings{MaxPayload: MB, Lines: true}
+	if got, err := does(t, s, text("k", "x"), serve(t, upperWith("binary\x00"))); err != nil || got != "binary\x00\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	o := text("we ird\n\x1b[31mname", "x")
+	_, err := does(t, s, o, serve(t, func(w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusBadRequest) }))
+	if f, ok := errors.AsType[*Failure](err); !ok || f.Log[0] != "bucket/we ird  [31mname: ClientError: 400" || strings.Contains(f.Text, "\n") {
+		t.Errorf("%v", err)
 	}
 }
 

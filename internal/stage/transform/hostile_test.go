@@ -277,6 +277,7 @@ func TestWeight(t *testing.T) {
 		{Settings{Split: SplitLine, MaxPayload: 10}, -1, 8},
 		{Settings{Split: SplitLine, MaxPayload: 10, Gzip: true}, 9, 8},
 		{Settings{Split: SplitLine, MaxPayload: 10, SingleRecord: true}, 9, 8},
+		{Settings{Split: SplitLine, MaxPayload: 10, SingleRecord: true}, 3, 3},
 		{Settings{Split: SplitLine}, 1e9, 1},
 		{Settings{MaxPayload: 10}, 1e9, 1},
 	} {

@@ -39,7 +39,7 @@ func (t *Transformer) copyAnswer(w *bufio.Writer, from io.Reader, single bool) e
 	if _, err := io.Copy(end, from); err != nil {
 		return err
 	}
-	if !t.lines() || end.last == '\n' || end.last == 0 && !single {
+	if !t.lines() || end.some && end.last == '\n' || !end.some && !single {
 		return nil
 	}
 	return w.WriteByte('\n')
@@ -47,18 +47,19 @@ func (t *Transformer) copyAnswer(w *bufio.Writer, from io.Reader, single bool) e
 
 // lines says that each answer ends its line.
 func (t *Transformer) lines() bool {
-	return t.s.Lines || t.s.processed() && !t.format.whole && t.format.out != opaque
+	return t.s.Lines || t.s.processed() && t.format.out != opaque && !(t.format.whole && t.format.out == documents)
 }
 
 // ending remembers the last byte that was written.
 type ending struct {
 	w    io.Writer
 	last byte
+	some bool // there was one
 }
 
 func (e *ending) Write(p []byte) (int, error) {
 	if len(p) > 0 {
-		e.last = p[len(p)-1]
+		e.last, e.some = p[len(p)-1], true
 	}
 	return e.w.Write(p)
 }
@@ -105,9 +106,14 @@ func (t *Transformer) join(w *bufio.Writer, input records, answer io.Reader, med
 		is = k
 	}
 	j := t.joiner(is)
-	if t.format.whole || one && j.kind == documents {
+	if (t.format.whole || one) && j.kind == documents {
 		return t.joinDocument(w, j, input, answer)
 	}
+	return joinLines(w, j, input, answer)
+}
+
+// joinLines is join where each line of the answer is a record's.
+func joinLines(w *bufio.Writer, j *joiner, input records, answer io.Reader) error {
 	came := &lineRecords{in: answer}
 	for n := 0; ; n++ {
 		a, err := came.next()
@@ -155,7 +161,10 @@ func (t *Transformer) joinDocument(w *bufio.Writer, j *joiner, input records, an
 	}
 	data = bytes.TrimSpace(data)
 	if !t.format.whole {
-		if !json.Valid(data) && bytes.IndexByte(data, '\n') > 0 && input != nil { // several answers to one record
+		if !json.Valid(data) && bytes.IndexByte(data, '\n') > 0 { // several answers to one record
+			if input == nil {
+				return joinLines(w, j, nil, bytes.NewReader(data))
+			}
 			return uneven(1, count(&lineRecords{in: bytes.NewReader(data)}))
 		}
 		if bytes.IndexByte(data, '\n') >= 0 {

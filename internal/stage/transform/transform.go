@@ -60,6 +60,9 @@ type Settings struct {
 const (
 	// MB is what MaxPayloadInMB counts.
 	MB = 1 << 20
+	// Uploads are the results that may be taken at once: two parts of a large one
+	// are held.
+	Uploads = 8
 	// mostRecord bounds a record where no payload does.
 	mostRecord = 100 * MB
 	// mostAnswer bounds one answer to one request of bounded size.
@@ -135,11 +138,16 @@ func (t *Transformer) Weight(size int64) int {
 	switch {
 	case t.s.chunked() || t.s.Split == "" || t.s.Split == SplitNone || size == 0:
 		return 1
-	case size < 0 || t.s.Gzip || t.s.SingleRecord:
+	case size < 0 || t.s.Gzip:
 		return t.s.Concurrency
+	case t.s.SingleRecord: // each has a byte at least
+		return int(min(size, int64(t.s.Concurrency)))
 	}
 	return int(min(size/int64(t.s.MaxPayload)+1, int64(t.s.Concurrency)))
 }
+
+// Whole says that an object is one request, whose answer is read while it comes.
+func (t *Transformer) Whole() bool { return t.s.chunked() }
 
 // Memory is about how much the transformer holds at most.
 func (s *Settings) Memory() int64 {
@@ -153,7 +161,7 @@ func (s *Settings) Memory() int64 {
 	} else if s.Join {
 		each *= 2
 	}
-	return int64(s.Concurrency)*each + payload + 48*MB
+	return int64(s.Concurrency)*each + payload + 32*MB + int64(min(s.Concurrency, Uploads))*16*MB
 }
 
 // errGone is why a reader is closed when nobody writes any more.
