@@ -47,7 +47,7 @@ func (t *Transformer) copyAnswer(w *bufio.Writer, from io.Reader, single bool) e
 
 // lines says that each answer ends its line.
 func (t *Transformer) lines() bool {
-	return t.s.Lines || t.s.processed() && t.format.out != opaque && !(t.format.whole && t.format.out == documents)
+	return t.s.Lines || t.s.processed() && t.format.out != opaque && (!t.format.whole || t.format.out != documents)
 }
 
 // ending remembers the last byte that was written.
