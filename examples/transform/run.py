@@ -59,7 +59,7 @@ def main():
         assemble_with="Line",
     )
     transformer.transform(
-        f"{prefix}/score",
+        f"{prefix}/score/",
         content_type="text/csv",
         split_type="Line",
         input_filter="$[3:8]",  # the model sees neither who flies nor when the plane landed

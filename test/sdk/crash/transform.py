@@ -8,10 +8,16 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+import boto3  # noqa: E402
 import sagemaker  # noqa: E402
+from botocore.config import Config  # noqa: E402
 from sagemaker.transformer import Transformer  # noqa: E402
 
 from helpers import TRANSFORM, lines, model, name, objects, stored  # noqa: E402
+
+# Who looks on here retries as long as the server is away.
+default = boto3.client
+boto3.client = lambda service, **kw: default(service, config=Config(retries={"mode": "standard", "total_max_attempts": 12}), **kw)
 
 ROWS = 150
 data = stored({"a.csv": "1\n", "b.csv": "".join(f"{i},sleep0.05\n" for i in range(ROWS)), "c.csv": "2\n"})
