@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -103,14 +104,23 @@ func (v *view) inputsOf(j *job, p *scores) error {
 		return err
 	}
 	p.More = more
+	names := map[string]bool{}
 	for _, c := range list {
 		o := objectAt(bucket, c)
 		if o.Size == 0 && strings.HasSuffix(c.Key, "/") {
 			continue // a folder's own
 		}
 		o.Name = nameBelow(key, c.Key)
+		names[o.Name] = true
 		p.Rows = append(p.Rows, pair{In: o})
 	}
+	// outputs may lie among inputs, and are none
+	folder := strings.TrimRight(j.output.S3OutputPath, "/") + "/"
+	p.Rows = slices.DeleteFunc(p.Rows, func(r pair) bool {
+		name, out := strings.CutSuffix(r.In.URI, ".out")
+		name, below := strings.CutPrefix(name, folder)
+		return out && below && names[name]
+	})
 	return nil
 }
 
@@ -142,10 +152,8 @@ func (v *view) listed(uri string, p *scores) error {
 		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
-	var first struct {
-		Prefix string `json:"prefix"`
-	}
-	if begin, _ := d.Token(); begin != json.Delim('[') || d.Decode(&first) != nil { // it is nil where there is none
+	prefix, ok := prefixOf(d)
+	if !ok {
 		p.Wrong = "The manifest is none: it is not a list that begins with a prefix."
 		return nil
 	}
@@ -155,11 +163,21 @@ func (v *view) listed(uri string, p *scores) error {
 			p.More = true
 			break
 		}
-		full := first.Prefix + name
+		full := prefix + name
 		p.Rows = append(p.Rows, pair{In: object{Name: strings.TrimLeft(name, "/"), Path: objectPath(full), URI: full}})
 	}
 	p.More = p.More || len(p.Rows) == pairsListed
 	return nil
+}
+
+// prefixOf is a manifest's first entry.
+func prefixOf(d *json.Decoder) (string, bool) {
+	var first struct {
+		Prefix string `json:"prefix"`
+	}
+	begin, err := d.Token()
+	ok := err == nil && begin == json.Delim('[') && d.Decode(&first) == nil
+	return first.Prefix, ok
 }
 
 // outputsOf finds what a job has made of its inputs: what was there before is of
