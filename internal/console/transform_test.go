@@ -307,7 +307,9 @@ func TestScored(t *testing.T) {
 		"outputs among inputs": {
 			func(d *sm.DescribeTransformJobResponse) { d.TransformOutput.S3OutputPath = "s3://score/in/" },
 			map[string]string{"in/a.csv": "7", "in/a.csv.out": "8", "in/b.out": "9"},
-			nil, []string{"1 of 2 objects have", ">b.out<", ">a.csv.out<"}, nil,
+			nil,
+			[]string{"1 of 2 objects have", ">b.out<", ">a.csv.out<"},
+			nil,
 		},
 		"a folder's name":       {one("s3://score/in"), scoredObjects(), nil, []string{"2 of 3 objects", ">deep/c.csv.out<"}, nil},
 		"a bucket":              {one("s3://score"), map[string]string{"a": "7", "out/a.out": "8"}, nil, []string{">a.out<"}, nil},
