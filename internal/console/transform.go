@@ -21,7 +21,7 @@ const dataLog = "/data-log"
 func transformJobs() *jobKind {
 	return &jobKind{
 		Kind: "TransformJob", Section: "batch-transform", Group: "/aws/sagemaker/TransformJobs", Note: "Message",
-		Keeps:   "The job ends within 120 seconds. Objects whose answers are complete by then keep them in S3; of the others nothing is kept.",
+		Keeps:   "The job ends within half a minute. Objects whose answers are complete by then keep them in S3; of the others nothing is kept.",
 		LogNote: "A data-log says what the job asked of the model and what became of each object; the other streams are what the model itself printed.",
 		hints: []hint{
 			{"respond to ping", "The model's own log, below, tells why it does not answer. The same model would not start on an endpoint either."},
