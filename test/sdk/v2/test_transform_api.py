@@ -150,6 +150,15 @@ def test_several_instances(sums):
     assert (sorted(asked[::2]), asked[1::2]) == ([2, 3], [0, 0]), asked
 
 
+def test_output_below_the_input(sm, sums):
+    """What the job itself stores is no input of it, whoever begins later."""
+    data, job = stored({f"{i}.csv": f"{i}\n" for i in range(6)}), name("transform")
+    sm.create_transform_job(**transforming(job, sums, data, data + "/scored", InstanceCount=2, BatchStrategy="SingleRecord"))
+    d = transformed(job)
+    assert d["TransformJobStatus"] == "Completed", (d, lines(job, TRANSFORM))
+    assert objects(data + "/scored") == {f"{i}.csv.out": f"{i}\n".encode() for i in range(6)}
+
+
 def crc32c(data):
     crc = 0xFFFFFFFF
     for byte in data:
