@@ -95,7 +95,7 @@ func (a *app) serve() *cobra.Command {
 	f.StringVar(&cfg.Account, "account", "123456789012", "the account's number, 12 digits")
 	f.StringVar(&cfg.Region, "region", "us-east-1", "the region that `clary env` points clients to; every region is served")
 	f.BoolVar(&cfg.StrictRoles, "strict-roles", false, "refuse roles that were not created; without it an unknown role of the account acts with full access")
-	f.DurationVar(&cfg.HoldDescribe, "hold-describe", 0, "hold each look of the SageMaker SDK at an unfinished job up to so long: fit() returns sooner, log lines come later (50s is the most useful)")
+	f.DurationVar(&cfg.HoldDescribe, "hold-describe", 0, "hold each look of the SageMaker SDK at an unfinished job, or at an endpoint that changes, up to so long: fit() returns sooner, log lines come later (50s is the most useful)")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&cfg.TaskEgress, "task-egress", true, "let jobs that are not isolated reach the internet through a filtered proxy")
 	f.StringSliceVar(&allow, "task-egress-allow", nil, "private ranges that jobs may reach too, like 10.1.0.0/16")

@@ -9,18 +9,19 @@ import (
 	"clary/internal/aws/op"
 	"clary/internal/logs"
 	"clary/internal/resource"
+	"clary/internal/store"
 )
 
-// The SageMaker SDKs look at a job in pauses of 5 to 30 s. For them alone a
-// Describe of an unfinished job is answered when the job ends, or after a
-// while: 4.5 s for the first look, so that a job that ends within the SDK's
-// first pause is seen at once; 20 s for a caller that looks again without
-// having read the job's log, since it waits for nothing but the end. A caller
-// that reads the log is never held again: its log loop cannot print while a
-// Describe is held.
+// The SageMaker SDKs look at what they wait for, a job or an endpoint, in pauses
+// of 5 to 30 s. For them alone a Describe of an unfinished job is answered when
+// the job ends, or after a while: 4.5 s for the first look, so that a job that
+// ends within the SDK's first pause is seen at once; 20 s for a caller that looks
+// again without having read the job's log, since it waits for nothing but the
+// end. A caller that reads the log is never held again: its log loop cannot print
+// while a Describe is held.
 //
-// Version 3 looks once within the call that creates the job, even where its
-// user asked not to wait; that look is answered at once and does not count.
+// Version 3 looks once within the call that creates, even where its user asked
+// not to wait; that look is answered at once and does not count.
 const (
 	holdFirst  = 4500 * time.Millisecond
 	holdSilent = 20 * time.Second
@@ -35,15 +36,17 @@ type hold struct {
 	readLog bool
 }
 
-// holds remembers who looked. It is advice: losing it costs seconds, never
-// truth.
-type holds struct {
+// Holds holds the looks of SDKs, and remembers who looked. That is advice:
+// losing it costs seconds, never truth.
+type Holds struct {
+	Longest time.Duration // of each look; 0: as above
+
 	mu sync.Mutex // guards m
 	m  map[holdKey]*hold
 }
 
 // look counts one Describe and says how long it may be held.
-func (h *holds) look(s sdk, uid, caller string, longest time.Duration) time.Duration {
+func (h *Holds) look(s sdk, uid, caller string) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e := h.entry(uid, caller)
@@ -56,8 +59,8 @@ func (h *holds) look(s sdk, uid, caller string, longest time.Duration) time.Dura
 	}
 	e.looks++
 	switch {
-	case longest > 0:
-		return longest
+	case h.Longest > 0:
+		return h.Longest
 	case e.readLog:
 		return 0
 	case e.looks == 1:
@@ -68,7 +71,7 @@ func (h *holds) look(s sdk, uid, caller string, longest time.Duration) time.Dura
 }
 
 // entry makes what is remembered of a caller; nil when too many are.
-func (h *holds) entry(uid, caller string) *hold {
+func (h *Holds) entry(uid, caller string) *hold {
 	k := holdKey{uid, caller}
 	e := h.m[k]
 	if e != nil || len(h.m) >= holdMax {
@@ -83,7 +86,7 @@ func (h *holds) entry(uid, caller string) *hold {
 }
 
 // read notes that the caller read the job's log.
-func (h *holds) read(uid, caller string) {
+func (h *Holds) read(uid, caller string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if e := h.entry(uid, caller); e != nil {
@@ -91,7 +94,8 @@ func (h *holds) read(uid, caller string) {
 	}
 }
 
-func (h *holds) forget(uid string) {
+// Forget drops who looked at something that has come to its end.
+func (h *Holds) Forget(uid string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for k := range h.m {
@@ -145,15 +149,22 @@ func sdkOf(userAgent string) sdk {
 // Await is Get for a Describe: an SDK's look at an unfinished job is held, and
 // shows the record as it is afterwards.
 func (e *Engine) Await(ctx context.Context, c op.Call, name string) (*resource.Record, error) {
-	r, err := e.Get(ctx, c, name)
+	get := func(ctx context.Context) (*resource.Record, error) { return e.Get(ctx, c, name) }
+	return e.holds.Await(ctx, c, e.Store, get, Terminal)
+}
+
+// Await gives what get does, after a while if it is an SDK that looks and the
+// record is not over: as soon as that is over then, or gone.
+func (h *Holds) Await(ctx context.Context, c op.Call, s store.Store, get func(context.Context) (*resource.Record, error), over func(phase string) bool) (*resource.Record, error) {
+	r, err := get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := sdkOf(c.UserAgent)
-	if Terminal(r.Phase) || s == sdkNone {
+	asks := sdkOf(c.UserAgent)
+	if over(r.Phase) || asks == sdkNone {
 		return r, nil
 	}
-	d := e.holds.look(s, r.UID, c.Principal.AccessKeyID, e.Hold)
+	d := h.look(asks, r.UID, c.Principal.AccessKeyID)
 	if d <= 0 {
 		return r, nil
 	}
@@ -161,10 +172,10 @@ func (e *Engine) Await(ctx context.Context, c op.Call, name string) (*resource.R
 	defer leave()
 	held, cancel := context.WithTimeout(waits, d)
 	defer cancel()
-	changed := e.Store.Watch(held, e.Kind())
+	changed := s.Watch(held, r.Kind)
 	for {
-		last, err := e.Get(context.WithoutCancel(ctx), c, name)
-		if err != nil || Terminal(last.Phase) {
+		last, err := get(context.WithoutCancel(ctx))
+		if err != nil || over(last.Phase) {
 			return last, err
 		}
 		for k, open := <-changed; k != r.Key; k, open = <-changed {

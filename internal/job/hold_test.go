@@ -7,35 +7,36 @@ import (
 
 func TestHolds(t *testing.T) {
 	t.Parallel()
-	var h holds
-	if d := h.look(sdkV2, "u", "me", 0); d != holdFirst {
+	var h Holds
+	if d := h.look(sdkV2, "u", "me"); d != holdFirst {
 		t.Errorf("first look is held %v", d)
 	}
-	if d := h.look(sdkV2, "u", "me", 0); d != holdSilent {
+	if d := h.look(sdkV2, "u", "me"); d != holdSilent {
 		t.Errorf("a silent caller's second look is held %v", d)
 	}
 	h.read("u", "me")
-	if d := h.look(sdkV2, "u", "me", 0); d != 0 {
+	if d := h.look(sdkV2, "u", "me"); d != 0 {
 		t.Errorf("a caller that reads the log is held %v", d)
 	}
-	if d := h.look(sdkV2, "u", "you", 0); d != holdFirst {
+	if d := h.look(sdkV2, "u", "you"); d != holdFirst {
 		t.Errorf("another caller's first look is held %v", d)
 	}
 	h.read("u", "reader")
-	if d := h.look(sdkV2, "u", "reader", 0); d != 0 {
+	if d := h.look(sdkV2, "u", "reader"); d != 0 {
 		t.Errorf("a caller that read the log first is held %v", d)
 	}
 	for i, want := range []time.Duration{0, holdFirst, holdSilent} {
-		if d := h.look(sdkV3, "u", "v3", 0); d != want {
+		if d := h.look(sdkV3, "u", "v3"); d != want {
 			t.Errorf("look %d of version 3 is held %v, not %v", i, d, want)
 		}
 	}
+	h.Longest = time.Minute
 	for i, want := range []time.Duration{0, time.Minute, time.Minute} {
-		if d := h.look(sdkV3, "u", "v3 asked to", time.Minute); d != want {
+		if d := h.look(sdkV3, "u", "v3 asked to"); d != want {
 			t.Errorf("look %d of version 3, held as asked, is held %v, not %v", i, d, want)
 		}
 	}
-	h.forget("u")
+	h.Forget("u")
 	if len(h.m) != 0 {
 		t.Error("a job that is over is remembered")
 	}

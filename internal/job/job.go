@@ -94,7 +94,7 @@ func (f *Family) title() string { return strings.ToUpper(f.Word[:1]) + f.Word[1:
 type Engine struct {
 	Config
 	Family
-	holds holds
+	holds Holds
 
 	mu   sync.Mutex                       // guards what follows
 	jobs map[string]resource.Key          // by UID, as long as they have something to do
@@ -109,7 +109,7 @@ func New(c Config, f Family) *Engine {
 	if c.Queue == nil {
 		c.Queue = new(Queue)
 	}
-	return &Engine{Config: c, Family: f, jobs: make(map[string]resource.Key), used: make(map[compute.TaskID]compute.Usage)}
+	return &Engine{Config: c, Family: f, holds: Holds{Longest: c.Hold}, jobs: make(map[string]resource.Key), used: make(map[compute.TaskID]compute.Usage)}
 }
 
 // Kind is the record kind that Reconcile looks after.
@@ -193,7 +193,7 @@ func (e *Engine) forget(r *resource.Record, tasks int) {
 		delete(e.used, taskID(r.UID, i))
 	}
 	e.mu.Unlock()
-	e.holds.forget(r.UID)
+	e.holds.Forget(r.UID)
 	for i := range tasks {
 		e.Output.Forget(taskID(r.UID, i))
 	}

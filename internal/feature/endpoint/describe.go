@@ -7,18 +7,35 @@ import (
 	"clary/internal/api"
 	apism "clary/internal/api/sagemaker"
 	"clary/internal/aws/op"
+	"clary/internal/resource"
 	"clary/internal/serving"
 	"clary/internal/store"
 )
 
-// Describe answers with how an endpoint stands: what serves, and what shall.
+// atRest says that a phase is none that passes by itself.
+func atRest(phase string) bool {
+	switch phase {
+	case serving.PhaseInService, serving.PhaseOutOfService, serving.PhaseFailed, serving.PhaseUpdateRollbackFailed:
+		return true
+	}
+	return false
+}
+
+// Describe answers with how an endpoint stands: what serves, and what shall. An
+// SDK that waits for a change is told when it is over: deploy() of version 2 looks
+// at an endpoint every 30 s, and it may take but one.
 func (e *Endpoints) Describe(ctx context.Context, c op.Call, in *apism.DescribeEndpointInput) (*apism.DescribeEndpointOutput, error) {
-	r, err := e.Store.Get(ctx, key(c.Account, c.Region, in.EndpointName))
+	k := key(c.Account, c.Region, in.EndpointName)
+	get := func(ctx context.Context) (*resource.Record, error) { return e.Store.Get(ctx, k) }
+	r, err := e.holds.Await(ctx, c, e.Store, get, atRest)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, errNotFound(c, in.EndpointName)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if atRest(r.Phase) {
+		e.holds.Forget(r.UID)
 	}
 	st, err := readStatus(r)
 	if err != nil {

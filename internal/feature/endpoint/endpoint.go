@@ -8,6 +8,7 @@ import (
 
 	"clary/internal/compute"
 	"clary/internal/identity"
+	"clary/internal/job"
 	"clary/internal/logs"
 	"clary/internal/metrics"
 	"clary/internal/resource"
@@ -59,9 +60,10 @@ type Config struct {
 	Instances InstanceMetrics
 	Traffic   serving.Traffic // nil: nobody routes
 	Capacity  compute.Capacity
-	Scale     float64 // divides CPU and memory of an instance type; 0 is 1
-	Heir      bool    // a server before this one may go on with requests that it had
-	Egress    bool    // containers that are not isolated reach the outside
+	Scale     float64       // divides CPU and memory of an instance type; 0 is 1
+	Heir      bool          // a server before this one may go on with requests that it had
+	Egress    bool          // containers that are not isolated reach the outside
+	Hold      time.Duration // --hold-describe; 0: the defaults of the design
 	Wake      func(resource.Key)
 	Free      func() error // store.ErrFull when the disk takes no new work
 }
@@ -69,6 +71,7 @@ type Config struct {
 // Endpoints serves and reconciles endpoints.
 type Endpoints struct {
 	Config
+	holds job.Holds
 
 	mu      sync.Mutex                       // guards what follows, which is advice
 	keys    map[string]resource.Key          // by UID
@@ -87,7 +90,7 @@ func New(c Config) *Endpoints {
 		c.Traffic = nobody{}
 	}
 	return &Endpoints{
-		Config: c, keys: make(map[string]resource.Key), waiting: make(map[resource.Key]bool),
+		Config: c, holds: job.Holds{Longest: c.Hold}, keys: make(map[string]resource.Key), waiting: make(map[resource.Key]bool),
 		pinged: make(map[compute.TaskID]time.Time), used: make(map[compute.TaskID]compute.Usage),
 	}
 }
