@@ -252,8 +252,14 @@ func (t *transforming) share(ctx context.Context) iter.Seq2[int, found] {
 	return func(yield func(int, found) bool) {
 		n := 0
 		for it, err := range t.source(ctx, t.channel()) {
-			if err == nil && (it.size == 0 && strings.HasSuffix(it.key, "/") || t.own(ctx, it)) {
+			if err == nil && it.size == 0 && strings.HasSuffix(it.key, "/") {
 				continue
+			}
+			if err == nil {
+				var own bool
+				if own, err = t.own(ctx, it); own {
+					continue
+				}
 			}
 			n++
 			if err == nil && (n-1)%hosts != mine {
@@ -268,17 +274,17 @@ func (t *transforming) share(ctx context.Context) iter.Seq2[int, found] {
 
 // own says that an object below the input's prefix is the output of another one
 // there: outputs may lie among inputs, and are none.
-func (t *transforming) own(ctx context.Context, it item) bool {
+func (t *transforming) own(ctx context.Context, it item) (bool, error) {
 	rest, ok := strings.CutSuffix(it.key, ".out")
 	if ok {
 		rest, ok = strings.CutPrefix(rest, t.prefix)
 	}
 	if !ok || it.bucket != t.bucket || t.t.Input.S3DataType == "ManifestFile" {
-		return false
+		return false, nil
 	}
 	_, prefix, err := client.ParseURI(t.t.Input.S3Uri)
 	if err != nil {
-		return false
+		return false, nil //nolint:nilerr // listing tells
 	}
 	of := []string{prefix[:strings.LastIndexByte(prefix, '/')+1] + rest, prefix + "/" + rest}
 	if prefix == "" || strings.HasSuffix(prefix, "/") {
@@ -288,11 +294,14 @@ func (t *transforming) own(ctx context.Context, it item) bool {
 		if !strings.HasPrefix(key, prefix) || key == it.key {
 			continue
 		}
-		if _, err := t.h.API.Head(ctx, it.bucket, key); err == nil {
-			return true
+		switch _, err := t.h.API.Head(ctx, it.bucket, key); {
+		case err == nil:
+			return true, nil
+		case !client.IsNotFound(err) && !client.IsDenied(err): // all hosts have to see the same
+			return false, t.getError(ctx, t.channel(), item{bucket: it.bucket, key: key}, err)
 		}
 	}
-	return false
+	return false, nil
 }
 
 type found struct {

@@ -185,8 +185,11 @@ func (t *Transformer) send(ctx context.Context, i int, body func() io.ReadCloser
 	if size != 0 {
 		req.Body, req.ContentLength = body(), size
 	}
-	if size > 0 { // on a connection that turns out to be closed it may be sent again
+	if size > 0 {
+		// On a kept connection that turns out to be closed it is sent again, which
+		// net/http does where this header, which is not sent, allows it.
 		req.GetBody = func() (io.ReadCloser, error) { return body(), nil }
+		req.Header["Idempotency-Key"] = nil
 	}
 	if media != "" {
 		req.Header["Content-Type"] = []string{media}
