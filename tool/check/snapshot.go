@@ -28,7 +28,7 @@ type snapshot struct {
 func takeSnapshot(ctx context.Context, root string) (*snapshot, error) {
 	var list strings.Builder
 	if step.Run(ctx, step.Cmd{Dir: root, Out: &list, Args: []string{"git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"}}) != nil {
-		return nil, nil // no git, or no checkout: an archive's files, perhaps
+		return nil, nil //nolint:nilerr // no git, or no checkout: an archive's files, perhaps
 	}
 	cache, err := step.CacheDir()
 	if err != nil {
