@@ -69,6 +69,11 @@ func (d *Driver) Remove(ctx context.Context, id compute.TaskID) error {
 	if err := d.end(ctx, dir); err != nil {
 		return fmt.Errorf("task %s: %w", id, err)
 	}
+	// While its last processes end, it is tried again: nobody would look for its
+	// group when the task is forgotten.
+	if err := limit.Sweep(supervisor.GroupName(dir)); err != nil {
+		return fmt.Errorf("task %s: control group: %w", id, err)
+	}
 	// The rename is the moment of forgetting; what is left is rubbish that the
 	// next start sweeps.
 	d.mu.Lock()
@@ -83,7 +88,6 @@ func (d *Driver) Remove(ctx context.Context, id compute.TaskID) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("task %s: %w", id, err)
 	}
-	limit.Sweep(supervisor.GroupName(dir))
 	return d.erase(tmp)
 }
 

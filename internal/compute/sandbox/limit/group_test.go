@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -132,5 +133,38 @@ func TestUsage(t *testing.T) {
 	child := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if got := CPU(os.Getpid()) - before; got < child-50*time.Millisecond || got > 30*time.Second {
 		t.Errorf("%s of which a child that is gone used %s", got, child)
+	}
+}
+
+// A group that a process is in is not forgotten: whoever sweeps it is told.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	name := "clary-sweep-" + strconv.Itoa(os.Getpid())
+	g, err := New(name, Limits{MemoryBytes: 64 << 20, PIDs: 16, VCPU: 1})
+	if err != nil {
+		t.Skipf("NOT TRIED: no groups may be made here: %v", err)
+	}
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill() //nolint:errcheck // it is gone, if all is well
+	for _, d := range g.dirs {
+		if err := write(filepath.Join(d.path, "cgroup.procs"), strconv.Itoa(cmd.Process.Pid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Sweep(name); err == nil {
+		t.Error("a group with a process in it is swept")
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // killed
+	if err := Sweep(name); err != nil {
+		t.Error(err)
+	}
+	for _, d := range g.dirs {
+		if _, err := os.Stat(d.path); !os.IsNotExist(err) {
+			t.Errorf("%s: %v", d.path, err)
+		}
 	}
 }
