@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -425,6 +426,28 @@ func afterwards(b *bench, dial func(context.Context, string, string) (net.Conn, 
 			return refuse(ctx, network, address)
 		}
 		return dial(ctx, network, address)
+	}
+}
+
+// An object that uses several of the requests that may be in flight gives all of
+// them back: however many such objects there are, each has its turn.
+func TestTransformTurns(t *testing.T) {
+	t.Parallel()
+	b := transformBench(t, map[string]*modelServer{here: serveModel(t, upperModel)})
+	want := map[string]string{}
+	for i, size := range []int{6, 1, 6, 2, 6, 6, 1, 6} { // records, each of a request
+		name := fmt.Sprintf("%d.csv", i)
+		b.s3.Set("bucket", "in/"+name, strings.Repeat("x\n", size))
+		want[name+".out"] = strings.Repeat("X\n", size)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a turn that never comes
+	defer cancel()
+	res := b.transformer(plan.Transform{
+		Input: plan.TransformInput{SplitType: "Line"}, Output: plan.TransformOutput{AssembleWith: "Line", S3OutputPath: "s3://bucket/out"},
+		BatchStrategy: "SingleRecord", MaxConcurrentTransforms: api.Ptr(int64(3)),
+	}).run(ctx)
+	if got := b.outputs(); res != (plan.Result{Served: true}) || !maps.Equal(got, want) {
+		t.Errorf("%+v: %q, want %q", res, got, want)
 	}
 }
 

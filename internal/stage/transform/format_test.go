@@ -143,6 +143,29 @@ func TestAnswersOfAnotherKind(t *testing.T) {
 	}
 }
 
+// A line of an answer that holds nothing answers no record.
+func TestBlankLinesAnswerNothing(t *testing.T) {
+	t.Parallel()
+	c := serve(t, upperWith("\na,x\n\n \r\nb,y\r\n\n"))
+	for _, most := range []int{MB, 0} {
+		s := Settings{Split: SplitLine, MaxPayload: most, ContentType: "text/csv", Join: true}
+		if got, err := does(t, s, text("k", "1\n2\n"), c); err != nil || got != "1,a,x\n2,b,y\n" {
+			t.Errorf("MaxPayload %d, joined: %q, %v", most, got, err)
+		}
+		_, err := does(t, s, text("k", "1\n2\n3\n4\n5\n6\n"), c) // as many as there are lines
+		if f, ok := errors.AsType[*Failure](err); !ok || !strings.Contains(strings.Join(f.Log, "\n"), "6 records went to the container and 2 records came back") {
+			t.Errorf("MaxPayload %d: %v", most, err)
+		}
+		if _, err = does(t, s, text("k", "1\n"), c); err == nil || !strings.Contains(err.Error(), "1 record went to the container and 2 records came back") {
+			t.Errorf("MaxPayload %d: %v", most, err)
+		}
+		s = Settings{Split: SplitLine, MaxPayload: most, ContentType: "text/csv", Output: path(t, "$[0]")}
+		if got, err := does(t, s, text("k", "1\n2\n"), c); err != nil || got != "a\nb\n" {
+			t.Errorf("MaxPayload %d, filtered: %q, %v", most, got, err)
+		}
+	}
+}
+
 // What cannot be done with the formats that are asked for is said before
 // anything is read.
 func TestFormats(t *testing.T) {
