@@ -155,6 +155,14 @@ def lines(job, group=GROUP):
     return out
 
 
+def printed(job, line, within=240):
+    """Waits until the job has printed a line."""
+    deadline = time.monotonic() + within
+    while line not in lines(job):
+        assert time.monotonic() < deadline, f"{job} does not say {line!r}"
+        time.sleep(0.2)
+
+
 def archive(uri):
     """The files of a tar.gz in S3, by name."""
     b, _, key = uri.removeprefix("s3://").partition("/")
