@@ -16,7 +16,7 @@ from sagemaker.exceptions import UnexpectedStatusException
 from sagemaker.inputs import TrainingInput
 from sagemaker.sklearn import SKLearn
 
-from helpers import IMAGE, JOBS, ROLE, archive, lines, printed, name, secondary, wait
+from helpers import IMAGE, JOBS, ROLE, archive, lines, name, printed, secondary, wait
 
 METRICS = [{"Name": "loss", "Regex": r"loss=([0-9.]+);"}]
 
