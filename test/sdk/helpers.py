@@ -116,15 +116,6 @@ def process(job, script, **more):
     return processed(job)
 
 
-def printed(job, line, within=120):
-    """Waits until a processing job has printed a line."""
-    deadline = time.monotonic() + within
-    while line not in lines(job, PROCESSING):
-        status = boto3.client("sagemaker").describe_processing_job(ProcessingJobName=job)["ProcessingJobStatus"]
-        assert status == "InProgress" and time.monotonic() < deadline, f"{job} is {status} and never said {line!r}"
-        time.sleep(0.2)
-
-
 def objects(uri):
     """The objects below an S3 URI, by what is left of their keys."""
     s3 = boto3.client("s3")
@@ -155,10 +146,10 @@ def lines(job, group=GROUP):
     return out
 
 
-def printed(job, line, within=240):
+def printed(job, line, group, within=240):
     """Waits until the job has printed a line."""
     deadline = time.monotonic() + within
-    while line not in lines(job):
+    while line not in lines(job, group):
         assert time.monotonic() < deadline, f"{job} does not say {line!r}"
         time.sleep(0.2)
 

@@ -16,7 +16,7 @@ from sagemaker.exceptions import UnexpectedStatusException
 from sagemaker.inputs import TrainingInput
 from sagemaker.sklearn import SKLearn
 
-from helpers import IMAGE, JOBS, ROLE, archive, lines, name, printed, secondary, wait
+from helpers import GROUP, IMAGE, JOBS, ROLE, archive, lines, name, printed, secondary, wait
 
 METRICS = [{"Name": "loss", "Regex": r"loss=([0-9.]+);"}]
 
@@ -130,7 +130,7 @@ def test_stop(session, sm):
     e.fit(wait=False)
     job = e.latest_training_job.name
     wait(job, ("Training",), "SecondaryStatus")
-    printed(job, "tick 1")  # it listens for the signal now
+    printed(job, "tick 1", GROUP)  # it listens for the signal now
     e.latest_training_job.stop()
     d = wait(job)
     assert d["TrainingJobStatus"] == "Stopped" and secondary(d)[-3:] == ["Stopping", "Uploading", "Stopped"]

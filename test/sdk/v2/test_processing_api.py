@@ -60,7 +60,7 @@ def test_continuous_output(sm, s3):
         job, "trap 'exit 0' TERM; echo 1 > /opt/ml/processing/output/first; echo wrote; while true; do sleep 0.1; done",
         ProcessingOutputConfig={"Outputs": [made(out, mode="Continuous")]},
     ))
-    printed(job, "wrote")
+    printed(job, "wrote", PROCESSING)
     deadline = time.monotonic() + 90
     while "first" not in objects(out):
         assert time.monotonic() < deadline, "nothing was uploaded while the program ran"

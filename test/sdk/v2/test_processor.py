@@ -135,7 +135,7 @@ def test_stop(session, tmp_path):
     p = ScriptProcessor(image_uri=IMAGE, command=["bash"], sagemaker_session=session, base_job_name=name("v2"), **ONE)
     p.run(code=str(script), outputs=[ProcessingOutput(source=f"{BASE}/output")], wait=False, logs=False)
     job = p.latest_job
-    printed(job.job_name, "ready")
+    printed(job.job_name, "ready", PROCESSING)
     job.stop()
     d = processed(job.job_name)
     assert d["ProcessingJobStatus"] == "Stopped" and "FailureReason" not in d

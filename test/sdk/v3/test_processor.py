@@ -111,7 +111,7 @@ def test_failure():
 
 def test_stop():
     job = create(name("core"), "trap 'exit 0' TERM; echo ready; sleep 300 & wait")
-    printed(job.processing_job_name, "ready")
+    printed(job.processing_job_name, "ready", PROCESSING)
     job.stop()
     job.wait(poll=1, timeout=240)
     assert job.refresh().processing_job_status == "Stopped"

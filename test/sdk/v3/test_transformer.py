@@ -3,6 +3,7 @@ sagemaker-core's TransformJob."""
 
 import json
 import logging
+import shutil
 import time
 
 import boto3
@@ -113,10 +114,11 @@ def test_failure_is_told(session):
     assert any("no such flower" in x for x in lines(t.latest_transform_job.transform_job_name, TRANSFORM))
 
 
-def test_model_builder(session, train):
+def test_model_builder(session, train, tmp_path):
     """From a trainer to predictions beside the rows that they are of."""
     image = image_uris.retrieve("sklearn", session.boto_region_name, version="1.2-1")
-    source = SourceCode(source_dir=MODELS, entry_script="irises.py")
+    # A copy: the SDK takes no sources from below /root.
+    source = SourceCode(source_dir=shutil.copytree(MODELS, str(tmp_path / "models")), entry_script="irises.py")
     trainer = ModelTrainer(
         training_image=image, source_code=source, compute=Compute(instance_type="ml.m5.large", instance_count=1), role=ROLE,
         sagemaker_session=session, base_job_name=name("v3"),
