@@ -26,22 +26,26 @@ const (
 // scoredBy are the models that records of thirty features, which come as CSV, are
 // scored by: one such as people train, and one that does next to nothing.
 func scoredBy() []scorer {
+	// Each of the model server's processes has a processor, and no need of threads.
+	const calm = `import os
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+`
 	const parse = `
 def input_fn(body, content_type): return numpy.loadtxt(io.StringIO(body), delimiter=",", ndmin=2)
 def output_fn(prediction, accept): return "\n".join(map(str, prediction.tolist())) + "\n"
 `
 	return []scorer{
-		{"forest", "a forest of fifty trees", `import io
+		{"forest", "a forest of fifty trees", calm + `import io
 import numpy
 from sklearn.ensemble import RandomForestRegressor
 
 def model_fn(model_dir):
     known = numpy.random.default_rng(1)
-    x = known.random((2000, 30)) * 10
+    x = known.random((100, 30)) * 10
     return RandomForestRegressor(n_estimators=50, max_depth=8, random_state=1).fit(x, x @ numpy.arange(30))
 def predict_fn(data, model): return model.predict(data)
 ` + parse, "transform"},
-		{"linear", "a product of two vectors", `import io
+		{"linear", "a product of two vectors", calm + `import io
 import numpy
 
 def model_fn(model_dir): return numpy.arange(30) / 30.0
