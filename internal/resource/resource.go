@@ -98,6 +98,8 @@ type Usage struct {
 	Quantity     int64  // instances, or GB
 	Start        time.Time
 	End          time.Time // zero while open
+	// Tags of the resource while the interval was open: what they were last.
+	Tags map[string]string
 }
 
 // UsageQuery selects usage intervals that overlap [From, To).

@@ -70,7 +70,7 @@ func under(path string, patterns ...string) bool {
 var vocabulary = []string{"resource", "api/...", "aws/...", "stage/plan", "stage/agent", "stage/jsonpath", "blob/checksum", "metrics/pattern"}
 
 // The rooms that others meet in.
-var contracts = []string{"store", "compute", "runtimes", "blob", "logs", "metrics", "meter", "reconcile", "identity", "document", "serving"}
+var contracts = []string{"store", "compute", "runtimes", "blob", "logs", "metrics", "meter", "reconcile", "identity", "document", "serving", "outbox", "budget"}
 
 // rule says what the packages under From may import of ours.
 type rule struct {

@@ -19,7 +19,7 @@ import (
 // services lists what is generated, by botocore's names. To add one, add its
 // line here and run modelgen with a botocore.
 func services() []string {
-	return []string{"cloudtrail", "cloudwatch", "iam", "logs", "s3", "sagemaker", "sagemaker-metrics", "sagemaker-runtime", "secretsmanager", "sts"}
+	return []string{"budgets", "ce", "cloudtrail", "cloudwatch", "iam", "logs", "s3", "sagemaker", "sagemaker-metrics", "sagemaker-runtime", "secretsmanager", "sns", "sts"}
 }
 
 func main() {

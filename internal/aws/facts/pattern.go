@@ -129,7 +129,7 @@ func render(toks []token, backtracking bool) string {
 		case tokEnd:
 			out += `(?:\z)`
 		default:
-			if strings.HasPrefix(t.text, "(?") {
+			if strings.HasPrefix(t.text, "(?") && t.text != "(?i)" {
 				groups = append(groups, atom)
 			}
 			out += t.text

@@ -137,6 +137,10 @@ func (sc *scanner) token() (token, error) {
 				return token{text: open}, nil
 			}
 		}
+		if strings.HasPrefix(rest, "(?i)") && sc.i > 0 { // until its group ends
+			sc.i += len("(?i)")
+			return token{text: "(?i)"}, nil
+		}
 		if strings.HasPrefix(rest, "(?") {
 			return token{}, errors.New("unknown group")
 		}
