@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,7 +31,8 @@ func Of(r *resource.Record, component, unit string, n int, quantity int64, start
 	}
 }
 
-// Open starts an interval in tx. Opening the same one again changes nothing.
+// Open starts an interval in tx, with the tags that its resource has.
+// Opening the same one again changes nothing.
 func Open(tx store.Tx, u resource.Usage) error {
 	switch {
 	case u.ID == "" || u.UID == "" || u.Component == "":
@@ -42,8 +44,27 @@ func Open(tx store.Tx, u resource.Usage) error {
 	case u.Start.IsZero():
 		return fmt.Errorf("usage of %s %s: it has no start", u.Kind, u.Name)
 	}
+	if u.Tags == nil {
+		if err := tagged(tx, &u); err != nil {
+			return err
+		}
+	}
 	if err := tx.OpenUsage(u); err != nil {
 		return fmt.Errorf("open usage %s: %w", u.ID, err)
+	}
+	return nil
+}
+
+func tagged(tx store.Tx, u *resource.Usage) error {
+	rec, err := tx.Get(resource.Key{Account: u.Account, Region: u.Region, Kind: u.Kind, Name: u.Name})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // gone before it was known to have begun
+	}
+	if err == nil && rec.UID == u.UID {
+		u.Tags, err = tx.Tags(rec.Arn)
+	}
+	if err != nil {
+		return fmt.Errorf("tags of %s %s: %w", u.Kind, u.Name, err)
 	}
 	return nil
 }

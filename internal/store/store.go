@@ -60,10 +60,11 @@ type Store interface {
 	NextDue(ctx context.Context, kind resource.Kind) (time.Time, error)
 
 	ListUsage(ctx context.Context, q resource.UsageQuery) ([]resource.Usage, error)
-	// UsageSince calls f with the account's intervals that were opened or
-	// closed since a place in the ledger's history, each as it is now, and
+	// UsageSince calls f with the account's intervals that were opened, tagged
+	// or closed since a place in the ledger's history, each as it is now, and
 	// gives the place that this was read up to. From the beginning, 0, it
-	// leaves out what does not overlap [from, to). f asks nothing of the store.
+	// leaves out what does not overlap [from, to). f asks nothing of the store,
+	// and does not write to the tags, which intervals may share.
 	UsageSince(ctx context.Context, account string, from, to time.Time, since int64, f func(resource.Usage)) (place int64, err error)
 	Close() error
 }
@@ -86,4 +87,7 @@ type Tx interface {
 	OpenUsage(u resource.Usage) error
 	// CloseUsage ends it; closing a closed or unknown interval changes nothing.
 	CloseUsage(id string, end time.Time) error
+	// TagUsage sets the tags of a resource's open intervals. Closed ones keep
+	// theirs, and so do requests, which are over when they are made.
+	TagUsage(uid string, tags map[string]string) error
 }

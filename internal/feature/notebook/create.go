@@ -89,10 +89,10 @@ func (n *Notebooks) Create(ctx context.Context, c op.Call, in *request) (*api.Cr
 		if err := tx.Put(&r); err != nil {
 			return err
 		}
-		if err := openVolume(tx, &rec, st, now); err != nil {
+		if err := tx.PutTags(rec.Arn, named); err != nil {
 			return err
 		}
-		return tx.PutTags(rec.Arn, named)
+		return openVolume(tx, &rec, st, now)
 	})
 	if errors.Is(err, store.ErrExists) {
 		return nil, apierr.Validation("Cannot create a duplicate Notebook Instance (%s)", rec.Arn)

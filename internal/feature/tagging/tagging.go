@@ -13,6 +13,7 @@ import (
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/arn"
 	"clary/internal/aws/op"
+	"clary/internal/resource"
 	"clary/internal/store"
 )
 
@@ -53,10 +54,10 @@ func (t *Tagging) Add(ctx context.Context, c op.Call, in *api.AddTagsInput) (*ap
 	}
 	var all map[string]string
 	err := t.store.Update(ctx, func(tx store.Tx) error {
-		if err := exists(tx, c, in.ResourceArn); err != nil {
+		rec, err := exists(tx, c, in.ResourceArn)
+		if err != nil {
 			return err
 		}
-		var err error
 		if all, err = tx.Tags(in.ResourceArn); err != nil {
 			return err
 		}
@@ -67,7 +68,10 @@ func (t *Tagging) Add(ctx context.Context, c op.Call, in *api.AddTagsInput) (*ap
 		if len(all) > maxTags {
 			return apierr.New(400, "ResourceLimitExceeded", "The resource %s would have %d tags; the limit is %d.", in.ResourceArn, len(all), maxTags)
 		}
-		return tx.PutTags(in.ResourceArn, add)
+		if err := tx.PutTags(in.ResourceArn, add); err != nil {
+			return err
+		}
+		return tx.TagUsage(rec.UID, all)
 	})
 	if err != nil {
 		return nil, err
@@ -80,10 +84,10 @@ func (t *Tagging) Add(ctx context.Context, c op.Call, in *api.AddTagsInput) (*ap
 func (t *Tagging) List(ctx context.Context, c op.Call, in *api.ListTagsInput) (*api.ListTagsOutput, error) {
 	var all map[string]string
 	err := t.store.View(ctx, func(tx store.Tx) error {
-		if err := exists(tx, c, in.ResourceArn); err != nil {
+		_, err := exists(tx, c, in.ResourceArn)
+		if err != nil {
 			return err
 		}
-		var err error
 		all, err = tx.Tags(in.ResourceArn)
 		return err
 	})
@@ -114,10 +118,18 @@ func (t *Tagging) List(ctx context.Context, c op.Call, in *api.ListTagsInput) (*
 // Delete removes tags by key; unknown keys are no error.
 func (t *Tagging) Delete(ctx context.Context, c op.Call, in *api.DeleteTagsInput) (*api.DeleteTagsOutput, error) {
 	err := t.store.Update(ctx, func(tx store.Tx) error {
-		if err := exists(tx, c, in.ResourceArn); err != nil {
+		rec, err := exists(tx, c, in.ResourceArn)
+		if err != nil {
 			return err
 		}
-		return tx.DeleteTags(in.ResourceArn, in.TagKeys)
+		if err := tx.DeleteTags(in.ResourceArn, in.TagKeys); err != nil {
+			return err
+		}
+		all, err := tx.Tags(in.ResourceArn)
+		if err != nil {
+			return err
+		}
+		return tx.TagUsage(rec.UID, all)
 	})
 	if err != nil {
 		return nil, err
@@ -125,18 +137,18 @@ func (t *Tagging) Delete(ctx context.Context, c op.Call, in *api.DeleteTagsInput
 	return &api.DeleteTagsOutput{}, nil
 }
 
-// exists refuses resources that are not, or are another account's, or another
+// exists finds a record, and refuses resources that are not, or are another account's, or another
 // service's: a tag may open a secret.
-func exists(tx store.Tx, c op.Call, name string) error {
+func exists(tx store.Tx, c op.Call, name string) (*resource.Record, error) {
 	a, ok := arn.Parse(name)
 	if !ok || a.Service != "sagemaker" || a.Account != c.Account || a.Region != c.Region {
-		return apierr.Validation("Invalid ResourceArn %q: it names no resource of account %s in %s.", name, c.Account, c.Region)
+		return nil, apierr.Validation("Invalid ResourceArn %q: it names no resource of account %s in %s.", name, c.Account, c.Region)
 	}
-	_, err := tx.ByArn(name)
+	rec, err := tx.ByArn(name)
 	if errors.Is(err, store.ErrNotFound) {
-		return apierr.Validation("Requested resource not found.")
+		return nil, apierr.Validation("Requested resource not found.")
 	}
-	return err
+	return rec, err
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

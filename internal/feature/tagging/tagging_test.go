@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"clary/internal/api"
 	apism "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/arn"
 	"clary/internal/aws/op"
+	"clary/internal/meter"
 	"clary/internal/resource"
 	"clary/internal/store"
 	"clary/internal/store/sqlite"
@@ -224,4 +227,62 @@ func TestPages(t *testing.T) {
 	if out, err := tags.List(ctx, call(), &apism.ListTagsInput{ResourceArn: job}); err != nil || len(out.Tags) != 48 || out.NextToken != "" {
 		t.Errorf("%v %v", out, err)
 	}
+}
+
+// What a resource costs is told apart by its tags: those of now for what runs,
+// those of then for what is over.
+func TestUsageHasTheTags(t *testing.T) {
+	t.Parallel()
+	tags, job := bench(t)
+	begin := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	rec := &resource.Record{Key: resource.Key{Account: "123456789012", Region: "us-west-2", Kind: "TrainingJob", Name: "job"}, UID: strings.Repeat("a", 26)}
+	open := func(n int) {
+		t.Helper()
+		err := tags.store.Update(t.Context(), func(tx store.Tx) error {
+			return meter.Open(tx, meter.Of(rec, "training", meter.InstanceSecond, n, 1, begin.Add(time.Duration(n)*time.Hour)))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(what string, want ...map[string]string) {
+		t.Helper()
+		us, err := tags.store.ListUsage(t.Context(), resource.UsageQuery{Account: "123456789012"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []map[string]string
+		for _, u := range us {
+			got = append(got, u.Tags)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	add := func(list ...string) {
+		t.Helper()
+		if _, err := tags.Add(t.Context(), call(), &apism.AddTagsInput{ResourceArn: job, Tags: pairs(list...)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("team=blue", "stage=test")
+	open(1)
+	want("opened", map[string]string{"team": "blue", "stage": "test"})
+	add("team=red")
+	want("tagged", map[string]string{"team": "red", "stage": "test"})
+	err := tags.store.Update(t.Context(), func(tx store.Tx) error {
+		return meter.Close(tx, meter.ID(rec.UID, "training", 1), begin.Add(90*time.Minute))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(2)
+	if _, err := tags.Delete(t.Context(), call(), &apism.DeleteTagsInput{ResourceArn: job, TagKeys: []string{"team"}}); err != nil {
+		t.Fatal(err)
+	}
+	want("untagged", map[string]string{"team": "red", "stage": "test"}, map[string]string{"stage": "test"})
+	// Another resource of the same name has its own.
+	rec.UID = strings.Repeat("b", 26)
+	open(3)
+	want("another", map[string]string{"team": "red", "stage": "test"}, map[string]string{"stage": "test"}, nil)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -295,10 +296,13 @@ func TestMigrate(t *testing.T) {
 	}
 	for i := range 3 {
 		err := w.exec(fmt.Sprintf(`INSERT INTO usage(id, account, region, kind, name, uid, component, instance_type, unit, quantity, start, end)
-			VALUES('x%d', '1', 'r', 'K', 'n', 'u', 'training', '', 'instance-second', 1, %d, %d)`, i, int64(1e18)-int64(i), i%2*2e18))
+			VALUES('x%d', '1', 'r', 'K', 'n', 'u%d', 'training', '', 'instance-second', 1, %d, %d)`, i, i, int64(1e18)-int64(i), i%2*2e18))
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := w.exec(`INSERT INTO tag(arn, key, value) VALUES('a1', 'team', '"<é>"'), ('a1', 'a', '')`); err != nil {
+		t.Fatal(err)
 	}
 	if err := w.close(); err != nil {
 		t.Fatal(err)
@@ -308,6 +312,10 @@ func TestMigrate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	us, err := s.ListUsage(t.Context(), resource.UsageQuery{UID: "u1"})
+	if err != nil || len(us) != 1 || !maps.Equal(us[0].Tags, map[string]string{"team": `"<é>"`, "a": ""}) {
+		t.Errorf("what a tagged resource used: %+v, %v", us, err)
+	}
 	var told []string
 	tell := func(u resource.Usage) { told = append(told, u.ID) }
 	if place, err := s.UsageSince(t.Context(), "1", time.Time{}, time.Time{}, 1, tell); err != nil || place != 3 || !slices.Equal(told, []string{"x1", "x0"}) {

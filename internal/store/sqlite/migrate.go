@@ -26,6 +26,7 @@ func migrations() []migration {
 		{"events", eventSchema},
 		{"usage changes", usageSchema},
 		{"event times", eventTimeSchema},
+		{"usage tags", usageTagSchema},
 	}
 }
 

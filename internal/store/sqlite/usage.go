@@ -11,12 +11,22 @@ import (
 )
 
 // changed numbers what happens to the ledger: an interval has the number of
-// its opening until it gets that of its closing.
+// its opening, then of its newest tags, then of its closing.
 const usageSchema = `
 ALTER TABLE usage ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
 UPDATE usage SET changed = n.n FROM (SELECT id, row_number() OVER (ORDER BY start, id) AS n FROM usage) AS n WHERE n.id = usage.id;
 CREATE UNIQUE INDEX usage_changed ON usage(changed);
 CREATE INDEX usage_end ON usage(account, end, start) WHERE end <> 0;
+`
+
+// tags are '' or a JSON object with its keys in order. Intervals from before
+// they were kept get those that their resource has now.
+const usageTagSchema = `
+ALTER TABLE usage ADD COLUMN tags TEXT NOT NULL DEFAULT '';
+UPDATE usage SET tags = t.tags FROM (
+	SELECT r.uid, (SELECT json_group_object(key, value) FROM (SELECT key, value FROM tag WHERE arn = r.arn ORDER BY key)) AS tags
+	FROM resource AS r WHERE r.uid <> '' AND r.arn <> '' AND EXISTS (SELECT 1 FROM tag WHERE arn = r.arn)
+) AS t WHERE t.uid = usage.uid;
 `
 
 const nextChange = `(SELECT ifnull(max(changed), 0) + 1 FROM usage)`
@@ -26,11 +36,48 @@ func (t *tx) OpenUsage(u resource.Usage) error {
 	if u.ID == "" || u.Start.IsZero() {
 		return errors.New("usage without id or start")
 	}
-	_, err := t.exec(`INSERT INTO usage(id, account, region, kind, name, uid, component, instance_type, unit, quantity, start, end, changed)
-		VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, `+nextChange+`) ON CONFLICT(id) DO NOTHING`,
+	tags, err := tagText(u.Tags)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`INSERT INTO usage(id, account, region, kind, name, uid, component, instance_type, unit, quantity, start, end, tags, changed)
+		VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, `+nextChange+`) ON CONFLICT(id) DO NOTHING`,
 		u.ID, u.Account, u.Region, string(u.Kind), u.Name, u.UID, u.Component, u.InstanceType, u.Unit, u.Quantity,
-		nanos(u.Start), nanos(u.End))
+		nanos(u.Start), nanos(u.End), tags)
 	return err
+}
+
+// TagUsage implements store.Tx.
+func (t *tx) TagUsage(uid string, tags map[string]string) error {
+	text, err := tagText(tags)
+	if err != nil {
+		return err
+	}
+	const open = ` FROM usage WHERE uid = ? AND end = 0 AND unit <> 'request' AND tags <> ?`
+	for {
+		// One by one: each change has a number of its own.
+		n, err := t.exec(`UPDATE usage SET tags = ?, changed = `+nextChange+` WHERE id = (SELECT id`+open+` LIMIT 1)`, text, uid, text)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// tagText is how tags are kept.
+func tagText(tags map[string]string) (string, error) {
+	if len(tags) == 0 {
+		return "", nil
+	}
+	b, err := json.Marshal(tags)
+	return string(b), err
+}
+
+// tagsOf reads what tagText wrote.
+func tagsOf(text string) (tags map[string]string, err error) {
+	if text != "" {
+		err = json.Unmarshal([]byte(text), &tags)
+	}
+	return tags, err
 }
 
 // CloseUsage implements store.Tx.
@@ -43,7 +90,7 @@ func (t *tx) CloseUsage(id string, end time.Time) error {
 	return err
 }
 
-const usageColumns = `SELECT id, account, region, kind, name, uid, component, instance_type, unit, quantity, start, end FROM usage `
+const usageColumns = `SELECT id, account, region, kind, name, uid, component, instance_type, unit, quantity, start, end, tags FROM usage `
 
 // ListUsage implements store.Store. The order is by start, then id.
 func (s *Store) ListUsage(ctx context.Context, q resource.UsageQuery) (out []resource.Usage, err error) {
@@ -78,13 +125,16 @@ func (s *Store) ListUsage(ctx context.Context, q resource.UsageQuery) (out []res
 		defer rows.Close() //nolint:errcheck // rows.Err tells
 		for rows.Next() {
 			var u resource.Usage
-			var kind string
+			var kind, tags string
 			var start, end int64
 			if err := rows.Scan(&u.ID, &u.Account, &u.Region, &kind, &u.Name, &u.UID, &u.Component, &u.InstanceType, &u.Unit,
-				&u.Quantity, &start, &end); err != nil {
+				&u.Quantity, &start, &end, &tags); err != nil {
 				return err
 			}
 			u.Kind, u.Start, u.End = resource.Kind(kind), instant(start), instant(end)
+			if u.Tags, err = tagsOf(tags); err != nil {
+				return err
+			}
 			out = append(out, u)
 		}
 		return rows.Err()
@@ -93,7 +143,7 @@ func (s *Store) ListUsage(ctx context.Context, q resource.UsageQuery) (out []res
 }
 
 const (
-	usageRow  = `SELECT id, region, kind, name, uid, component, instance_type, unit, quantity, start, end FROM usage `
+	usageRow  = `SELECT id, region, kind, name, uid, component, instance_type, unit, quantity, start, end, tags FROM usage `
 	usageOver = usageRow + `INDEXED BY usage_open WHERE account = ?1 AND end = 0 AND start < ?3 UNION ALL ` +
 		usageRow + `INDEXED BY usage_end WHERE account = ?1 AND end <> 0 AND end > ?2 AND start < ?3`
 	usageNew = usageRow + `INDEXED BY usage_changed WHERE changed > ?2 AND account = ?1`
@@ -122,7 +172,7 @@ func (s *Store) UsageSince(ctx context.Context, account string, from, to time.Ti
 		for _, b := range bounds {
 			q.int(b)
 		}
-		u := resource.Usage{Account: account}
+		u, tags := resource.Usage{Account: account}, ""
 		for q.next() {
 			q.again(1, &u.Region)
 			q.again(2, (*string)(&u.Kind))
@@ -131,6 +181,11 @@ func (s *Store) UsageSince(ctx context.Context, account string, from, to time.Ti
 			q.again(7, &u.Unit)
 			u.ID, u.Name, u.UID = q.str(0), q.str(3), q.str(4)
 			u.Quantity, u.Start, u.End = q.num(8), instant(q.num(9)), instant(q.num(10))
+			if q.again(11, &tags) {
+				if u.Tags, err = tagsOf(tags); err != nil {
+					return errors.Join(err, q.end())
+				}
+			}
 			f(u)
 		}
 		return q.end()
@@ -138,9 +193,13 @@ func (s *Store) UsageSince(ctx context.Context, account string, from, to time.Ti
 	return place, err
 }
 
-// again reads a text that is most often that of the row before.
-func (q *query) again(col int, v *string) {
-	if b := q.s.ColumnRawText(col); string(b) != *v {
-		*v = string(b)
+// again reads a text that is most often that of the row before, and tells
+// whether it is another one.
+func (q *query) again(col int, v *string) bool {
+	b := q.s.ColumnRawText(col)
+	if string(b) == *v {
+		return false
 	}
+	*v = string(b)
+	return true
 }

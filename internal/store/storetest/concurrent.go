@@ -253,6 +253,7 @@ func testSnapshot(t *testing.T, s store.Store) {
 		"untag":      func(tx store.Tx) error { return tx.DeleteTags("arn", []string{"a"}) },
 		"open usage": func(tx store.Tx) error { return tx.OpenUsage(usage("u", epoch())) },
 		"end usage":  func(tx store.Tx) error { return tx.CloseUsage("u", epoch()) },
+		"tag usage":  func(tx store.Tx) error { return tx.TagUsage("uid-a", map[string]string{"a": "b"}) },
 	} {
 		if err := s.View(t.Context(), fn); err == nil {
 			t.Errorf("%s in a View succeeded", what)

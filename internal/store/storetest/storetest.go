@@ -44,6 +44,7 @@ func Run(t *testing.T, open Open) {
 		"Usage":          testUsage,
 		"UsageQueries":   testUsageQueries,
 		"UsageSince":     testUsageSince,
+		"UsageTags":      testUsageTags,
 		"UsageWithState": testUsageWithState,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -152,6 +153,15 @@ func testUsageSince(t *testing.T, s store.Store) {
 						return err
 					}
 				}
+				for range rng.IntN(2) {
+					tags := map[string]string{"k": pick(rng, "1", "2"), "<&>": "\"é"}
+					if rng.IntN(3) == 0 {
+						tags = nil
+					}
+					if err := tx.TagUsage(fmt.Sprintf("uid-u%02d", rng.IntN(80)), tags); err != nil {
+						return err
+					}
+				}
 				return nil
 			})
 			if err != nil {
@@ -161,7 +171,7 @@ func testUsageSince(t *testing.T, s store.Store) {
 		before := place
 		var err error
 		place, err = s.UsageSince(t.Context(), account, time.Time{}, time.Time{}, place, func(u resource.Usage) {
-			if old, ok := known[u.ID]; ok && before > 0 && (!old.End.IsZero() || u.End.IsZero()) {
+			if old, ok := known[u.ID]; ok && before > 0 && (!old.End.IsZero() || u.End.IsZero() && maps.Equal(u.Tags, old.Tags)) {
 				t.Errorf("look %d: %s is told without a change", look, u.ID)
 			}
 			known[u.ID] = u
@@ -196,6 +206,55 @@ func testUsageSince(t *testing.T, s store.Store) {
 		if err != nil || p != place || !reflect.DeepEqual(got, want) {
 			t.Fatalf("from %s to %s: %d intervals, want %d; place %d, want %d; %v", from, to, len(got), len(want), p, place, err)
 		}
+	}
+}
+
+// An open interval has the tags that its resource has, a closed one those that
+// it had at the end.
+func testUsageTags(t *testing.T, s store.Store) {
+	blue, red := map[string]string{"team": "blue", "empty": ""}, map[string]string{"team": "red"}
+	var place int64
+	// look gives the tags of what is told since the last look.
+	look := func() map[string]map[string]string {
+		told := make(map[string]map[string]string)
+		var err error
+		place, err = s.UsageSince(t.Context(), "123456789012", time.Time{}, time.Time{}, place, func(u resource.Usage) { told[u.ID] = u.Tags })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return told
+	}
+	step := func(what string, want map[string]map[string]string, fn func(tx store.Tx) error) {
+		t.Helper()
+		if err := s.Update(t.Context(), fn); err != nil {
+			t.Fatal(err)
+		}
+		if told := look(); !reflect.DeepEqual(told, want) {
+			t.Errorf("%s: told of %v, want %v", what, told, want)
+		}
+	}
+	tag := func(uid string, tags map[string]string) func(store.Tx) error {
+		return func(tx store.Tx) error { return tx.TagUsage(uid, tags) }
+	}
+	type tags = map[string]map[string]string
+	step("opened", tags{"u1": blue, "u2": nil, "u3": nil, "other": nil, "call": blue}, func(tx store.Tx) error {
+		u1, u2, u3, other, call := usage("u1", epoch()), usage("u2", epoch()), usage("u3", epoch()), usage("other", epoch()), usage("call", epoch())
+		u1.Tags, other.UID, call.Unit, call.Tags = blue, "uid-b", "request", blue
+		return errors.Join(tx.OpenUsage(u1), tx.OpenUsage(u2), tx.OpenUsage(u3), tx.OpenUsage(other), tx.OpenUsage(call))
+	})
+	step("closed", tags{"u3": nil}, func(tx store.Tx) error { return tx.CloseUsage("u3", epoch().Add(time.Hour)) })
+	step("tagged", tags{"u2": blue}, tag("uid-a", blue))
+	step("tagged alike", tags{}, tag("uid-a", blue))
+	step("another", tags{"u1": red, "u2": red}, tag("uid-a", red))
+	step("nobody", tags{}, tag("uid-c", red))
+	step("closed with tags", tags{"u1": red}, func(tx store.Tx) error { return tx.CloseUsage("u1", epoch().Add(time.Hour)) })
+	step("none", tags{"u2": nil}, tag("uid-a", nil))
+	got := make(tags)
+	for _, u := range listUsage(t, s, resource.UsageQuery{Account: "123456789012"}) {
+		got[u.ID] = u.Tags
+	}
+	if want := (tags{"u1": red, "u2": nil, "u3": nil, "other": nil, "call": blue}); !reflect.DeepEqual(got, want) {
+		t.Errorf("at the end %v, want %v", got, want)
 	}
 }
 
