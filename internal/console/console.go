@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"clary/internal/aws/op"
+	"clary/internal/forgotten"
 	"clary/internal/identity"
 	"clary/internal/identity/browser"
 	"clary/internal/meter"
@@ -35,6 +36,8 @@ type Costs interface {
 	Costs(ctx context.Context, c op.Call, q resource.UsageQuery) (Bills, error)
 	// Spend sums up days of the caller's account, by minute, then by aws.
 	Spend(ctx context.Context, c op.Call, q meter.SpendQuery) (meter.Spend, error)
+	// Forgotten is what costs and nobody uses, in a region or, with "", in all.
+	Forgotten(ctx context.Context, c op.Call, region string) (*forgotten.Report, error)
 	// Price is what one interval costs by both books: a price to be shown.
 	Price(u resource.Usage) map[string]meter.Statement
 }

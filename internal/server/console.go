@@ -12,6 +12,7 @@ import (
 	"clary/internal/feature/processing"
 	"clary/internal/feature/training"
 	"clary/internal/feature/transform"
+	"clary/internal/forgotten"
 	"clary/internal/logs"
 	"clary/internal/meter"
 	"clary/internal/resource"
@@ -23,7 +24,7 @@ import (
 func (r *rooms) openConsole(books []meter.Book) error {
 	var err error
 	r.console, err = console.New(console.Config{
-		Calls: calls{r}, Costs: ledger{usagePath{store: r.store, auth: r.ids, books: books}, meter.NewSums(r.store, books), r.notebooks},
+		Calls: calls{r}, Costs: ledger{forgottenPath{usagePath{store: r.store, auth: r.ids, books: books, idle: r.notebooks.Idle}, r.metrics}, meter.NewSums(r.store, books), r.notebooks},
 		Keys: r.ids, Store: r.store, Region: r.cfg.Region, Log: r.log,
 		Changes: r.changes,
 		Grown: func(ctx context.Context, account, region, group, stream string) <-chan struct{} {
@@ -62,7 +63,7 @@ func (c calls) Serves(service, operation string) bool { return c.r.front.Serves(
 // ledger reads usage for the console, under the same permissions as for the
 // command line.
 type ledger struct {
-	usagePath
+	forgottenPath
 	sums      *meter.Sums
 	notebooks *notebook.Notebooks
 }
@@ -95,6 +96,10 @@ func (l ledger) Spend(ctx context.Context, c op.Call, q meter.SpendQuery) (meter
 		spent.Kinds = nil // nothing is left out
 	}
 	return spent, err
+}
+
+func (l ledger) Forgotten(ctx context.Context, c op.Call, region string) (*forgotten.Report, error) {
+	return l.find(ctx, c, region, 0)
 }
 
 func (l ledger) Price(u resource.Usage) map[string]meter.Statement {

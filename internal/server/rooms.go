@@ -209,9 +209,11 @@ func (r *rooms) openFront(addr string) error {
 	if err := r.openNames(&cfg); err != nil {
 		return err
 	}
+	usage := usagePath{store: r.store, auth: r.ids, books: books, idle: r.notebooks.Idle}
 	cfg.Private = map[string]front.Private{
-		"/_clary/usage":  usagePath{store: r.store, auth: r.ids, books: books, idle: r.notebooks.Idle}.serve,
-		"/_clary/trails": trailsPath{r.store, r.ids}.serve,
+		"/_clary/usage":     usage.serve,
+		"/_clary/forgotten": forgottenPath{usage, r.metrics}.serve,
+		"/_clary/trails":    trailsPath{r.store, r.ids}.serve,
 	}
 	r.front, err = front.New(cfg)
 	return err

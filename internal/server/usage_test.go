@@ -131,7 +131,7 @@ func TestUsageByKind(t *testing.T) {
 		if err != nil || len(q) > 0 {
 			continue
 		}
-		l := ledger{usagePath: u, sums: meter.NewSums(st, books)}
+		l := ledger{forgottenPath: forgottenPath{usagePath: u}, sums: meter.NewSums(st, books)}
 		today := now.UTC().Truncate(24 * time.Hour)
 		spent, err := l.Spend(t.Context(), call, meter.SpendQuery{From: today.AddDate(0, 0, -1), To: today.AddDate(0, 0, 1), Now: now, Top: 9})
 		if err != nil || len(spent.Top) != len(names) || (spent.Kinds == nil) != (len(tt.may) == len(kindActions())) {
