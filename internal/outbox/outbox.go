@@ -52,10 +52,12 @@ type Attribute struct {
 type Delivery struct {
 	Channel string // email, http, https
 	To      string
+	Sender  string `json:",omitzero"` // of a letter: the name that it comes from
 	Subject string `json:",omitzero"`
 	Body    string
 	Headers map[string]string `json:",omitzero"` // of http and https
 	About   string            // ARN of what it is sent for: a topic's subscription, a budget
+	Retry   *Retry            `json:",omitzero"` // nil: as the channel has it
 }
 
 // Publish leaves a message for a topic. id is of what it tells: leaving the

@@ -1,0 +1,289 @@
+// Package courier takes the outbox's deliveries to where they go. A delivery is
+// sent, and then recorded as sent: one that the server dies between is sent
+// again at the next start, so each arrives at least once, and carries what a
+// receiver tells a repeated one by. What fails for a time is tried again as its
+// policy says; what fails for good stays, with the reason.
+//
+// It must never hold one receiver's slowness against another, nor reach where
+// the guard says no. Start at Reconcile.
+package courier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"sync"
+	"time"
+
+	"clary/internal/outbox"
+	"clary/internal/reconcile"
+	"clary/internal/resource"
+	"clary/internal/store"
+)
+
+// Workers is how many deliveries are looked at at a time; the channels bound
+// how many of them are of one receiver.
+const Workers = 64
+
+const (
+	keepDelivered = 7 * 24 * time.Hour
+	keepFailed    = 90 * 24 * time.Hour
+	perReceiver   = 4 // at a time
+	allWeb        = Workers * 3 / 4
+	grace         = 3 * time.Second // for what is on its way when the server ends
+	busyWait      = 2 * time.Second
+	noMailWait    = time.Hour
+	longestReason = 500
+)
+
+// noMail is why letters wait on a server without settings for mail.
+const noMail = "no mail server is set: start clary serve with --smtp and --mail-from"
+
+// Sender takes a delivery to where it goes, once. A *outbox.Final says that
+// another try would fail as well. uid is the same each time that one delivery
+// is sent.
+type Sender interface {
+	Send(ctx context.Context, uid string, d *outbox.Delivery) error
+}
+
+// Courier reconciles deliveries.
+type Courier struct {
+	store     store.Store
+	web, mail Sender // mail may be nil
+
+	mu   sync.Mutex // guards what follows
+	busy map[string]int
+	ends map[string]ending // by UID, of what could not be recorded
+}
+
+// ending is how an attempt ended.
+type ending struct {
+	err error
+	at  time.Time
+}
+
+// New makes a courier. mail is nil without settings for it.
+func New(s store.Store, web, mail Sender) *Courier {
+	return &Courier{store: s, web: web, mail: mail, busy: map[string]int{}, ends: map[string]ending{}}
+}
+
+// Kind implements reconcile.Reconciler.
+func (*Courier) Kind() resource.Kind { return outbox.KindDelivery }
+
+// Reconcile makes one attempt, or forgets what has been over for long.
+func (c *Courier) Reconcile(ctx context.Context, k resource.Key) (reconcile.Result, error) {
+	rec, err := c.store.Get(ctx, k)
+	if errors.Is(err, store.ErrNotFound) {
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if end, ok := c.ended(rec.UID); ok {
+		return c.record(ctx, rec, end)
+	}
+	left := time.Until(rec.Due)
+	switch {
+	case rec.Phase != outbox.PhasePending && left <= 0:
+		return reconcile.Result{}, c.forget(ctx, k)
+	case rec.Phase != outbox.PhasePending,
+		left > 0 && (rec.LastError != noMail || c.mail == nil): // settings for mail end that wait
+		return reconcile.Result{After: max(left, time.Millisecond)}, nil
+	}
+	d, err := resource.As[outbox.Delivery](rec.Spec)
+	if err != nil {
+		return c.record(ctx, rec, ending{&outbox.Final{Err: err}, time.Now()})
+	}
+	by, receiver := c.by(d)
+	if by == nil {
+		if d.Channel == "email" {
+			return c.wait(ctx, rec)
+		}
+		return c.record(ctx, rec, ending{&outbox.Final{Err: fmt.Errorf("nothing is delivered by %q", d.Channel)}, time.Now()})
+	}
+	if !c.enter(receiver, by == c.web) {
+		return reconcile.Result{After: busyWait + rand.N(busyWait)}, nil
+	}
+	err = send(ctx, by, rec.UID, d)
+	c.leave(receiver, by == c.web)
+	if err != nil && ctx.Err() != nil {
+		return reconcile.Result{}, ctx.Err() // called off: the next start tries
+	}
+	return c.record(ctx, rec, ending{err, time.Now()})
+}
+
+// send lets an attempt that has begun end, for a moment, when the server does.
+func send(ctx context.Context, by Sender, uid string, d *outbox.Delivery) error {
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(grace, cancel)
+		context.AfterFunc(own, func() { t.Stop() })
+	})()
+	return by.Send(own, uid, d)
+}
+
+// by is who sends a delivery, and the receiver that it keeps busy.
+func (c *Courier) by(d *outbox.Delivery) (Sender, string) {
+	switch d.Channel {
+	case "http", "https":
+		if u, err := url.Parse(d.To); err == nil {
+			return c.web, u.Host
+		}
+		return c.web, d.To
+	case "email":
+		if c.mail != nil {
+			return c.mail, "email"
+		}
+	}
+	return nil, ""
+}
+
+// enter takes a place among those that a receiver may keep busy: many that
+// hang must not hold up a letter.
+func (c *Courier) enter(receiver string, web bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	most := perReceiver
+	if !web {
+		most = Workers - allWeb
+	}
+	if c.busy[receiver] >= most || web && c.busy[""] >= allWeb {
+		return false
+	}
+	c.busy[receiver]++
+	if web {
+		c.busy[""]++
+	}
+	return true
+}
+
+func (c *Courier) leave(receiver string, web bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy[receiver]--; c.busy[receiver] == 0 {
+		delete(c.busy, receiver)
+	}
+	if web {
+		c.busy[""]--
+	}
+}
+
+// ended takes the end of an attempt that could not be recorded: it must not be
+// made again only because the disk was full.
+func (c *Courier) ended(uid string) (ending, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	end, ok := c.ends[uid]
+	delete(c.ends, uid)
+	return end, ok
+}
+
+// record writes how an attempt ended, and when to look again.
+func (c *Courier) record(ctx context.Context, rec *resource.Record, end ending) (reconcile.Result, error) {
+	var due time.Time
+	err := c.store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
+		r, err := tx.Get(rec.Key)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		r.Modified = now
+		r.Phase, r.Due, r.LastError = outbox.PhaseDelivered, now.Add(keepDelivered), ""
+		if end.err != nil {
+			r.Attempts++
+			r.LastError = clip(end.err.Error())
+			r.Phase, r.Due = outbox.PhaseFailed, now.Add(keepFailed)
+			if wait, more := again(r, end); more {
+				r.Phase, r.Due = outbox.PhasePending, now.Add(wait)
+			}
+		}
+		due = r.Due
+		return tx.Put(r)
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return reconcile.Result{}, nil
+	case err != nil:
+		c.mu.Lock()
+		c.ends[rec.UID] = end
+		c.mu.Unlock()
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{After: max(time.Until(due), time.Millisecond)}, nil
+}
+
+// again says when a delivery is tried again, if it is.
+func again(r *resource.Record, end ending) (time.Duration, bool) {
+	if _, final := errors.AsType[*outbox.Final](end.err); final {
+		return 0, false
+	}
+	d, err := resource.As[outbox.Delivery](r.Spec)
+	if err != nil {
+		return 0, false
+	}
+	policy := outbox.WebRetry()
+	if d.Channel == "email" {
+		policy = outbox.MailRetry()
+	}
+	if d.Retry != nil {
+		policy = *d.Retry
+	}
+	wait, more := policy.Wait(r.Attempts)
+	return wait + rand.N(wait/10+1), more // receivers of many are not met by all at once
+}
+
+// wait leaves a letter until there are settings for mail.
+func (c *Courier) wait(ctx context.Context, rec *resource.Record) (reconcile.Result, error) {
+	if rec.LastError == noMail {
+		return reconcile.Result{After: noMailWait}, nil
+	}
+	err := c.store.Update(ctx, func(tx store.Tx) error {
+		r, err := tx.Get(rec.Key)
+		if err != nil {
+			return err
+		}
+		r.LastError, r.Due = noMail, time.Now().Add(noMailWait)
+		return tx.Put(r)
+	})
+	return reconcile.Result{After: noMailWait}, err
+}
+
+func (c *Courier) forget(ctx context.Context, k resource.Key) error {
+	err := c.store.Update(ctx, func(tx store.Tx) error { return tx.Delete(k) })
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// WakeAll has letters looked at that wait for settings, which a start may bring.
+func (c *Courier) WakeAll(ctx context.Context, wake func(resource.Key)) error {
+	if c.mail == nil {
+		return nil
+	}
+	q := resource.Query{Kind: outbox.KindDelivery, Phase: outbox.PhasePending, Limit: 1000}
+	for {
+		recs, next, err := c.store.List(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, r := range recs {
+			if r.LastError == noMail {
+				wake(r.Key)
+			}
+		}
+		if q.Token = next; next == "" {
+			return nil
+		}
+	}
+}
+
+func clip(s string) string {
+	if len(s) > longestReason {
+		s = s[:longestReason]
+	}
+	return s
+}

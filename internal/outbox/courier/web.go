@@ -1,0 +1,134 @@
+package courier
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"clary/internal/outbox"
+)
+
+const (
+	// webTime is SNS's: about 15 seconds
+	// (https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.prepare.html).
+	webTime   = 15 * time.Second
+	mostBody  = 64 << 10 // of an answer
+	mostHead  = 64 << 10
+	idleConns = 30 * time.Second
+)
+
+// Guard says which addresses receivers may have.
+type Guard struct {
+	// Own lists the addresses of this machine; it is asked at each dial.
+	Own func() []netip.Addr
+	// Ports are those on which this server listens.
+	Ports []uint16
+}
+
+// metadata are addresses beside the link-local ones at which clouds tell
+// machines their secrets: Azure, Alibaba, Oracle, and AWS by IPv6.
+var metadata = []netip.Addr{ //nolint:gochecknoglobals // a constant table
+	netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("192.0.0.192"), netip.MustParseAddr("fd00:ec2::254"),
+}
+
+// embedded are IPv6 ranges whose addresses carry an IPv4 address at a byte.
+var embedded = map[netip.Prefix]int{ //nolint:gochecknoglobals // a constant table
+	netip.MustParsePrefix("64:ff9b::/96"): 12, netip.MustParsePrefix("2002::/16"): 2, netip.MustParsePrefix("::/96"): 12,
+}
+
+// check refuses an address that no receiver may have.
+func (g *Guard) check(ap netip.AddrPort) error {
+	a := ap.Addr().Unmap().WithZone("")
+	for p, at := range embedded {
+		if b := a.As16(); a.Is6() && p.Contains(a) && !a.IsLoopback() && !a.IsUnspecified() {
+			if err := g.check(netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[at:at+4])), ap.Port())); err != nil {
+				return err
+			}
+		}
+	}
+	if a.IsLinkLocalUnicast() || a.IsMulticast() || slices.Contains(metadata, a) || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return fmt.Errorf("nothing is sent to %s: it is link-local, a cloud's metadata or not one machine", a)
+	}
+	own := a.IsLoopback() || a.IsUnspecified() || g.Own != nil && slices.ContainsFunc(g.Own(), func(o netip.Addr) bool { return o.Unmap().WithZone("") == a })
+	if own && slices.Contains(g.Ports, ap.Port()) {
+		return fmt.Errorf("nothing is sent to %s: it is this server", ap)
+	}
+	return nil
+}
+
+// control is net.Dialer's hook: it sees the very address that is dialled, after
+// names were resolved.
+func (g *Guard) control(_, address string, _ syscall.RawConn) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err == nil {
+		err = g.check(ap)
+	}
+	if err != nil {
+		return &outbox.Final{Err: err}
+	}
+	return nil
+}
+
+// Web delivers by http and https.
+type Web struct{ client *http.Client }
+
+// NewWeb makes it. roots are whom receivers' certificates are trusted of; nil:
+// whom the system trusts.
+func NewWeb(g Guard, roots *x509.CertPool) *Web {
+	dialer := &net.Dialer{Timeout: webTime, Control: g.control}
+	return &Web{&http.Client{
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			MaxIdleConnsPerHost: perReceiver, IdleConnTimeout: idleConns, MaxResponseHeaderBytes: mostHead, DisableCompression: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Send implements Sender. A receiver that answers 5xx or 429, or nothing, is
+// asked again; any other answer but 2xx is its last word, as on SNS.
+func (w *Web) Send(ctx context.Context, _ string, d *outbox.Delivery) error {
+	ctx, cancel := context.WithTimeout(ctx, webTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.To, strings.NewReader(d.Body))
+	if err != nil {
+		return &outbox.Final{Err: errors.New("the address cannot be read")} // it may hold a password
+	}
+	for k, v := range d.Headers {
+		req.Header.Set(k, v)
+	}
+	res, err := w.client.Do(req)
+	if err != nil {
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err // what is around it holds the address
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("no answer within %s", webTime)
+		}
+		return err
+	}
+	defer res.Body.Close()
+	_, _ = io.CopyN(io.Discard, res.Body, mostBody) // so that the connection can be kept; the status is all that counts
+	said := fmt.Sprintf("the receiver answered %d %s", res.StatusCode, http.StatusText(res.StatusCode))
+	switch c := res.StatusCode; {
+	case c >= 200 && c <= 299:
+		return nil
+	case c == http.StatusTooManyRequests, c >= 500:
+		return errors.New(said)
+	case c >= 300 && c <= 399:
+		return &outbox.Final{Err: errors.New(said + "; redirects are not followed")}
+	default:
+		return &outbox.Final{Err: errors.New(said)}
+	}
+}
