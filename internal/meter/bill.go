@@ -2,10 +2,12 @@ package meter
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"math/big"
 	"math/bits"
 	"slices"
+	"strings"
 	"time"
 
 	"clary/internal/resource"
@@ -36,7 +38,8 @@ func AWSBook(p *Prices) Book {
 	return Book{Name: "aws", Rounding: Rounding{Granularity: time.Second}, Prices: p}
 }
 
-// Line is what one resource's component costs on one UTC day.
+// Line is what one resource's component costs on one UTC day, while it had
+// the same tags.
 type Line struct {
 	Account, Region string
 	Kind            resource.Kind
@@ -49,19 +52,20 @@ type Line struct {
 	Units           int64 // charged: instance-seconds, gb-seconds, requests
 	Seconds         int64 // of these, without the quantity; 0 for requests
 	MicroUSD        int64
-	Unpriced        bool // no price is known: MicroUSD says nothing
+	Unpriced        bool              // no price is known: MicroUSD says nothing
+	Tags            map[string]string `json:",omitzero"`
 }
 
 // Statement is a bill.
 type Statement struct {
-	Lines    []Line // by day, account, region, kind, name, uid, component, type
+	Lines    []Line // by day, account, region, kind, name, uid, component, type, version, tags
 	MicroUSD int64  // of the lines with a price
 	Unpriced bool   // some line has none, so the sum is incomplete
 }
 
 type lineKey struct {
 	uid, component, instanceType, unit, day, version string
-	account, region, name                            string
+	account, region, name, tags                      string
 	kind                                             resource.Kind
 	priced                                           bool
 }
@@ -72,6 +76,7 @@ type counts struct {
 	price             Price
 	untilFrom, until  int64
 	secsFrom, seconds int64
+	tags              map[string]string
 }
 
 // Query selects the usage that Bill needs for [from, to).
@@ -135,10 +140,10 @@ func (b Book) addDays(lines map[lineKey]*counts, u resource.Usage, end, from, to
 
 func (b Book) line(lines map[lineKey]*counts, u resource.Usage, day string) *counts {
 	price, ok := b.Prices.Price(u.Region, u.Component, u.InstanceType, u.Unit, day)
-	k := lineKey{u.UID, u.Component, u.InstanceType, u.Unit, day, price.Version, u.Account, u.Region, u.Name, u.Kind, ok}
+	k := lineKey{u.UID, u.Component, u.InstanceType, u.Unit, day, price.Version, u.Account, u.Region, u.Name, tagText(u.Tags), u.Kind, ok}
 	c := lines[k]
 	if c == nil {
-		c = &counts{price: price}
+		c = &counts{price: price, tags: u.Tags}
 		lines[k] = c
 	}
 	return c
@@ -165,6 +170,21 @@ func (b Book) charged(u resource.Usage, end, t time.Time) int64 {
 	return int64(max(n, b.Rounding.Minimum) / time.Second)
 }
 
+// tagText is one text for equal tags.
+func tagText(tags map[string]string) string {
+	if len(tags) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		b.WriteString(k)
+		b.WriteByte(0) // in no tag
+		b.WriteString(tags[k])
+		b.WriteByte(0)
+	}
+	return b.String()
+}
+
 func (b Book) statement(lines map[lineKey]*counts) Statement {
 	var s Statement
 	for k, c := range lines {
@@ -174,7 +194,7 @@ func (b Book) statement(lines map[lineKey]*counts) Statement {
 		l := Line{
 			Account: k.account, Region: k.region, Kind: k.kind, Name: k.name, UID: k.uid, Component: k.component,
 			InstanceType: k.instanceType, Unit: k.unit, Day: k.day, PriceVersion: k.version,
-			Units: c.until - c.untilFrom, Seconds: c.seconds - c.secsFrom, Unpriced: !k.priced,
+			Units: c.until - c.untilFrom, Seconds: c.seconds - c.secsFrom, Unpriced: !k.priced, Tags: c.tags,
 		}
 		if k.priced {
 			l.MicroUSD = c.price.micro(c.until) - c.price.micro(c.untilFrom)
@@ -187,7 +207,7 @@ func (b Book) statement(lines map[lineKey]*counts) Statement {
 	slices.SortFunc(s.Lines, func(a, b Line) int {
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region),
 			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID),
-			cmp.Compare(a.Component, b.Component), cmp.Compare(a.InstanceType, b.InstanceType), cmp.Compare(a.PriceVersion, b.PriceVersion))
+			cmp.Compare(a.Component, b.Component), cmp.Compare(a.InstanceType, b.InstanceType), cmp.Compare(a.PriceVersion, b.PriceVersion), cmp.Compare(tagText(a.Tags), tagText(b.Tags)))
 	})
 	return s
 }

@@ -52,10 +52,25 @@ type ResourceSpend struct {
 // Spend is what a span of days costs: sums of the lines that Bill makes of it.
 type Spend struct {
 	Total     Amounts
-	Days      []DaySpend      // those with a line, in order
-	Top       []ResourceSpend // the dearest by the first book
-	Resources int             // with a line, a component each
-	Kinds     []resource.Kind // those asked for; nil: all
+	Days      []DaySpend       // those with a line, in order
+	Top       []ResourceSpend  // the dearest by the first book
+	Resources int              // with a line, a component each
+	Kinds     []resource.Kind  // those asked for; nil: all
+	ByKind    []KindSpend      // those with a line, by name
+	ByTag     []TagSpend       // of the tag asked for: by value
+	Units     map[string]int64 // charged by the first book, by unit
+}
+
+// KindSpend is what resources of a kind cost.
+type KindSpend struct {
+	Kind resource.Kind
+	By   Amounts
+}
+
+// TagSpend is what resources with a value of a tag cost.
+type TagSpend struct {
+	Value string // "": without the tag, or empty
+	By    Amounts
 }
 
 // SpendQuery selects whole UTC days.
@@ -65,6 +80,7 @@ type SpendQuery struct {
 	From, To        time.Time
 	Now             time.Time // open intervals last until now
 	Top             int       // so many resources at most
+	Tag             string    // a key, to sum up by its values
 }
 
 // Changes is what Sums reads: see store.Store.
@@ -80,6 +96,7 @@ type Changes interface {
 type Sums struct {
 	ledger Changes
 	books  []Book
+	only   *Filter
 
 	mu     sync.Mutex // guards what follows
 	months map[monthKey]*month
@@ -100,20 +117,26 @@ func NewSums(ledger Changes, books []Book) *Sums {
 	return &Sums{ledger: ledger, books: books, months: make(map[monthKey]*month)}
 }
 
+// Only makes Sums of what f selects. An interval whose tags change while it is
+// open moves in or out with them.
+func (s *Sums) Only(f *Filter) *Sums {
+	return &Sums{ledger: s.ledger, books: s.books, only: f, months: make(map[monthKey]*month)}
+}
+
 // Spend sums up. From and To are the beginnings of UTC days.
 func (s *Sums) Spend(ctx context.Context, q SpendQuery) (Spend, error) {
 	from, to := q.From.UTC(), q.To.UTC()
 	if !from.Equal(from.Truncate(day)) || !to.Equal(to.Truncate(day)) || !from.Before(to) {
 		return Spend{}, fmt.Errorf("spend from %s to %s: no whole days", q.From, q.To)
 	}
-	total := gather{q: q, books: len(s.books), days: make(map[int32]Amounts)}
+	total := newGather(q, len(s.books))
 	first := time.Date(from.Year(), from.Month(), 1, 0, 0, 0, 0, time.UTC)
 	many := to.After(first.AddDate(0, 1, 0))
 	if many {
 		total.merged = make(map[resourceKey]*ResourceSpend)
 	}
 	for m := first; m.Before(to); m = m.AddDate(0, 1, 0) {
-		if err := s.month(q.Account, m).spend(ctx, s.ledger, &total); err != nil {
+		if err := s.month(q.Account, m).read(ctx, s.ledger, q.Now, total.take); err != nil {
 			return Spend{}, fmt.Errorf("usage of %s: %w", m.Format("2006-01"), err)
 		}
 	}
@@ -127,7 +150,7 @@ func (s *Sums) month(account string, from time.Time) *month {
 	k := monthKey{account, from}
 	m := s.months[k]
 	if m == nil {
-		m = &month{books: s.books, account: account, from: from, to: from.AddDate(0, 1, 0)}
+		m = &month{books: s.books, only: s.only, account: account, from: from, to: from.AddDate(0, 1, 0)}
 		s.months[k] = m
 	}
 	s.looks++
@@ -152,6 +175,7 @@ func (s *Sums) forget() {
 // month is the fold of an account's month.
 type month struct {
 	books    []Book
+	only     *Filter
 	account  string
 	from, to time.Time
 	looked   int // guarded by Sums.mu
@@ -171,11 +195,10 @@ func (m *month) size() int {
 	return len(m.table.lines)
 }
 
-// spend adds the month to a sum.
-func (m *month) spend(ctx context.Context, ledger Changes, to *gather) error {
+// read gives what the month costs at now to f, which keeps nothing of it.
+func (m *month) read(ctx context.Context, ledger Changes, now time.Time, f func(*table)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := to.q.Now
 	if err := m.look(ctx, ledger, now); err != nil {
 		m.table = nil // what was read in part is read anew
 		return err
@@ -183,7 +206,7 @@ func (m *month) spend(ctx context.Context, ledger Changes, to *gather) error {
 	for _, u := range m.open {
 		m.table.add(&u, now, 1)
 	}
-	to.take(m.table)
+	f(m.table)
 	for _, u := range m.open {
 		m.table.add(&u, now, -1)
 	}
@@ -191,13 +214,17 @@ func (m *month) spend(ctx context.Context, ledger Changes, to *gather) error {
 }
 
 // look reads what changed. An interval is open until it is seen closed, and is
-// then folded once: the ledger tells of a closed one only once more after its
-// opening, and changes it no more.
+// then folded once: the ledger tells of a closed one only once, and changes it
+// no more. Of an open one it tells again when it has other tags.
 func (m *month) look(ctx context.Context, ledger Changes, now time.Time) error {
 	if m.table == nil {
 		m.table, m.place, m.open = newTable(m.books, m.from, m.to), 0, make(map[string]resource.Usage)
 	}
 	seen := func(u resource.Usage) {
+		if !m.only.Match(&u) {
+			delete(m.open, u.ID)
+			return
+		}
 		if end, ok := final(u, now); ok {
 			delete(m.open, u.ID)
 			m.table.add(&u, end, 1)
@@ -234,19 +261,36 @@ type gather struct {
 	top    []ResourceSpend
 	count  int
 	merged map[resourceKey]*ResourceSpend // of several months
+	kinds  map[resource.Kind]Amounts
+	tags   map[string]Amounts
+	units  map[string]int64
+}
+
+func newGather(q SpendQuery, books int) *gather {
+	return &gather{
+		q: q, books: books, days: make(map[int32]Amounts), kinds: make(map[resource.Kind]Amounts),
+		tags: make(map[string]Amounts), units: make(map[string]int64),
+	}
+}
+
+// of finds or makes a sum.
+func of[K comparable](sums map[K]Amounts, k K, books int) Amounts {
+	a := sums[k]
+	if a == nil {
+		a = make(Amounts, books)
+		sums[k] = a
+	}
+	return a
 }
 
 type resourceKey struct{ region, uid, name, component, instanceType string }
 
 // take adds the days asked for of a table.
 func (g *gather) take(t *table) {
-	wanted := make([]bool, len(t.rate))
+	wanted := t.wanted(g.q)
 	days := make([]Amounts, len(t.rate)) // by rate; rates of one day share theirs
 	ofDay := make(map[int32]Amounts)
-	from, to := dayOf(g.q.From), dayOf(g.q.To)
 	for i, r := range t.rate {
-		c := &t.class[r.class]
-		wanted[i] = r.day >= from && r.day < to && (g.q.Region == "" || g.q.Region == c.region) && (g.q.Kinds == nil || slices.Contains(g.q.Kinds, c.kind))
 		if !wanted[i] {
 			continue
 		}
@@ -257,11 +301,13 @@ func (g *gather) take(t *table) {
 	}
 	top := ranking{t: t, max: g.q.Top}
 	sum := make(Amounts, g.books)
+	labels := make([]Amounts, len(t.label))
 	for id := range t.things {
 		clear(sum)
 		any := false
+		class := t.class[t.things[id].class]
 		for i := t.things[id].line; i >= 0; i = t.lines[i].next {
-			r := t.lines[i].rate
+			r, label := t.lines[i].rate, t.lines[i].label
 			if !wanted[r] {
 				continue
 			}
@@ -271,20 +317,31 @@ func (g *gather) take(t *table) {
 					continue
 				}
 				any = true
+				if b == 0 {
+					g.units[class.unit] += a.units
+				}
 				part := Amount{a.micro, a.seconds, !t.rate[r].known[b]}
 				sum[b].add(part)
 				days[r][b].add(part)
 				g.days[t.rate[r].day] = days[r]
+				if g.q.Tag != "" {
+					if labels[label] == nil {
+						labels[label] = of(g.tags, t.label[label][g.q.Tag], g.books)
+					}
+					labels[label][b].add(part)
+				}
 			}
 		}
-		switch {
-		case !any:
-		case g.merged != nil:
-			g.merge(t, int32(id), sum)
-		default:
-			g.count++
-			top.offer(int32(id), sum)
+		if !any {
+			continue
 		}
+		of(g.kinds, class.kind, g.books).add(sum)
+		if g.merged != nil {
+			g.merge(t, int32(id), sum)
+			continue
+		}
+		g.count++
+		top.offer(int32(id), sum)
 	}
 	if g.merged == nil {
 		for _, p := range top.list {
@@ -315,7 +372,13 @@ func (g *gather) merge(t *table, id int32, sum Amounts) {
 }
 
 func (g *gather) spend() Spend {
-	s := Spend{Total: make(Amounts, g.books), Top: g.top, Resources: g.count, Kinds: g.q.Kinds}
+	s := Spend{Total: make(Amounts, g.books), Top: g.top, Resources: g.count, Kinds: g.q.Kinds, Units: g.units}
+	for _, k := range slices.Sorted(maps.Keys(g.kinds)) {
+		s.ByKind = append(s.ByKind, KindSpend{k, g.kinds[k]})
+	}
+	for _, v := range slices.Sorted(maps.Keys(g.tags)) {
+		s.ByTag = append(s.ByTag, TagSpend{v, g.tags[v]})
+	}
 	for _, d := range slices.Sorted(maps.Keys(g.days)) {
 		s.Days = append(s.Days, DaySpend{dayText(d), g.days[d]})
 		s.Total.add(g.days[d])

@@ -26,6 +26,8 @@ type table struct {
 	class   []class
 	rates   map[classDay]int32
 	rate    []rate
+	labels  map[string]int32
+	label   []map[string]string // tags; the first: none
 }
 
 // class is what is said of very many things alike.
@@ -55,7 +57,7 @@ type rate struct {
 // slot is a line's place: what it costs is in amounts.
 type slot struct {
 	thing, next int32 // next: an older line of the thing, or -1
-	rate        int32
+	rate, label int32
 }
 
 type amount struct{ units, seconds, micro int64 }
@@ -64,6 +66,7 @@ func newTable(books []Book, from, to time.Time) *table {
 	return &table{
 		books: books, from: from, to: to, seed: maphash.MakeSeed(), byHash: make(map[uint64]int32),
 		classes: make(map[class]int32), rates: make(map[classDay]int32), amounts: make([][]amount, len(books)),
+		labels: map[string]int32{"": 0}, label: []map[string]string{nil},
 	}
 }
 
@@ -87,13 +90,13 @@ func (t *table) add(u *resource.Usage, end time.Time, n int64) {
 	if !first.Before(to) {
 		return
 	}
-	id := t.thing(u)
+	id, label := t.thing(u), t.tags(u.Tags)
 	for d := first.UTC().Truncate(day); d.Before(to); d = d.Add(day) {
 		until := d.Add(day)
 		if to.Before(until) {
 			until = to
 		}
-		i := t.line(id, dayOf(d))
+		i := t.line(id, dayOf(d), label)
 		r := &t.rate[t.lines[i].rate]
 		for b, book := range t.books {
 			charged := n * (book.charged(*u, end, until) - book.charged(*u, end, d))
@@ -145,8 +148,22 @@ func (t *table) name(x *thing) []byte {
 	return t.text[at : at+uint32(x.name)]
 }
 
+func (t *table) tags(tags map[string]string) int32 {
+	if len(tags) == 0 {
+		return 0
+	}
+	text := tagText(tags)
+	i, ok := t.labels[text]
+	if !ok {
+		i = int32(len(t.label))
+		t.label = append(t.label, tags)
+		t.labels[text] = i
+	}
+	return i
+}
+
 // line finds or makes a thing's line of a day.
-func (t *table) line(id, d int32) int32 {
+func (t *table) line(id, d, label int32) int32 {
 	x := &t.things[id]
 	k := classDay{x.class, d}
 	r, ok := t.rates[k]
@@ -154,12 +171,12 @@ func (t *table) line(id, d int32) int32 {
 		r = t.newRate(k)
 	}
 	for i := x.line; i >= 0; i = t.lines[i].next {
-		if t.lines[i].rate == r {
+		if t.lines[i].rate == r && t.lines[i].label == label {
 			return i
 		}
 	}
 	i := int32(len(t.lines))
-	t.lines = append(t.lines, slot{thing: id, next: x.line, rate: r})
+	t.lines = append(t.lines, slot{thing: id, next: x.line, rate: r, label: label})
 	for b := range t.amounts {
 		t.amounts[b] = append(t.amounts[b], amount{})
 	}
