@@ -115,6 +115,25 @@ func (h hosts) suspended() (d time.Duration) {
 	return d
 }
 
+// line is the hosts' own clock now: the wall clock, as long as that was not set
+// since they began.
+func (h hosts) line(now time.Time) (at time.Time) {
+	const beat = 45 * time.Second // the longest that a sign of life is old, with something on top
+	for _, t := range h {
+		if t == nil {
+			continue
+		}
+		mine := now
+		if now.Before(t.Heartbeat) || !over(t) && now.Sub(t.Heartbeat) > beat {
+			mine = t.Heartbeat
+		}
+		if mine.After(at) {
+			at = mine
+		}
+	}
+	return at
+}
+
 // ending is how a host's end counts for its job.
 type ending int
 

@@ -9,9 +9,11 @@ import (
 
 	"clary/internal/aws/arn"
 	"clary/internal/aws/op"
+	"clary/internal/budget"
 	"clary/internal/compute"
 	"clary/internal/identity"
 	"clary/internal/logs"
+	"clary/internal/meter"
 	"clary/internal/resource"
 	"clary/internal/runtimes"
 	"clary/internal/stage/plan"
@@ -48,6 +50,11 @@ type Config struct {
 	Wake      func(resource.Key)
 	Free      func() error // store.ErrFull when the disk takes no new work
 	Queue     *Queue       // of all kinds; nil: one of its own
+	// Record begins the record of a stop that a budget asks for; nil: there is none.
+	Record budget.Record
+	// Clock reads the machine's own count of time; nil: the wall clock stands in
+	// for it.
+	Clock func() meter.Moment
 }
 
 // Family is what the jobs of one kind have of their own.
@@ -108,6 +115,9 @@ func New(c Config, f Family) *Engine {
 	}
 	if c.Queue == nil {
 		c.Queue = new(Queue)
+	}
+	if c.Clock == nil {
+		c.Clock = func() meter.Moment { return meter.Moment{Awake: time.Now().UnixNano()} }
 	}
 	return &Engine{Config: c, Family: f, holds: Holds{Longest: c.Hold}, jobs: make(map[string]resource.Key), used: make(map[compute.TaskID]compute.Usage)}
 }

@@ -7,11 +7,13 @@ import (
 	"unicode/utf8"
 
 	"clary/internal/compute"
+	"clary/internal/meter"
 )
 
 // observed is all that a look at the world found.
 type observed struct {
 	now      time.Time
+	clock    meter.Moment
 	hosts    hosts
 	image    image
 	logsDone bool // every byte of the tasks' output is in the log
@@ -64,13 +66,19 @@ func next(phase string, st Status, o observed) decision {
 			d.effect = effectRemove
 		}
 		return d
-	case !st.Launched && o.hosts.count() < len(o.hosts):
+	}
+	d.halted()
+	if !st.Launched && o.hosts.count() < len(o.hosts) {
 		return d.beforeTasks(o)
 	}
 
 	d.st.Launched = true
 	w := o.about.work
 	d.fold(o.hosts[:w.hosts()])
+	if d.open != nil {
+		h := o.hosts[:w.hosts()]
+		d.st.Line = &meter.Anchor{At: h.line(o.now).Add(-h.suspended()), Of: o.clock}
+	}
 	first, failing := o.hosts.failing(w)
 	switch {
 	case o.hosts.over():
@@ -218,6 +226,7 @@ func (d *decision) over(sec string, at time.Time) {
 			at = *d.st.Started
 		}
 		d.close = &at
+		d.bound(at)
 	}
 	if slept := time.Duration(d.st.Suspended * float64(time.Second)); slept >= time.Second {
 		d.st.tell("The machine slept for " + slept.Round(time.Second).String() + " while the " + d.family.noun() + " ran; that time is not billed.")

@@ -221,7 +221,7 @@ func (d decision) due() time.Time {
 
 // observe looks at the runtimes until all tasks exist, and at the tasks after.
 func (e *Engine) observe(ctx context.Context, rec *resource.Record, st Status, w *Work) (observed, []runtimes.Runtime, error) {
-	o := observed{now: time.Now(), hosts: make(hosts, w.tasks()), about: e.about(w)}
+	o := observed{now: time.Now(), clock: e.Clock(), hosts: make(hosts, w.tasks()), about: e.about(w)}
 	if rec.Phase == phaseDeleting || Terminal(rec.Phase) {
 		return o, nil, nil
 	}
@@ -386,8 +386,7 @@ func (e *Engine) commit(ctx context.Context, rec *resource.Record, w *Work, d de
 			}
 		}
 		if d.close != nil {
-			slept := time.Duration(d.st.Suspended * float64(time.Second))
-			return meter.Close(tx, meter.ID(rec.UID, e.Word, 1), d.close.Add(-slept))
+			return meter.Close(tx, meter.ID(rec.UID, e.Word, 1), d.st.billedTo())
 		}
 		return nil
 	})

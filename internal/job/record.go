@@ -128,8 +128,18 @@ var (
 
 // change edits a job's record in one transaction and has it looked at.
 func (e *Engine) change(ctx context.Context, c op.Call, name string, edit func(*resource.Record) error) error {
-	k := e.key(c, name)
-	err := e.Store.Update(ctx, func(tx store.Tx) error {
+	switch err := e.edit(ctx, e.key(c, name), edit); {
+	case errors.Is(err, errUnchanged):
+		return nil
+	case errors.Is(err, store.ErrNotFound):
+		return apierr.Validation("%s", e.Missing(name, true))
+	default:
+		return err
+	}
+}
+
+func (e *Engine) edit(ctx context.Context, k resource.Key, edit func(*resource.Record) error) error {
+	return e.Store.Update(ctx, func(tx store.Tx) error {
 		r, err := tx.Get(k)
 		if err != nil {
 			return err
@@ -144,11 +154,4 @@ func (e *Engine) change(ctx context.Context, c op.Call, name string, edit func(*
 		r.Due = r.Modified
 		return tx.Put(r)
 	})
-	switch {
-	case errors.Is(err, errUnchanged):
-		return nil
-	case errors.Is(err, store.ErrNotFound):
-		return apierr.Validation("%s", e.Missing(name, true))
-	}
-	return err
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"clary/internal/budget"
+	"clary/internal/meter"
 	"clary/internal/resource"
 )
 
@@ -50,23 +52,26 @@ type Transition struct {
 
 // Status is what we keep beside the request.
 type Status struct {
-	V           int          `json:"v"`
-	Secondary   string       `json:"secondary"`
-	Transitions []Transition `json:"transitions"`
-	Failure     string       `json:"failure,omitzero"`
-	Artifact    string       `json:"artifact,omitzero"`
-	ExitMessage string       `json:"exitMessage,omitzero"`
-	Started     *time.Time   `json:"started,omitzero"` // when the first host downloads
-	Ended       *time.Time   `json:"ended,omitzero"`
-	StopAsked   *time.Time   `json:"stopAsked,omitzero"`
-	Launched    bool         `json:"launched,omitzero"`  // the driver accepted all tasks
-	StepsSeen   int          `json:"stepsSeen,omitzero"` // of steps
-	Broken      bool         `json:"broken,omitzero"`    // a host failed before anyone asked to stop, and the others have to end
-	Notes       int          `json:"notes,omitzero"`     // lines of ours in the log stream
-	Said        string       `json:"said,omitzero"`      // the newest of them
-	Note        string       `json:"note,omitzero"`      // where the runtime differs from the asked image, or a clamped size
-	Cleaned     bool         `json:"cleaned,omitzero"`   // the tasks were removed from the driver
-	Suspended   float64      `json:"suspended,omitzero"` // seconds the machine slept, not billed
+	V           int           `json:"v"`
+	Secondary   string        `json:"secondary"`
+	Transitions []Transition  `json:"transitions"`
+	Failure     string        `json:"failure,omitzero"`
+	Artifact    string        `json:"artifact,omitzero"`
+	ExitMessage string        `json:"exitMessage,omitzero"`
+	Started     *time.Time    `json:"started,omitzero"` // when the first host downloads
+	Ended       *time.Time    `json:"ended,omitzero"`
+	StopAsked   *time.Time    `json:"stopAsked,omitzero"`
+	Launched    bool          `json:"launched,omitzero"`  // the driver accepted all tasks
+	StepsSeen   int           `json:"stepsSeen,omitzero"` // of steps
+	Broken      bool          `json:"broken,omitzero"`    // a host failed before anyone asked to stop, and the others have to end
+	Notes       int           `json:"notes,omitzero"`     // lines of ours in the log stream
+	Said        string        `json:"said,omitzero"`      // the newest of them
+	Note        string        `json:"note,omitzero"`      // where the runtime differs from the asked image, or a clamped size
+	Cleaned     bool          `json:"cleaned,omitzero"`   // the tasks were removed from the driver
+	Suspended   float64       `json:"suspended,omitzero"` // seconds the machine slept, not billed
+	Line        *meter.Anchor `json:"line,omitzero"`      // a moment of the interval that is billed
+	Halt        *budget.Halt  `json:"halt,omitzero"`      // a budget stopped it
+	Billed      *time.Time    `json:"billed,omitzero"`    // to here alone, since it took longer to come to rest than a budget pays for
 }
 
 // ReadStatus reads a record's.
@@ -93,8 +98,16 @@ func (st *Status) Seconds() int64 {
 	if st.Started == nil || st.Ended == nil {
 		return 0
 	}
-	d := st.Ended.Sub(*st.Started) - time.Duration(st.Suspended*float64(time.Second))
-	return int64(max(1, math.Ceil(d.Seconds())))
+	return int64(max(1, math.Ceil(st.billedTo().Sub(*st.Started).Seconds())))
+}
+
+// billedTo is where the interval of a job that is over ends: the time that the
+// machine slept is left out of it.
+func (st *Status) billedTo() time.Time {
+	if st.Billed != nil {
+		return *st.Billed
+	}
+	return st.Ended.Add(-time.Duration(st.Suspended * float64(time.Second)))
 }
 
 // brief is what a list shows beside a record's columns: the secondary status,

@@ -18,3 +18,17 @@ func (m Moment) Since(earlier Moment) (time.Duration, bool) {
 	}
 	return time.Duration(m.Awake - earlier.Awake), true
 }
+
+// Anchor ties an interval to the machine's own count of time: at the moment Of it
+// had come to At.
+type Anchor struct {
+	At time.Time `json:"at"`
+	Of Moment    `json:"of"`
+}
+
+// Place is where a moment lies on the interval; false when nobody knows: the
+// machine was started anew in between.
+func (a Anchor) Place(m Moment) (time.Time, bool) {
+	d, ok := m.Since(a.Of)
+	return a.At.Add(d), ok && !a.At.IsZero()
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"clary/internal/aws/op"
+	"clary/internal/budget"
 	"clary/internal/compute"
 	"clary/internal/console"
 	"clary/internal/dataplane"
@@ -25,6 +26,20 @@ func (r *rooms) features() []reconcile.Reconciler {
 		all = append(all, e)
 	}
 	return all
+}
+
+// stoppers end what costs, for budgets.
+func (r *rooms) stoppers() []budget.Stopper {
+	out := []budget.Stopper{r.notebooks.Stopper(), r.endpoints.Stopper()}
+	for _, e := range r.engines() {
+		out = append(out, e.Stopper())
+	}
+	return out
+}
+
+// record begins the record of what the server does as of a call.
+func (r *rooms) record(ctx context.Context, c op.Call, in any, arn string) (context.Context, func(error) error) {
+	return r.recorder().Begin(ctx, c, nil, in, arn)
 }
 
 // logRead tells the features that a caller read a log stream.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 
-	"clary/internal/aws/op"
 	"clary/internal/compute"
 	"clary/internal/dataplane"
 	"clary/internal/feature/notebook"
@@ -29,9 +28,7 @@ func (r *rooms) openNotebooks(capacity compute.Capacity) {
 		Store: r.store, Driver: r.driver, Catalog: r.catalog, Output: plainOutput{r.ingest}, Logs: r.logs,
 		Auth: r.ids, Sessions: r.ids, Door: r.plane, Keeper: keeper{r.blobs}, Site: r.plane.Site, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
 		Wake: func(k resource.Key) { r.loop.Wake(k) }, Free: r.room, Clock: clock(), IdleStop: r.cfg.NotebookIdle,
-		Record: func(ctx context.Context, c op.Call, in any, arn string) (context.Context, func(error) error) {
-			return r.recorder().Begin(ctx, c, nil, in, arn)
-		},
+		Record: r.record,
 	})
 }
 

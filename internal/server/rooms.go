@@ -181,7 +181,7 @@ func (r *rooms) openFeatures(capacity compute.Capacity) {
 	jobs := job.Config{
 		Store: r.store, Driver: r.driver, Catalog: r.catalog, Output: output{r.ingest}, Logs: r.logs,
 		Auth: r.ids, Sessions: r.ids, Instances: r.metrics, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
-		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room, Queue: new(job.Queue),
+		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room, Queue: new(job.Queue), Record: r.record, Clock: clock(),
 	}
 	r.training = training.New(training.Config{Config: jobs, Metrics: finals{r.metrics}})
 	r.processing = processing.New(jobs)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"clary/internal/compute"
+	"clary/internal/meter"
 )
 
 // An instance is billed from the first sign of life of its first container to
@@ -14,10 +15,11 @@ import (
 
 // bill is an open interval.
 type bill struct {
-	N     int       `json:"n"`
-	From  time.Time `json:"from"`
-	Task  int       `json:"task,omitzero"`  // of the instance, whose clock it goes by
-	Slept int64     `json:"slept,omitzero"` // by the machine when it began, in nanoseconds
+	N     int          `json:"n"`
+	From  time.Time    `json:"from"`
+	Task  int          `json:"task,omitzero"`  // of the instance, whose clock it goes by
+	Slept int64        `json:"slept,omitzero"` // by the machine when it began, in nanoseconds
+	Line  meter.Anchor `json:"line,omitzero"`  // a moment of it
 }
 
 // entry is a line of the ledger.
@@ -56,7 +58,7 @@ func (d *decision) meter(in *instance, o observed) {
 		if in.Bill == nil {
 			return
 		}
-		d.opens(in)
+		d.opens(in, o)
 	}
 	b := in.Bill
 	if b == nil {
@@ -97,16 +99,19 @@ func (d *decision) naps(in *instance, o observed) {
 	if in.Bill.From.Before(b.From) {
 		in.Bill.From = b.From
 	}
-	d.opens(in)
+	d.opens(in, o)
 }
 
-func (d *decision) opens(in *instance) {
+func (d *decision) opens(in *instance, o observed) {
 	d.st.Bills++
-	in.Bill.N = d.st.Bills
+	b := in.Bill
+	t := o.tasks[in.Tasks[b.Task].ID].status
+	b.N, b.Line = d.st.Bills, meter.Anchor{At: onLine(o.now, t).Add(-(t.Suspended - time.Duration(b.Slept))), Of: o.clock}
 	d.ledger = append(d.ledger, entry{n: in.Bill.N, opens: in.Type, at: in.Bill.From})
 }
 
 func (d *decision) closes(in *instance, at time.Time) {
+	at = d.st.Halt.Ends(at, in.Bill.Line, haltBound)
 	if at.Before(in.Bill.From) {
 		at = in.Bill.From
 	}

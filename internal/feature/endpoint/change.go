@@ -33,7 +33,17 @@ func idle(r *resource.Record) error {
 
 // change edits an endpoint's record in one transaction and has it looked at.
 func (e *Endpoints) change(ctx context.Context, c op.Call, name string, edit func(store.Tx, *resource.Record, *status) error) error {
-	k := key(c.Account, c.Region, name)
+	switch err := e.edit(ctx, key(c.Account, c.Region, name), edit); {
+	case errors.Is(err, store.ErrNotFound):
+		return errNotFound(c, name)
+	case errors.Is(err, errUnchanged):
+		return nil
+	default:
+		return err
+	}
+}
+
+func (e *Endpoints) edit(ctx context.Context, k resource.Key, edit func(store.Tx, *resource.Record, *status) error) error {
 	err := e.Store.Update(ctx, func(tx store.Tx) error {
 		r, err := tx.Get(k)
 		if err != nil {
@@ -54,16 +64,10 @@ func (e *Endpoints) change(ctx context.Context, c op.Call, name string, edit fun
 		r.Due, r.Attempts, r.LastError = r.Modified, 0, ""
 		return tx.Put(r)
 	})
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return errNotFound(c, name)
-	case errors.Is(err, errUnchanged):
-		return nil
-	case err != nil:
-		return err
+	if err == nil {
+		e.Traffic.Changed(k)
 	}
-	e.Traffic.Changed(k)
-	return nil
+	return err
 }
 
 // errUnchanged says that there is nothing to change.

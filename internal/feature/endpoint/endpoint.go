@@ -6,10 +6,12 @@ import (
 	"sync"
 	"time"
 
+	"clary/internal/budget"
 	"clary/internal/compute"
 	"clary/internal/identity"
 	"clary/internal/job"
 	"clary/internal/logs"
+	"clary/internal/meter"
 	"clary/internal/metrics"
 	"clary/internal/resource"
 	"clary/internal/runtimes"
@@ -66,6 +68,11 @@ type Config struct {
 	Hold      time.Duration // --hold-describe; 0: the defaults of the design
 	Wake      func(resource.Key)
 	Free      func() error // store.ErrFull when the disk takes no new work
+	// Record begins the record of a deletion that a budget asks for; nil: there is none.
+	Record budget.Record
+	// Clock reads the machine's own count of time; nil: the wall clock stands in
+	// for it.
+	Clock func() meter.Moment
 }
 
 // Endpoints serves and reconciles endpoints.
@@ -85,6 +92,9 @@ type Endpoints struct {
 func New(c Config) *Endpoints {
 	if c.Scale <= 0 {
 		c.Scale = 1
+	}
+	if c.Clock == nil {
+		c.Clock = func() meter.Moment { return meter.Moment{Awake: time.Now().UnixNano()} }
 	}
 	if c.Traffic == nil {
 		c.Traffic = nobody{}

@@ -7,6 +7,7 @@ import (
 
 	"clary/internal/api"
 	"clary/internal/compute"
+	"clary/internal/meter"
 	"clary/internal/serving"
 )
 
@@ -14,6 +15,7 @@ import (
 type observed struct {
 	uid    string
 	now    time.Time
+	clock  meter.Moment
 	waited time.Duration // for answers
 	room   bool          // there may be some for instances that did not fit
 	tasks  map[compute.TaskID]seen
@@ -99,6 +101,7 @@ func next(phase string, st status, o observed) decision {
 	case serving.PhaseCreating, serving.PhaseUpdating, serving.PhaseRollingBack:
 		d.deploy(o)
 	case serving.PhaseDeleting, serving.PhaseFailed:
+		d.halted()
 		for i := range d.st.Fleet {
 			if in := &d.st.Fleet[i]; in.Away == nil || in.Away.After(o.now) || in.Drain {
 				in.quit(o.now)

@@ -166,7 +166,7 @@ func (e *Endpoints) erase(ctx context.Context, rec *resource.Record) error {
 // observe looks at the tasks, at what answers in them, and at the runtimes of
 // instances that have to start.
 func (e *Endpoints) observe(ctx context.Context, rec *resource.Record, st *status) (observed, map[string]runtimes.Runtime, error) {
-	o := observed{uid: rec.UID, now: time.Now(), room: e.roomy(rec.Key), tasks: make(map[compute.TaskID]seen), images: make(map[string]image)}
+	o := observed{uid: rec.UID, now: time.Now(), clock: e.Clock(), room: e.roomy(rec.Key), tasks: make(map[compute.TaskID]seen), images: make(map[string]image)}
 	rts := make(map[string]runtimes.Runtime)
 	var ask []compute.TaskID
 	var trouble error
@@ -204,7 +204,7 @@ func (e *Endpoints) observe(ctx context.Context, rec *resource.Record, st *statu
 	}
 	if len(ask) > 0 {
 		e.ping(ctx, ask, o.tasks)
-		o.waited, o.now = time.Since(o.now), time.Now()
+		o.waited, o.now, o.clock = time.Since(o.now), time.Now(), e.Clock()
 	}
 	return o, rts, ctx.Err()
 }

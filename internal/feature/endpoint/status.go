@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	api "clary/internal/api/sagemaker"
+	"clary/internal/budget"
 	"clary/internal/compute"
 	"clary/internal/resource"
 	"clary/internal/serving"
@@ -31,6 +32,7 @@ type status struct {
 	Tasks       int `json:"tasks"`          // so far
 	Bills       int `json:"bills,omitzero"` // intervals so far
 
+	Halt    *budget.Halt          `json:"halt,omitzero"` // a budget deletes it
 	Failure string                `json:"failure,omitzero"`
 	Policy  *api.DeploymentConfig `json:"policy,omitzero"` // of the last deployment
 }

@@ -110,6 +110,7 @@ func (d *decision) closes(at time.Time) {
 	if d.st.Bill == nil {
 		return
 	}
+	at = d.st.Halt.Ends(at, meter.Anchor{At: d.st.Bill.Start, Of: d.st.Bill.From}, haltBound)
 	if at.Before(d.st.Bill.Start) {
 		at = d.st.Bill.Start
 	}

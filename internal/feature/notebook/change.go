@@ -28,8 +28,15 @@ func must(r *resource.Record, to string, from ...string) error {
 // change edits a notebook's record in one transaction, with its usage, and has
 // it looked at.
 func (n *Notebooks) change(ctx context.Context, c op.Call, name string, edit func(store.Tx, *resource.Record, *status, *request) error) error {
-	k := key(c.Account, c.Region, name)
-	err := n.Store.Update(ctx, func(tx store.Tx) error {
+	err := n.edit(ctx, key(c.Account, c.Region, name), edit)
+	if errors.Is(err, store.ErrNotFound) {
+		return errNotFound()
+	}
+	return err
+}
+
+func (n *Notebooks) edit(ctx context.Context, k resource.Key, edit func(store.Tx, *resource.Record, *status, *request) error) error {
+	return n.Store.Update(ctx, func(tx store.Tx) error {
 		r, err := tx.Get(k)
 		if err != nil {
 			return err
@@ -52,10 +59,6 @@ func (n *Notebooks) change(ctx context.Context, c op.Call, name string, edit fun
 		r.Due, r.Attempts, r.LastError = r.Modified, 0, ""
 		return tx.Put(r)
 	})
-	if errors.Is(err, store.ErrNotFound) {
-		return errNotFound()
-	}
-	return err
 }
 
 // Start has a stopped or failed notebook run again.
@@ -75,7 +78,7 @@ func (n *Notebooks) Start(ctx context.Context, c op.Call, in *api.StartNotebookI
 		}
 		r.Phase = phasePending
 		st.run(r.UID, time.Now())
-		st.Crashes, st.Failure, st.Halted = nil, "", nil
+		st.Crashes, st.Failure, st.Halted, st.Halt = nil, "", nil, nil
 		return nil
 	})
 }
@@ -109,7 +112,7 @@ func (n *Notebooks) Stop(ctx context.Context, c op.Call, in *api.StopNotebookIns
 				st.Until = &m
 				return nil
 			}
-			at := st.billedTo(m, task)
+			at := st.Halt.Ends(st.billedTo(m, task), meter.Anchor{At: st.Bill.Start, Of: st.Bill.From}, haltBound)
 			if at.Before(st.Bill.Start) {
 				at = st.Bill.Start
 			}

@@ -52,6 +52,7 @@ const (
 	effectCreated               // tell the task that OnCreate is known to be over
 	effectWarn                  // tell whoever has it open that it will be stopped, or will not
 	effectStop                  // have what is open saved, and stop
+	effectYield                 // the same for a budget, which nothing calls off
 	effectRenew                 // hand the task a fresh session of the role
 	effectShelter               // start the rescue of what lies on the volume
 	effectKeep                  // bring what it found into the bucket
@@ -181,6 +182,10 @@ func (d *decision) update(o observed) {
 
 // serve brings the notebook into service and keeps it there.
 func (d *decision) serve(o observed) {
+	if d.st.Halt != nil {
+		d.yield(o)
+		return
+	}
 	if b := d.st.Bill; b != nil && d.st.Down != nil {
 		if at, ok := b.at(o.clock); !ok || at.Sub(*d.st.Down) > restartIn {
 			d.closes(*d.st.Down)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"clary/internal/aws/op"
+	"clary/internal/budget"
 	"clary/internal/compute"
 	"clary/internal/identity"
 	"clary/internal/logs"
@@ -69,9 +70,9 @@ type Config struct {
 	// IdleStop is after how long without use an instance is stopped, unless a tag
 	// of its own says something else; 0: never.
 	IdleStop time.Duration
-	// Record begins the record of what the idle policy does as of a call; what is
-	// changed under the context that it gives keeps it. nil: there is none.
-	Record func(ctx context.Context, c op.Call, in any, arn string) (_ context.Context, end func(error) error)
+	// Record begins the record of what the idle policy and budgets do, as of a
+	// call. nil: there is none.
+	Record budget.Record
 	// Clock reads the machine's own count of time; nil: the wall clock stands
 	// in for it.
 	Clock func() meter.Moment

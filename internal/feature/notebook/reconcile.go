@@ -97,6 +97,8 @@ func (n *Notebooks) act(ctx context.Context, rec *resource.Record, st status, sp
 		n.warn(ctx, st.Idle, &d)
 	case effectStop:
 		return n.settle(ctx, o, d), nil
+	case effectYield:
+		return n.save(ctx, o, d), nil
 	case effectRenew:
 		n.renew(ctx, rec, spec, &d)
 	case effectShelter:
@@ -202,7 +204,7 @@ func (n *Notebooks) observe(ctx context.Context, rec *resource.Record, st status
 	}
 	serving := rec.Phase == phasePending || rec.Phase == phaseInService
 	switch {
-	case !serving:
+	case !serving, st.Halt != nil:
 	case st.Ready != nil:
 		return o, rt, n.watch(ctx, rec, st, &o)
 	case o.task != nil && o.task.Phase == compute.Running && st.Ready == nil:

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"clary/internal/budget"
 	"clary/internal/compute"
 	"clary/internal/meter"
 	"clary/internal/resource"
@@ -56,14 +57,17 @@ type status struct {
 	Created bool        `json:"created,omitzero"` // OnCreate is over for good
 	Told    int         `json:"told,omitzero"`    // how often Task was told so
 
-	Idle    *idle       `json:"idle,omitzero"`   // how Task is used
-	Halted  *halt       `json:"halted,omitzero"` // the last run was stopped for want of use
-	Rescue  *rescue     `json:"rescue,omitzero"`
-	Crashes []time.Time `json:"crashes,omitzero"` // the latest
-	Failure string      `json:"failure,omitzero"`
-	Expires time.Time   `json:"expires,omitzero"` // of the role's session that the task has
-	Notes   int         `json:"notes,omitzero"`   // lines of ours in the log stream
-	Said    string      `json:"said,omitzero"`    // the newest of them
+	Idle   *idle `json:"idle,omitzero"`   // how Task is used
+	Halted *halt `json:"halted,omitzero"` // the last run was stopped for want of use
+	// Halt is a budget's stop of the last run. It is on record before what is
+	// open is saved.
+	Halt    *budget.Halt `json:"halt,omitzero"`
+	Rescue  *rescue      `json:"rescue,omitzero"`
+	Crashes []time.Time  `json:"crashes,omitzero"` // the latest
+	Failure string       `json:"failure,omitzero"`
+	Expires time.Time    `json:"expires,omitzero"` // of the role's session that the task has
+	Notes   int          `json:"notes,omitzero"`   // lines of ours in the log stream
+	Said    string       `json:"said,omitzero"`    // the newest of them
 }
 
 func readStatus(r *resource.Record) (status, error) {

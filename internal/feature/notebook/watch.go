@@ -119,12 +119,7 @@ func (n *Notebooks) warn(ctx context.Context, was *idle, d *decision) {
 // settle has what is open saved, and stops an instance if nobody has come back
 // meanwhile.
 func (n *Notebooks) settle(ctx context.Context, o observed, d decision) decision {
-	sctx, cancel := context.WithTimeout(ctx, savePatience)
-	err := n.say(sctx, d.st.Task, "/save", struct{}{})
-	cancel()
-	if err != nil {
-		d.st.tell("What was open could not be saved before the stop" + because(err.Error()))
-	}
+	n.saveOpen(ctx, &d.st)
 	x := n.sample(ctx, d.st.Task)
 	o.now, o.clock = time.Now(), n.Clock()
 	if x == nil {
@@ -139,6 +134,15 @@ func (n *Notebooks) settle(ctx context.Context, o observed, d decision) decision
 	}
 	d.stops(o, o.limit)
 	return d
+}
+
+// saveOpen has open pages save what they hold.
+func (n *Notebooks) saveOpen(ctx context.Context, st *status) {
+	ctx, cancel := context.WithTimeout(ctx, savePatience)
+	defer cancel()
+	if err := n.say(ctx, st.Task, "/save", struct{}{}); err != nil {
+		st.tell("What was open could not be saved before the stop" + because(err.Error()))
+	}
 }
 
 // Idle is how an instance that nobody uses stands.

@@ -119,6 +119,9 @@ func TestWarnAndSave(t *testing.T) {
 	if w := call(t, h, http.MethodPost, "/warn", `{"StopAt": "0001-01-01T00:00:00Z", "Idle": 0}`); w.Code != http.StatusOK || f.body["stop_at"] != 0.0 {
 		t.Errorf("%d %s: %v", w.Code, w.Body, f.body)
 	}
+	if w := call(t, h, http.MethodPost, "/warn", `{"StopAt": "2026-11-30T14:32:00.5Z", "Budget": "small"}`); w.Code != http.StatusOK || f.body["budget"] != "small" {
+		t.Errorf("POST /warn for a budget: %d, %v", w.Code, f.body)
+	}
 	if w := call(t, h, http.MethodPost, "/warn", `now`); w.Code != http.StatusBadRequest {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

@@ -74,7 +74,9 @@ func (h *handler) warn(w http.ResponseWriter, r *http.Request) {
 	var out struct {
 		StopAt float64 `json:"stop_at"` // seconds of Unix time; 0: no longer
 		Idle   float64 `json:"idle"`    // seconds
+		Budget string  `json:"budget,omitempty"`
 	}
+	out.Budget = in.Budget
 	if !in.StopAt.IsZero() {
 		out.StopAt, out.Idle = float64(in.StopAt.UnixMilli())/1000, in.Idle.Seconds()
 	}

@@ -160,6 +160,7 @@ type Connection struct {
 type Warning struct {
 	StopAt time.Time // zero: no longer
 	Idle   time.Duration
+	Budget string `json:",omitempty"` // it is stopped for one, and cannot be kept
 }
 
 // Rescue is what a task found worth keeping on a volume.

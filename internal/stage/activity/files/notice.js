@@ -38,14 +38,16 @@
 
     const warn = async (w) => {
       const time = new Date(w.stop_at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-      const message = `This notebook instance will be stopped at ${time}: nothing has run on it for ${minutes(w.idle)}. Its files stay.`; // JupyterLab shows 140 characters
+      const message = w.budget
+        ? `This notebook instance is stopped now: the budget ${w.budget.slice(0, 40)} has come to its limit. Its files stay.`
+        : `This notebook instance will be stopped at ${time}: nothing has run on it for ${minutes(w.idle)}. Its files stay.`; // JupyterLab shows 140 characters
       if (message === text) return;
       await withdraw();
       text = message;
       shown = await app.commands.execute("apputils:notify", {
         message,
         type: "warning",
-        options: { autoClose: false, actions: [{ label: "Keep it running", commandId: keep, displayType: "accent" }] },
+        options: { autoClose: false, actions: w.budget ? [] : [{ label: "Keep it running", commandId: keep, displayType: "accent" }] },
       });
     };
 
