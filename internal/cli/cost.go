@@ -14,18 +14,28 @@ import (
 )
 
 func (a *app) cost() *cobra.Command {
-	var fromText, toText string
+	var fromText, toText, kind string
+	var o costOptions
 	cmd := &cobra.Command{
 		Use: "cost [NAME]", Short: "Say what was used and what it costs", Args: cobra.MaximumNArgs(1),
-		Long: "Say what was used and what it costs: by Clary's rule, per started minute, and by AWS's list prices, per second.",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			from, err := day("--from", fromText)
-			if err != nil {
+		Long: "Say what was used and what it costs: by Clary's rule, per started minute, and by AWS's list prices, per second.\n" +
+			"--by sums it up: by " + strings.Join(groupings, ", ") + " or tag:KEY.",
+		Example: "  clary cost --by kind --from 2026-01-01\n  clary cost --by tag:team --tag env=dev\n  clary cost --live",
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if o.from, err = day("--from", fromText); err != nil {
 				return err
 			}
-			to, err := day("--to", toText)
-			if err != nil {
+			if o.to, err = day("--to", toText); err != nil {
 				return err
+			}
+			if o.kind, err = kindNamed(kind); err != nil {
+				return err
+			}
+			if o.by != "" && !strings.HasPrefix(o.by, "tag:") && !slices.Contains(groupings, o.by) {
+				return fmt.Errorf("--by %s: want %s or tag:KEY", o.by, strings.Join(groupings, ", "))
+			}
+			if len(args) == 1 {
+				o.name = args[0]
 			}
 			t, err := a.target()
 			if err != nil {
@@ -33,20 +43,23 @@ func (a *app) cost() *cobra.Command {
 			}
 			c := t.client()
 			defer c.Close()
-			u, err := readUsage(cmd.Context(), c, "*", from, to)
+			if o.live {
+				return worded(a.costLive(cmd.Context(), c, o), t.Addr)
+			}
+			u, err := readUsage(cmd.Context(), c, "*", o.from, o.to)
 			if err != nil {
 				return worded(err, t.Addr)
 			}
-			name := ""
-			if len(args) == 1 {
-				name = args[0]
-			}
-			return a.printCost(u, name)
+			return a.printCost(o.filter(u), o.by)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&fromText, "from", "", "first day or instant, like 2026-01-31 or 2026-01-31T08:00:00Z")
 	f.StringVar(&toText, "to", "", "the day or instant after the last")
+	f.StringVar(&o.by, "by", "", "sum up by "+strings.Join(groupings, ", ")+" or tag:KEY")
+	f.StringVar(&kind, "kind", "", "only this kind: training, processing, transform, notebook, endpoint")
+	f.StringArrayVar(&o.tags, "tag", nil, "only what has this tag, KEY=VALUE or KEY; several: all of them")
+	f.BoolVar(&o.live, "live", false, "go on while something runs; of this month, without --from")
 	f.BoolVar(&a.json, "json", false, "print JSON")
 	return cmd
 }
@@ -89,13 +102,14 @@ func (r *costRow) addType(name string) {
 	r.Instances = strings.Join(r.types, ", ")
 }
 
-func (a *app) printCost(u usage, name string) error {
+// printCost prints each resource's components or, with by, sums.
+func (a *app) printCost(u usage, by string) error {
+	if by != "" {
+		return a.printGroups(u, by)
+	}
 	byKey := map[[2]string]*costRow{}
 	var list []*costRow
 	for _, x := range u.Usage {
-		if name != "" && x.Name != name {
-			continue
-		}
 		k := [2]string{x.UID, x.Component}
 		r := byKey[k]
 		if r == nil {

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"clary/internal/client"
+	"clary/internal/meter"
+)
+
+const liveEvery = 2 * time.Second
+
+// costLive shows what is used and costs until nothing runs any more: on a
+// terminal the table in its place, else a line whenever the sum has changed, and
+// the table at the end.
+func (a *app) costLive(ctx context.Context, c *client.Client, o costOptions) error {
+	if a.json {
+		return errors.New("--live and --json do not go together: ask with --json as often as you like")
+	}
+	if o.from.IsZero() {
+		now := time.Now().UTC()
+		o.from = time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)
+	}
+	place := newPlace(a.Out)
+	last := ""
+	for {
+		u, err := readUsage(ctx, c, "*", o.from, o.to)
+		if err != nil {
+			return stopped(ctx, err)
+		}
+		u = o.filter(u)
+		running := u.running()
+		if place == nil {
+			if line := fmt.Sprintf("%s, on AWS %s, %s", u.total("minute"), u.total("aws"), runs(running)); line != last && running > 0 {
+				last = line
+				if _, err := fmt.Fprintf(a.Out, "%s %s\n", u.Now.UTC().Format(time.RFC3339), line); err != nil {
+					return err
+				}
+			}
+		}
+		if place != nil || running == 0 {
+			var b bytes.Buffer
+			on := *a
+			on.Out = &b
+			if err := on.printCost(u, o.by); err != nil {
+				return err
+			}
+			text := b.String() + fmt.Sprintf("%s UTC: %s\n", u.Now.UTC().Format(time.TimeOnly), runs(running))
+			if err := place.show(a.Out, text); err != nil {
+				return err
+			}
+		}
+		if running == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(liveEvery): // the ledger's sums grow by the clock; there is no event for that
+		}
+	}
+}
+
+// stopped is no error where the reader ended it.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// running counts the resources that go on.
+func (u usage) running() int {
+	uids := map[string]bool{}
+	for _, x := range u.Usage {
+		if x.End.IsZero() && x.Unit == meter.InstanceSecond {
+			uids[x.UID] = true
+		}
+	}
+	return len(uids)
+}
+
+func runs(n int) string {
+	switch n {
+	case 0:
+		return "nothing runs"
+	case 1:
+		return "1 resource runs"
+	}
+	return fmt.Sprintf("%d resources run", n)
+}
+
+// place is where text is shown again and again on a terminal; nil: w is none.
+type place struct {
+	height func() int
+	lines  int // of the text that is there
+}
+
+func newPlace(w io.Writer) *place {
+	f, ok := w.(*os.File)
+	if !ok || !terminal(w) {
+		return nil
+	}
+	return &place{height: func() int {
+		if _, h, err := term.GetSize(int(f.Fd())); err == nil {
+			return h
+		}
+		return 24
+	}}
+}
+
+// show replaces the text. What is higher than the terminal loses its beginning,
+// since the sum is at the end.
+func (p *place) show(w io.Writer, text string) error {
+	if p == nil {
+		_, err := io.WriteString(w, text)
+		return err
+	}
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if h := p.height() - 1; h > 2 && len(lines) > h {
+		lines = append(lines[:1:1], lines[len(lines)-h+1:]...) // under its head
+	}
+	back := ""
+	if p.lines > 0 {
+		back = fmt.Sprintf("\x1b[%dA\r\x1b[J", p.lines)
+	}
+	p.lines = len(lines)
+	_, err := io.WriteString(w, back+strings.Join(lines, "\n")+"\n")
+	return err
+}
