@@ -22,8 +22,8 @@ const (
 // spec is what was asked for.
 type spec struct {
 	// Budget has AWS's defaults filled in, and nothing that is calculated.
-	Budget apib.Budget
-	Alerts []alert  `json:",omitzero"`
+	Budget  apib.Budget
+	Alerts  []alert  `json:",omitzero"`
 	Actions []string `json:",omitzero"` // their ids, the oldest first
 }
 
@@ -36,8 +36,10 @@ type alert struct {
 
 // status is what became of it.
 type status struct {
-	V      int             `json:"v"`
-	Alerts map[string]told `json:"alerts,omitzero"` // by their IDs
+	V    int             `json:"v"`
+	Told map[string]told `json:"told,omitzero"` // by the alerts' IDs
+	// Period is the beginning of the one that was looked at last.
+	Period time.Time `json:"period,omitzero"`
 }
 
 // told is what was seen of an alert, and when it was last told of.
@@ -85,7 +87,7 @@ func (b *budget) put(tx store.Tx, now time.Time) (err error) {
 	return tx.Put(b.Record)
 }
 
-// period is the one at t.
+// period is the one at t; before its start a budget has its first.
 func (b *budget) period(t time.Time) period {
 	return at(b.Budget.TimeUnit, b.Budget.TimePeriod.Start.Time, b.Budget.TimePeriod.End.Time, t)
 }
@@ -216,8 +218,9 @@ type standing struct {
 	Period   period
 	Limit    int64
 	Spent    int64
-	Forecast int64 // for all of the period
+	Forecast int64 // for all of the period, where something depends on it
 	Unpriced bool  // some of what it covers has no price
+	Costs    bool  // something of the account does, whether covered or not
 	Running  []running
 }
 

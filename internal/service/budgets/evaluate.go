@@ -1,0 +1,384 @@
+package budgets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"clary/internal/meter"
+	"clary/internal/reconcile"
+	"clary/internal/resource"
+	"clary/internal/store"
+)
+
+const (
+	// often is how far looks lie apart at most while anything costs: what is
+	// forecast moves, and tags may bring what runs under a budget.
+	often = 10 * time.Second
+	// seldom is the same while nothing does.
+	seldom = 5 * time.Minute
+	// moment is how soon after an instant it is seen to be over.
+	moment = time.Millisecond
+	// leap is by how much the wall clock and the machine's own part when the
+	// machine slept or its clock was set; what runs looks at that within
+	// leapSettle, and until then its intervals are too long.
+	leap       = 30 * time.Second
+	leapSettle = 70 * time.Second
+)
+
+// Settle is what a server waits after its start.
+const Settle = 15 * time.Second
+
+// unsettled says for how long yet the ledger may say that something runs which
+// does not.
+func (s *Service) unsettled(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Settle == 0 {
+		return 0
+	}
+	if !s.looked.IsZero() && (now.Round(0).Sub(s.looked.Round(0))-now.Sub(s.looked)).Abs() > leap {
+		s.leapt = now
+	}
+	s.looked = now
+	wait := s.Settle - now.Sub(s.began)
+	if !s.leapt.IsZero() {
+		wait = max(wait, leapSettle-now.Sub(s.leapt))
+	}
+	return wait
+}
+
+// cover is what a budget covers, summed up.
+type cover struct {
+	text string // what it was made of
+	only *meter.Filter
+	sums *meter.Sums
+}
+
+// coverOf keeps a budget's sums from look to look; they begin anew when it
+// covers something else.
+func (s *Service) coverOf(b *budget) (*cover, error) {
+	only, err := scopeOf(&b.Budget)
+	if err != nil {
+		return nil, fmt.Errorf("budget %s: %w", b.Name, err)
+	}
+	text, err := scopeText(only)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.covers[b.UID]
+	if c == nil || c.text != text {
+		c = &cover{text, only, meter.NewSums(s.Store, s.Books[:1]).Only(only)}
+		s.covers[b.UID] = c
+	}
+	return c, nil
+}
+
+// spent is what a budget's period cost up to now, in millionths of its unit.
+func (s *Service) spent(ctx context.Context, b *budget, p period, now time.Time) (n int64, unpriced bool, err error) {
+	c, err := s.coverOf(b)
+	if err != nil || !p.From.Before(p.To) || !now.After(p.From) {
+		return 0, false, err
+	}
+	sum, err := c.sums.Spend(ctx, meter.SpendQuery{Account: b.Account, From: p.From, To: p.To, Now: now})
+	if err != nil {
+		return 0, false, err
+	}
+	if b.Budget.BudgetType == typeUsage {
+		return quantity(b.unit(), sum.Units[ledgerUnit(b.unit())]), false, nil
+	}
+	return sum.Total[0].MicroUSD, sum.Total[0].Unpriced, nil
+}
+
+// stand says how a budget stands in a period.
+func (s *Service) stand(ctx context.Context, b *budget, p period, now time.Time) (standing, error) {
+	st := standing{Now: now, Period: p, Limit: b.limit(p)}
+	c, err := s.coverOf(b)
+	if err != nil {
+		return st, err
+	}
+	if st.Spent, st.Unpriced, err = s.spent(ctx, b, p, now); err != nil {
+		return st, err
+	}
+	open, _, err := s.openUsage(ctx, b.Account, now)
+	if err != nil {
+		return st, err
+	}
+	st.Costs = len(open) > 0
+	if now.Before(p.From) || !now.Before(p.To) {
+		st.Forecast = st.Spent
+		return st, nil
+	}
+	var covered []resource.Usage
+	for i := range open {
+		if c.only.Match(&open[i]) {
+			covered = append(covered, open[i])
+		}
+	}
+	st.Running = s.runningOf(covered, now)
+	return st, nil
+}
+
+// foresee fills in the forecast for all of the period, unless that is over.
+func (s *Service) foresee(ctx context.Context, b *budget, st *standing) error {
+	st.Forecast = st.Spent
+	if !st.Now.Before(st.Period.To) {
+		return nil
+	}
+	c, err := s.coverOf(b)
+	if err != nil {
+		return err
+	}
+	q := meter.ForecastQuery{Account: b.Account, From: st.Period.From, To: st.Period.To, Now: st.Now}
+	if b.Budget.BudgetType == typeUsage {
+		q.Unit = ledgerUnit(b.unit())
+	}
+	f, err := c.sums.Forecast(ctx, q)
+	if err != nil {
+		return err
+	}
+	st.Forecast = f.Total.Mean
+	if b.Budget.BudgetType == typeUsage {
+		st.Forecast = quantity(b.unit(), f.Total.Mean)
+	}
+	return nil
+}
+
+// value is the amount that an alert compares.
+func (st standing) value(kind string) int64 {
+	if kind == forecasted {
+		return st.Forecast
+	}
+	return st.Spent
+}
+
+// over says whether an alert's threshold is crossed. Amounts are equal when
+// they are to the cent, or the hundredth of a unit.
+func over(a alert, st standing) bool {
+	v, at := st.value(a.NotificationType), threshold(a.Threshold, a.ThresholdType, st.Limit)
+	switch a.ComparisonOperator {
+	case "LESS_THAN":
+		return v < at
+	case "EQUAL_TO":
+		const cent = million / 100
+		return (v+cent/2)/cent == (at+cent/2)/cent
+	}
+	return v > at
+}
+
+// judge says which alerts are to be told of now, and what is known of all of
+// them then. An alert is told of once for each period and threshold.
+func judge(alerts []alert, was map[string]told, st standing) (tell []alert, is map[string]told) {
+	is = make(map[string]told, len(alerts))
+	for _, a := range alerts {
+		t := was[a.ID]
+		at := threshold(a.Threshold, a.ThresholdType, st.Limit)
+		t.Alarm = over(a, st)
+		if t.Alarm && !(t.Period.Equal(st.Period.From) && t.Amount == at) {
+			t.Period, t.Amount = st.Period.From, at
+			tell = append(tell, a)
+		}
+		is[a.ID] = t
+	}
+	return tell, is
+}
+
+// errMoved ends a step whose record changed since it was read: whoever changed
+// it made it due.
+var errMoved = errors.New("the budget changed meanwhile")
+
+// Kind is what the reconciler looks at.
+func (*Service) Kind() resource.Kind { return Kind }
+
+// Reconcile looks at a budget: it ends the period that is over, or tells of
+// thresholds that were crossed, and says when one can be crossed next.
+func (s *Service) Reconcile(ctx context.Context, k resource.Key) (reconcile.Result, error) {
+	r, err := s.Store.Get(ctx, k)
+	if errors.Is(err, store.ErrNotFound) {
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	b, err := read(r)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	now := time.Now()
+	if wait := s.unsettled(now); wait > 0 {
+		return reconcile.Result{After: wait}, nil
+	}
+	end := b.Budget.TimePeriod.End.Time
+	p := b.period(now)
+	last := b.Period
+	if !now.Before(end) {
+		p.From = end // no period any more: the last one ends as any
+	}
+	if !last.IsZero() && !last.Equal(p.From) {
+		// What was spent until its very end is judged once more, however late.
+		if err := s.judgeAndTell(ctx, b, b.period(last), now, p.From); err != nil {
+			return again(err, moment)
+		}
+		return reconcile.Result{After: moment}, nil
+	}
+	if !now.Before(end) {
+		err := s.Store.Update(ctx, func(tx store.Tx) error { return s.expire(tx, b) })
+		s.forget(b.UID)
+		return again(err, moment)
+	}
+	st, err := s.judgeStanding(ctx, b, p, now, p.From)
+	if err != nil {
+		return again(err, moment)
+	}
+	return reconcile.Result{After: s.next(b, st)}, nil
+}
+
+// again is the result of a step that may have met a change.
+func again(err error, after time.Duration) (reconcile.Result, error) {
+	if errors.Is(err, errMoved) {
+		return reconcile.Result{After: after}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// expire deletes a budget whose time is over, as AWS does.
+func (s *Service) expire(tx store.Tx, b *budget) error {
+	r, err := tx.Get(b.Key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil && r.Version != b.Version {
+		err = errMoved
+	}
+	if err != nil {
+		return err
+	}
+	return s.remove(tx, b)
+}
+
+// forget lets a budget's sums go.
+func (s *Service) forget(uid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.covers, uid)
+}
+
+// judgeAndTell judges a period that is over.
+func (s *Service) judgeAndTell(ctx context.Context, b *budget, p period, now, next time.Time) error {
+	_, err := s.judgeStanding(ctx, b, p, now, next)
+	return err
+}
+
+// judgeStanding judges a period and keeps what it found, with the messages, in
+// one transaction; next is the beginning of the period that is looked at from
+// then on.
+func (s *Service) judgeStanding(ctx context.Context, b *budget, p period, now, next time.Time) (standing, error) {
+	st, err := s.stand(ctx, b, p, now)
+	if err != nil {
+		return st, err
+	}
+	if b.foresees() {
+		if err := s.foresee(ctx, b, &st); err != nil {
+			return st, err
+		}
+	}
+	tell, is := judge(b.Alerts, b.Told, st)
+	if len(tell) == 0 && b.Period.Equal(next) && sameTold(is, b.Told) {
+		return st, nil
+	}
+	texts := make([]message, len(tell))
+	for i, a := range tell {
+		if texts[i], err = s.message(ctx, b, a, st); err != nil {
+			return st, err
+		}
+	}
+	err = s.Store.Update(ctx, func(tx store.Tx) error {
+		r, err := tx.Get(b.Key)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		case r.Version != b.Version:
+			return errMoved
+		}
+		now, err := read(r)
+		if err != nil {
+			return err
+		}
+		for i, a := range tell {
+			if err := s.tell(tx, now, alertID(now.UID, a.ID, st.Period, is[a.ID].Amount), a.Subscribers, texts[i], st.Now); err != nil {
+				return err
+			}
+		}
+		now.Told, now.Period = is, next
+		return now.put(tx, st.Now)
+	})
+	return st, err
+}
+
+// alertID names what is told: the same crossing has the same name whoever tells
+// of it.
+func alertID(uid, alert string, p period, amount int64) string {
+	return fmt.Sprintf("budget/%s/%s/%s/%d", uid, alert, p.From.Format(time.DateOnly), amount)
+}
+
+func sameTold(a, b map[string]told) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for id, t := range a {
+		o, ok := b[id]
+		if !ok || t.Alarm != o.Alarm || t.Amount != o.Amount || !t.Period.Equal(o.Period) {
+			return false
+		}
+	}
+	return true
+}
+
+// next is when a budget is looked at again: at the next instant at which what
+// runs can bring it over a threshold, and now and then before.
+func (s *Service) next(b *budget, st standing) time.Duration {
+	wait := seldom
+	if st.Costs {
+		wait = often
+	}
+	wait = min(wait, st.Period.To.Sub(st.Now)+moment)
+	g := max(s.Books[0].Rounding.Granularity, time.Second)
+	var step int64 // what everything that runs costs in a granule
+	soonest := wait
+	for _, r := range st.Running {
+		for _, u := range r.Uses {
+			var n int64
+			if b.Budget.BudgetType == typeCost {
+				hour, _ := s.Books[0].Hourly(&u, st.Now)
+				n = int64(math.Ceil(hour * g.Hours()))
+			} else if u.Unit == ledgerUnit(b.unit()) {
+				n = quantity(b.unit(), int64(g/time.Second)*u.Quantity)
+			}
+			if n == 0 {
+				continue
+			}
+			step += n + 1 // a line is rounded once
+			// A granule is charged when it begins.
+			soonest = min(soonest, g-st.Now.Sub(u.Start)%g+moment)
+		}
+	}
+	for _, a := range b.Alerts {
+		at := threshold(a.Threshold, a.ThresholdType, st.Limit)
+		if v := st.value(a.NotificationType); v <= at && v+step >= at-million/100 {
+			wait = min(wait, soonest)
+		}
+	}
+	return max(wait, moment)
+}
+
+// foresees says whether anything depends on the forecast.
+func (b *budget) foresees() bool {
+	return len(b.Actions) > 0 || slices.ContainsFunc(b.Alerts, func(a alert) bool { return a.NotificationType == forecasted })
+}
