@@ -6,6 +6,7 @@ import (
 	"clary/internal/audit"
 	"clary/internal/aws/op"
 	"clary/internal/console"
+	"clary/internal/feature/charges"
 	"clary/internal/feature/coderepository"
 	"clary/internal/feature/lifecycle"
 	"clary/internal/feature/notebook"
@@ -24,7 +25,7 @@ import (
 func (r *rooms) openConsole(books []meter.Book) error {
 	var err error
 	r.console, err = console.New(console.Config{
-		Calls: calls{r}, Costs: ledger{forgottenPath{usagePath{store: r.store, auth: r.ids, books: books, idle: r.notebooks.Idle}, r.metrics}, meter.NewSums(r.store, books), r.notebooks},
+		Calls: calls{r}, Costs: ledger{forgottenPath{usagePath{store: r.store, auth: r.ids, books: books, idle: r.notebooks.Idle}, r.metrics}, r.sums, r.notebooks},
 		Keys: r.ids, Store: r.store, Region: r.cfg.Region, Log: r.log,
 		Changes: r.changes,
 		Grown: func(ctx context.Context, account, region, group, stream string) <-chan struct{} {
@@ -49,6 +50,11 @@ func (r *rooms) changes(ctx context.Context) <-chan struct{} {
 		}
 	}()
 	return out
+}
+
+// charges is what publishes what is spent.
+func (r *rooms) charges(ctx context.Context) charges.Config {
+	return charges.Config{Account: r.cfg.Account, Sums: r.sums, Ledger: r.store, Metrics: r.metrics, Changes: r.changes(ctx), Log: r.log}
 }
 
 // calls is the front, once there is one.

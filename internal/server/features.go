@@ -21,7 +21,7 @@ func (r *rooms) engines() []*job.Engine {
 
 // features are all that have something to reconcile.
 func (r *rooms) features() []reconcile.Reconciler {
-	all := slices.Concat(console.Reconcilers(r.store), dataplane.Reconcilers(r.store), []reconcile.Reconciler{r.notebooks, r.endpoints, r.secrets})
+	all := slices.Concat(console.Reconcilers(r.store), dataplane.Reconcilers(r.store), r.watch.Reconcilers(), r.topics.Reconcilers(), []reconcile.Reconciler{r.notebooks, r.endpoints, r.secrets, r.courier, r.budgets})
 	for _, e := range r.engines() {
 		all = append(all, e)
 	}
@@ -66,6 +66,9 @@ func (r *rooms) wakeAll(ctx context.Context) error {
 		}
 	}
 	if err := r.endpoints.WakeAll(ctx); err != nil {
+		return err
+	}
+	if err := r.courier.WakeAll(ctx, r.loop.Wake); err != nil {
 		return err
 	}
 	return r.notebooks.WakeAll(ctx)

@@ -17,6 +17,7 @@ import (
 	"clary/internal/console"
 	"clary/internal/dataplane"
 	"clary/internal/dataplane/router"
+	"clary/internal/feature/charges"
 	"clary/internal/feature/endpoint"
 	"clary/internal/feature/notebook"
 	"clary/internal/feature/processing"
@@ -29,10 +30,16 @@ import (
 	"clary/internal/logs/segment"
 	"clary/internal/meter"
 	"clary/internal/metrics"
+	"clary/internal/outbox"
+	"clary/internal/outbox/courier"
+	"clary/internal/outbox/smtp"
 	"clary/internal/reconcile"
 	"clary/internal/resource"
 	"clary/internal/runtimes/catalog"
+	"clary/internal/service/budgets"
+	"clary/internal/service/cloudwatch"
 	"clary/internal/service/secretsmanager"
+	"clary/internal/service/sns"
 	"clary/internal/store/diskfree"
 	"clary/internal/store/sqlite"
 )
@@ -45,6 +52,8 @@ type rooms struct {
 	blobs      *folder.Store
 	logs       *segment.Store
 	metrics    metrics.Store
+	watch      *cloudwatch.CloudWatch
+	sums       *meter.Sums
 	samples    *metrics.Samples
 	ids        *identity.Identity
 	driver     driver
@@ -56,6 +65,12 @@ type rooms struct {
 	notebooks  *notebook.Notebooks
 	endpoints  *endpoint.Endpoints
 	secrets    *secretsmanager.Service
+	books      []meter.Book
+	budgets    *budgets.Service
+	topics     *sns.Service
+	signer     *sns.Signer
+	mailer     *smtp.Mailer // or nil
+	courier    *courier.Courier
 	loop       *reconcile.Loop
 	ca         *front.CA
 	front      *front.Front
@@ -107,6 +122,9 @@ func open(ctx context.Context, cfg Config, addr string) (_ *rooms, err error) {
 	if err := r.openRouter(); err != nil {
 		return nil, err
 	}
+	if err := r.openNotices(addr); err != nil {
+		return nil, err
+	}
 	r.openFeatures(capacity)
 	return r, r.openFront(addr)
 }
@@ -130,7 +148,8 @@ func (r *rooms) openData() error {
 		return err
 	}
 	r.onClose(r.logs.Close)
-	r.metrics = metrics.New(st.Metrics())
+	r.watch = cloudwatch.New(metrics.New(st.Metrics()), st, func(k resource.Key) { r.loop.Wake(k) })
+	r.metrics = r.watch.Metrics()
 	r.samples = metrics.NewSamples(st.Samples())
 	if r.ids, err = identity.Open(identity.Config{Store: st, Dir: r.path("keys"), Account: r.cfg.Account, StrictRoles: r.cfg.StrictRoles}); err != nil {
 		return err
@@ -140,7 +159,8 @@ func (r *rooms) openData() error {
 		return err
 	}
 	r.secrets = secretsmanager.New(st, seal)
-	return nil
+	r.books, err = priceBooks(r.cfg.Prices)
+	return err
 }
 
 // room says whether the disk takes new work.
@@ -188,16 +208,15 @@ func (r *rooms) openFeatures(capacity compute.Capacity) {
 	r.transform = transform.New(jobs)
 	r.openNotebooks(capacity)
 	r.openEndpoints(capacity)
+	r.budgets = budgets.New(budgets.Config{Store: r.store, Auth: r.ids, Books: r.books, Settle: budgets.Settle, Wake: wake, Log: r.log})
 	r.loop = reconcile.New(reconcile.Config{
-		Store: r.store, Reconcilers: r.features(), Owner: resource.NewUID(), Log: r.log,
+		Store: r.store, Reconcilers: r.features(), Workers: map[resource.Kind]int{outbox.KindDelivery: courier.Workers}, Owner: resource.NewUID(), Log: r.log,
 	})
 }
 
 func (r *rooms) openFront(addr string) error {
-	books, err := priceBooks(r.cfg.Prices)
-	if err != nil {
-		return err
-	}
+	books := r.books
+	r.sums = meter.NewSums(r.store, books)
 	if err := r.openConsole(books); err != nil {
 		return err
 	}
@@ -210,10 +229,13 @@ func (r *rooms) openFront(addr string) error {
 		return err
 	}
 	usage := usagePath{store: r.store, auth: r.ids, books: books, idle: r.notebooks.Idle}
+	cfg.Open = r.openPaths()
 	cfg.Private = map[string]front.Private{
-		"/_clary/usage":     usage.serve,
-		"/_clary/forgotten": forgottenPath{usage, r.metrics}.serve,
-		"/_clary/trails":    trailsPath{r.store, r.ids}.serve,
+		"/_clary/deliveries": deliveriesPath{r.store, r.ids}.serve,
+		"/_clary/mail":       r.mailPath,
+		"/_clary/usage":      usage.serve,
+		"/_clary/forgotten":  forgottenPath{usage, r.metrics}.serve,
+		"/_clary/trails":     trailsPath{r.store, r.ids}.serve,
 	}
 	r.front, err = front.New(cfg)
 	return err
@@ -262,7 +284,10 @@ func (r *rooms) serve(ctx context.Context, p *place, before *heir, ready func())
 	wg.Go(func() { r.loop.Run(ctx) })
 	wg.Go(func() { r.hints(ctx) })
 	wg.Go(func() { r.plane.Run(ctx) })
+	wg.Go(func() { r.budgets.Run(ctx) })
 	wg.Go(func() { r.health(ctx) })
+	wg.Go(func() { r.watch.Run(ctx) })
+	wg.Go(func() { charges.Run(ctx, r.charges(ctx)) })
 	if before != nil {
 		before.settle(same{ctx, r})
 	}
@@ -272,7 +297,7 @@ func (r *rooms) serve(ctx context.Context, p *place, before *heir, ready func())
 		wg.Go(func() { r.reload(ctx, hup) })
 	}
 	go r.catalog.Prepare(ctx)
-	if err := r.wakeAll(ctx); err != nil {
+	if err := errors.Join(r.wakeAll(ctx), r.watch.WakeAll(ctx)); err != nil {
 		cancel()
 		return nil, errors.Join(err, r.shutdown())
 	}

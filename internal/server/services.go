@@ -24,7 +24,6 @@ import (
 	"clary/internal/feature/tagging"
 	"clary/internal/front"
 	"clary/internal/service/cloudtrail"
-	"clary/internal/service/cloudwatch"
 	"clary/internal/service/iam"
 	"clary/internal/service/logs"
 	"clary/internal/service/s3"
@@ -49,11 +48,13 @@ func (r *rooms) services() []op.Service {
 		sts.New(r.ids),
 		iam.New(r.ids),
 		logs.New(logs.Config{Store: r.logs, OnRead: r.logRead}),
-		cloudwatch.New(r.metrics),
+		r.watch,
 		cloudtrail.New(r.store),
 		sagemakermetrics.New(r.store, r.metrics, r.samples),
 		r.router,
 		r.secrets,
+		r.topics,
+		r.budgets,
 	}
 }
 

@@ -1,6 +1,9 @@
-// Package cloudwatch serves the metrics of CloudWatch: what jobs and people
-// put, by the minute. It must never answer with a statistic that it cannot
-// compute from one-minute rollups, such as a percentile. Start at Operations.
+// Package cloudwatch serves the metrics of CloudWatch, what jobs and people put
+// by the minute, and alarms on them. It must never answer with a statistic that
+// it cannot compute from one-minute rollups, such as a percentile, nor let an
+// alarm change its state without what follows of that, in one transaction.
+// Start at Operations; rule says what becomes of an alarm, watch when it is
+// looked at, and become what follows.
 package cloudwatch
 
 import (
@@ -10,24 +13,50 @@ import (
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
 	"clary/internal/metrics"
+	"clary/internal/resource"
+	"clary/internal/store"
 )
 
 // CloudWatch serves the operations.
-type CloudWatch struct{ store metrics.Store }
+type CloudWatch struct {
+	store   metrics.Store
+	records store.Store // of alarms
+	watch   *watch
+}
 
-// New makes the service.
-func New(store metrics.Store) *CloudWatch { return &CloudWatch{store} }
+// New makes the service. wake has a record looked at by its reconciler.
+func New(data metrics.Store, records store.Store, wake func(resource.Key)) *CloudWatch {
+	w := &CloudWatch{records: records, watch: newWatch(wake)}
+	w.store = metrics.Told(data, func(d []metrics.Datum) { w.watch.added(d, time.Now()) })
+	return w
+}
+
+// Metrics are the data, for whoever puts some: alarms are told of them.
+func (w *CloudWatch) Metrics() metrics.Store { return w.store }
 
 // Name is the service's name.
 func (w *CloudWatch) Name() string { return "cloudwatch" }
 
-// Operations lists what is served. None of them is limited to a resource.
+// Operations lists what is served. What of it is about alarms is checked
+// against their ARNs, as package action knows them.
 func (w *CloudWatch) Operations() map[string]op.Handler {
 	return map[string]op.Handler{
 		"PutMetricData":       op.Op(w.PutMetricData),
 		"GetMetricStatistics": op.Op(w.GetMetricStatistics),
 		"GetMetricData":       op.Op(w.GetMetricData),
 		"ListMetrics":         op.Op(w.ListMetrics),
+
+		"PutMetricAlarm":          op.Op(w.PutMetricAlarm),
+		"DescribeAlarms":          op.Op(w.DescribeAlarms),
+		"DescribeAlarmsForMetric": op.Op(w.DescribeAlarmsForMetric),
+		"DescribeAlarmHistory":    op.Op(w.DescribeAlarmHistory),
+		"DeleteAlarms":            op.Op(w.DeleteAlarms),
+		"SetAlarmState":           op.Op(w.SetAlarmState),
+		"EnableAlarmActions":      op.Op(w.EnableAlarmActions),
+		"DisableAlarmActions":     op.Op(w.DisableAlarmActions),
+		"TagResource":             op.Op(w.TagResource),
+		"UntagResource":           op.Op(w.UntagResource),
+		"ListTagsForResource":     op.Op(w.ListTagsForResource),
 	}
 }
 

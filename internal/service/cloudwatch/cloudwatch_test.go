@@ -13,6 +13,7 @@ import (
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
 	"clary/internal/metrics"
+	"clary/internal/resource"
 	"clary/internal/store/sqlite"
 )
 
@@ -23,7 +24,7 @@ func newService(t *testing.T) *CloudWatch {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	return New(metrics.New(db.Metrics()))
+	return New(metrics.New(db.Metrics()), db, func(resource.Key) {})
 }
 
 func call() op.Call { return op.Call{Account: "123456789012", Region: "us-west-2"} }

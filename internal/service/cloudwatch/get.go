@@ -1,7 +1,6 @@
 package cloudwatch
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -197,12 +196,7 @@ func (w *CloudWatch) ListMetrics(ctx context.Context, c op.Call, in *apicw.ListM
 		out.NextToken = base64.RawURLEncoding.EncodeToString([]byte(found[seriesPage-1].Key()))
 	}
 	for _, s := range found {
-		m := apicw.Metric{Namespace: s.Namespace, MetricName: s.Name, Dimensions: []apicw.Dimension{}}
-		for name, value := range s.Dimensions {
-			m.Dimensions = append(m.Dimensions, apicw.Dimension{Name: name, Value: value})
-		}
-		slices.SortFunc(m.Dimensions, func(a, b apicw.Dimension) int { return cmp.Compare(a.Name, b.Name) })
-		out.Metrics = append(out.Metrics, m)
+		out.Metrics = append(out.Metrics, apicw.Metric{Namespace: s.Namespace, MetricName: s.Name, Dimensions: sorted(s.Dimensions)})
 	}
 	return out, nil
 }
