@@ -163,11 +163,17 @@ func billingCode(region string) string {
 
 // Quantity is charged units as Cost Explorer counts usage, and in what.
 func Quantity(unit string, units int64) (amount float64, in string) {
+	per, in := Scale(unit)
+	return float64(units) / float64(per), in
+}
+
+// Scale is how many charged units one of Cost Explorer's has, and its name.
+func Scale(unit string) (per int64, in string) {
 	switch unit {
 	case InstanceSecond:
-		return float64(units) / 3600, "Hrs"
+		return 3600, "Hrs"
 	case GBSecond:
-		return float64(units) / (30 * 24 * 3600), "GB-Mo"
+		return 30 * 24 * 3600, "GB-Mo"
 	}
-	return float64(units), "Requests"
+	return 1, "Requests"
 }
