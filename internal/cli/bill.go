@@ -53,13 +53,16 @@ func billHead() []string {
 
 // billRows are the lines of both books, in the order of the first.
 func billRows(u usage) ([]billRow, error) {
-	type key struct{ day, account, region, kind, name, uid, component, instanceType, unit, version string }
-	tags := u.tags()
+	type key struct{ day, account, region, kind, name, uid, component, instanceType, unit, version, tags string }
 	at := map[key]int{}
 	var rows []billRow
 	for _, book := range []string{"minute", "aws"} {
 		for _, l := range u.Bills[book].Lines {
-			k := key{l.Day, l.Account, l.Region, string(l.Kind), l.Name, l.UID, l.Component, l.InstanceType, l.Unit, l.PriceVersion}
+			tags, err := tagText(l.Tags)
+			if err != nil {
+				return nil, err
+			}
+			k := key{l.Day, l.Account, l.Region, string(l.Kind), l.Name, l.UID, l.Component, l.InstanceType, l.Unit, l.PriceVersion, tags}
 			i, ok := at[k]
 			if !ok {
 				d, err := time.Parse(time.DateOnly, l.Day)
@@ -70,7 +73,7 @@ func billRows(u usage) ([]billRow, error) {
 				at[k] = i
 				rows = append(rows, billRow{
 					Day: int32(d.Unix() / 86400), Account: l.Account, Region: l.Region, Kind: string(l.Kind), Name: l.Name, UID: l.UID,
-					Component: l.Component, InstanceType: l.InstanceType, Unit: l.Unit, PriceVersion: l.PriceVersion, Tags: tags(l),
+					Component: l.Component, InstanceType: l.InstanceType, Unit: l.Unit, PriceVersion: l.PriceVersion, Tags: l.Tags,
 				})
 			}
 			r := &rows[i]
@@ -87,6 +90,15 @@ func billRows(u usage) ([]billRow, error) {
 	return rows, nil
 }
 
+// tagText is tags as JSON, by key.
+func tagText(tags map[string]string) (string, error) {
+	if len(tags) == 0 {
+		return "{}", nil
+	}
+	b, err := json.Marshal(tags)
+	return string(b), err
+}
+
 // decimal writes money as the bill's files have it.
 func decimal(micro *int64) string {
 	if micro == nil {
@@ -101,16 +113,13 @@ func writeCSV(w io.Writer, rows []billRow) error {
 		return err
 	}
 	for _, r := range rows {
-		tags := []byte("{}")
-		if len(r.Tags) > 0 {
-			var err error
-			if tags, err = json.Marshal(r.Tags); err != nil {
-				return err
-			}
+		tags, err := tagText(r.Tags)
+		if err != nil {
+			return err
 		}
 		if err := c.Write([]string{
 			time.Unix(int64(r.Day)*86400, 0).UTC().Format(time.DateOnly), r.Account, r.Region, r.Kind, r.Name, r.UID, r.Component, r.InstanceType, r.Unit, r.PriceVersion,
-			strconv.FormatInt(r.MinuteUnits, 10), decimal(r.MinuteUSD), strconv.FormatInt(r.AWSUnits, 10), decimal(r.AWSUSD), strconv.FormatBool(r.Unpriced), string(tags),
+			strconv.FormatInt(r.MinuteUnits, 10), decimal(r.MinuteUSD), strconv.FormatInt(r.AWSUnits, 10), decimal(r.AWSUSD), strconv.FormatBool(r.Unpriced), tags,
 		}); err != nil {
 			return err
 		}

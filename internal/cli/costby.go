@@ -36,7 +36,6 @@ func kindNamed(s string) (resource.Kind, error) {
 
 // filter leaves what is asked for.
 func (o costOptions) filter(u usage) usage {
-	tags := u.tags()
 	fits := func(kind resource.Kind, name string, tags map[string]string) bool {
 		if o.kind != "" && kind != o.kind || o.name != "" && name != o.name {
 			return false
@@ -54,7 +53,7 @@ func (o costOptions) filter(u usage) usage {
 	for book, s := range u.Bills {
 		var left meter.Statement
 		for _, l := range s.Lines {
-			if !fits(l.Kind, l.Name, tags(l)) {
+			if !fits(l.Kind, l.Name, l.Tags) {
 				continue
 			}
 			left.Lines = append(left.Lines, l)
@@ -64,28 +63,6 @@ func (o costOptions) filter(u usage) usage {
 	}
 	u.Bills = bills
 	return u
-}
-
-// tags says which tags a line's resource had on the line's day: those of the
-// last interval of it, so that each line has one value and groups sum to the
-// bill.
-func (u usage) tags() func(meter.Line) map[string]string {
-	type key struct{ uid, component, instanceType string }
-	all := make(map[key][]resource.Usage)
-	for _, x := range u.Usage {
-		k := key{x.UID, x.Component, x.InstanceType}
-		all[k] = append(all[k], x)
-	}
-	return func(l meter.Line) map[string]string {
-		list := all[key{l.UID, l.Component, l.InstanceType}]
-		var last map[string]string
-		for _, x := range list { // by start
-			if last == nil || x.Start.UTC().Format(time.DateOnly) <= l.Day {
-				last = x.Tags
-			}
-		}
-		return last
-	}
 }
 
 // group is a sum, as --json prints it.
@@ -107,11 +84,10 @@ type groupSum struct {
 
 // groups sums the bill up. Every line is in one group, so they sum to it.
 func (u usage) groups(by string) []*groupSum {
-	tags := u.tags()
 	all := make(map[group]*groupSum)
 	var list []*groupSum
 	of := func(l meter.Line) *groupSum {
-		k := groupOf(l, by, tags)
+		k := groupOf(l, by)
 		g := all[k]
 		if g == nil {
 			g = &groupSum{group: k, uids: map[string]bool{}, running: map[string]bool{}}
@@ -149,7 +125,7 @@ func (u usage) groups(by string) []*groupSum {
 	return list
 }
 
-func groupOf(l meter.Line, by string, tags func(meter.Line) map[string]string) group {
+func groupOf(l meter.Line, by string) group {
 	switch by {
 	case "resource":
 		return group{Value: l.Name, Kind: l.Kind, Region: l.Region}
@@ -162,7 +138,7 @@ func groupOf(l meter.Line, by string, tags func(meter.Line) map[string]string) g
 	case "day":
 		return group{Value: l.Day}
 	}
-	return group{Value: tags(l)[strings.TrimPrefix(by, "tag:")]}
+	return group{Value: l.Tags[strings.TrimPrefix(by, "tag:")]}
 }
 
 func (a *app) printGroups(u usage, by string) error {

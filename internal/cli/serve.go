@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,6 +38,8 @@ type ServeOptions struct {
 	NotebookSuffix  string
 	NotebookIdle    time.Duration
 
+	SMTP, SMTPPassword, MailFrom string
+
 	InvokePayload                      int64 // bytes
 	InvokeInFlight                     int64
 	InvokeTimeout, InvokeStreamTimeout time.Duration
@@ -51,6 +54,7 @@ func (a *app) serve() *cobra.Command {
 		allow   []string
 		payload int64
 		flight  int64
+		secret  string
 	)
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
@@ -70,6 +74,10 @@ func (a *app) serve() *cobra.Command {
 			}
 			if payload < 1 || payload > maxPayload || flight < 4*payload {
 				return fmt.Errorf("--invoke-payload-mib %d, --invoke-in-flight-mib %d: want 1 to %d, and at least four times as much", payload, flight, maxPayload)
+			}
+			var err error
+			if cfg.SMTPPassword, err = a.smtpPassword(secret); err != nil {
+				return err
 			}
 			cfg.InvokePayload, cfg.InvokeInFlight = payload<<20, flight<<20
 			cfg.Data = a.data
@@ -92,6 +100,9 @@ func (a *app) serve() *cobra.Command {
 	f.Int64Var(&flight, "invoke-in-flight-mib", 256, "memory for the requests and answers of all endpoints at a time, in MiB; beyond it InvokeEndpoint answers ServiceUnavailable")
 	f.DurationVar(&cfg.InvokeTimeout, "invoke-timeout", time.Minute, "how long a model may take to answer InvokeEndpoint")
 	f.DurationVar(&cfg.InvokeStreamTimeout, "invoke-stream-timeout", 8*time.Minute, "and InvokeEndpointWithResponseStream, to the end of the stream")
+	f.StringVar(&cfg.SMTP, "smtp", "", "the mail server that letters go by, as smtp://user@host:port (STARTTLS, but on loopback or with ?starttls=off) or smtps://user@host:port; the password is CLARY_SMTP_PASSWORD of the environment")
+	f.StringVar(&secret, "smtp-password-file", "", "or the first line of this file")
+	f.StringVar(&cfg.MailFrom, "mail-from", "", "the address that letters come from")
 	f.StringVar(&cfg.Account, "account", "123456789012", "the account's number, 12 digits")
 	f.StringVar(&cfg.Region, "region", "us-east-1", "the region that `clary env` points clients to; every region is served")
 	f.BoolVar(&cfg.StrictRoles, "strict-roles", false, "refuse roles that were not created; without it an unknown role of the account acts with full access")
@@ -103,6 +114,24 @@ func (a *app) serve() *cobra.Command {
 	f.StringVar(&cfg.WheelIndex, "wheel-index", "", "where the runtimes of PyTorch and Hugging Face take their largest wheels from, as https://download.pytorch.org/whl/cpu; their hashes are not checked. Without it they come from the package index, with what GPUs need")
 	f.StringVar(&cfg.Prices, "prices", "", "a price file of your own, CSV like internal/meter/data/prices.csv; its rows replace the built-in list prices")
 	return cmd
+}
+
+// smtpPassword is the mail server's, of a file or of the environment.
+func (a *app) smtpPassword(file string) (string, error) {
+	if file == "" {
+		for _, v := range a.Env {
+			if p, ok := strings.CutPrefix(v, "CLARY_SMTP_PASSWORD="); ok {
+				return p, nil
+			}
+		}
+		return "", nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("--smtp-password-file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimRight(line, "\r"), nil
 }
 
 // maxPayload is in MiB; each is held in memory.
