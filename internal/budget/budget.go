@@ -28,6 +28,14 @@ type Gate interface {
 	Admit(ctx context.Context, tx store.Tx, a Ask) error
 }
 
+// Admit asks a gate; where there is none, there are no hard budgets.
+func Admit(ctx context.Context, g Gate, tx store.Tx, a Ask) error {
+	if g == nil {
+		return nil
+	}
+	return g.Admit(ctx, tx, a)
+}
+
 // Stopper ends what costs, for the resources of one kind.
 type Stopper interface {
 	Kind() resource.Kind

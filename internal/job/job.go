@@ -50,6 +50,8 @@ type Config struct {
 	Wake      func(resource.Key)
 	Free      func() error // store.ErrFull when the disk takes no new work
 	Queue     *Queue       // of all kinds; nil: one of its own
+	// Gate says whether hard budgets have room; nil: there are none.
+	Gate budget.Gate
 	// Record begins the record of a stop that a budget asks for; nil: there is none.
 	Record budget.Record
 	// Clock reads the machine's own count of time; nil: the wall clock stands in

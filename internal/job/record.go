@@ -12,6 +12,8 @@ import (
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
 	"clary/internal/aws/tags"
+	"clary/internal/budget"
+	"clary/internal/meter"
 	"clary/internal/resource"
 	"clary/internal/store"
 )
@@ -54,6 +56,9 @@ func (e *Engine) Create(ctx context.Context, c op.Call, name, roleArn string, re
 		} else if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
+		if err := e.admit(ctx, tx, &rec, set); err != nil {
+			return err
+		}
 		r := rec
 		if err := tx.Put(&r); err != nil {
 			return err
@@ -68,6 +73,20 @@ func (e *Engine) Create(ctx context.Context, c op.Call, name, roleArn string, re
 	}
 	e.track(&rec)
 	return rec.Arn, nil
+}
+
+// admit asks whether hard budgets have room for a job.
+func (e *Engine) admit(ctx context.Context, tx store.Tx, rec *resource.Record, tags map[string]string) error {
+	if e.Gate == nil {
+		return nil
+	}
+	w, err := e.Read(rec)
+	if err != nil {
+		return err
+	}
+	return e.Gate.Admit(ctx, tx, budget.Ask{Key: rec.Key, Tags: tags, Uses: []resource.Usage{
+		{Component: e.Word, InstanceType: w.InstanceType, Unit: meter.InstanceSecond, Quantity: int64(w.hosts())},
+	}})
 }
 
 // Get reads a job of the caller's. Waiters and SDKs match on the code and the

@@ -99,6 +99,13 @@ func (e *Endpoints) Update(ctx context.Context, c op.Call, in *api.UpdateEndpoin
 		if err := e.checkInstances(dep); err != nil {
 			return err
 		}
+		tags, err := tx.Tags(r.Arn)
+		if err != nil {
+			return err
+		}
+		if err := e.admit(ctx, tx, r.Key, tags, dep.uses()); err != nil { // beside the one that serves
+			return err
+		}
 		policy := in.DeploymentConfig
 		if isTrue(in.RetainDeploymentConfig) {
 			policy = st.Policy
@@ -156,11 +163,12 @@ func (e *Endpoints) UpdateWeights(ctx context.Context, c op.Call, in *api.Update
 			return nil, apierr.Validation("Clary does not support ServerlessUpdateConfig: no variant is serverless. Nothing was changed.")
 		}
 	}
-	err := e.change(ctx, c, in.EndpointName, func(_ store.Tx, r *resource.Record, st *status) error {
+	err := e.change(ctx, c, in.EndpointName, func(tx store.Tx, r *resource.Record, st *status) error {
 		if err := idle(r); err != nil {
 			return err
 		}
 		var missing []string
+		more := make(map[string]int64)
 		for _, w := range in.DesiredWeightsAndCapacities {
 			v := st.Live.variant(w.VariantName)
 			if v == nil {
@@ -174,6 +182,7 @@ func (e *Endpoints) UpdateWeights(ctx context.Context, c op.Call, in *api.Update
 				v.Weight = *w.DesiredWeight
 			}
 			if w.DesiredInstanceCount != nil {
+				more[v.InstanceType] += *w.DesiredInstanceCount - v.Count
 				v.Count = *w.DesiredInstanceCount
 			}
 		}
@@ -182,6 +191,15 @@ func (e *Endpoints) UpdateWeights(ctx context.Context, c op.Call, in *api.Update
 		}
 		if err := e.checkInstances(st.Live); err != nil {
 			return err
+		}
+		if uses := usesOf(more); len(uses) > 0 {
+			tags, err := tx.Tags(r.Arn)
+			if err != nil {
+				return err
+			}
+			if err := e.admit(ctx, tx, r.Key, tags, uses); err != nil {
+				return err
+			}
 		}
 		r.Phase, st.Failure = serving.PhaseUpdating, ""
 		return nil

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -14,6 +16,7 @@ import (
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
 	"clary/internal/aws/tags"
+	"clary/internal/budget"
 	"clary/internal/meter"
 	"clary/internal/resource"
 	"clary/internal/serving"
@@ -67,6 +70,9 @@ func (e *Endpoints) Create(ctx context.Context, c op.Call, in *apism.CreateEndpo
 		if err := e.checkInstances(dep); err != nil {
 			return err
 		}
+		if err := e.admit(ctx, tx, rec.Key, named, dep.uses()); err != nil {
+			return err
+		}
 		st.begin(rec.UID, dep, in.DeploymentConfig)
 		r := rec
 		if err := st.write(&r); err != nil {
@@ -98,6 +104,30 @@ func (st *status) begin(uid string, dep *deployment, policy *apism.DeploymentCon
 			st.add(uid, dep, v, dep.Began, dep.Began)
 		}
 	}
+}
+
+// uses are what a deployment's instances are about to cost.
+func (d *deployment) uses() []resource.Usage {
+	counts := make(map[string]int64)
+	for i := range d.Variants {
+		counts[d.Variants[i].InstanceType] += d.Variants[i].Count
+	}
+	return usesOf(counts)
+}
+
+// usesOf are those of instances, by their type.
+func usesOf(counts map[string]int64) (out []resource.Usage) {
+	for _, t := range slices.Sorted(maps.Keys(counts)) {
+		if counts[t] > 0 {
+			out = append(out, resource.Usage{Component: component, InstanceType: t, Unit: meter.InstanceSecond, Quantity: counts[t]})
+		}
+	}
+	return out
+}
+
+// admit asks whether hard budgets have room for instances.
+func (e *Endpoints) admit(ctx context.Context, tx store.Tx, k resource.Key, tags map[string]string, uses []resource.Usage) error {
+	return budget.Admit(ctx, e.Gate, tx, budget.Ask{Key: k, Tags: tags, Uses: uses})
 }
 
 // room refuses what needs disk when there is hardly any.

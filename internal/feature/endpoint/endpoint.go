@@ -68,6 +68,8 @@ type Config struct {
 	Hold      time.Duration // --hold-describe; 0: the defaults of the design
 	Wake      func(resource.Key)
 	Free      func() error // store.ErrFull when the disk takes no new work
+	// Gate says whether hard budgets have room; nil: there are none.
+	Gate budget.Gate
 	// Record begins the record of a deletion that a budget asks for; nil: there is none.
 	Record budget.Record
 	// Clock reads the machine's own count of time; nil: the wall clock stands in

@@ -10,6 +10,7 @@ import (
 	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
+	"clary/internal/budget"
 	"clary/internal/compute"
 	"clary/internal/meter"
 	"clary/internal/resource"
@@ -69,11 +70,14 @@ func (n *Notebooks) Start(ctx context.Context, c op.Call, in *api.StartNotebookI
 	if err := n.room(); err != nil {
 		return nil, err
 	}
-	return nil, n.change(ctx, c, in.NotebookInstanceName, func(_ store.Tx, r *resource.Record, st *status, spec *request) error {
+	return nil, n.change(ctx, c, in.NotebookInstanceName, func(tx store.Tx, r *resource.Record, st *status, spec *request) error {
 		if err := must(r, phasePending, phaseStopped, phaseFailed); err != nil {
 			return err
 		}
 		if err := n.checkType(spec.InstanceType); err != nil {
+			return err
+		}
+		if err := n.admit(ctx, tx, r, computeAsk(spec)); err != nil {
 			return err
 		}
 		r.Phase = phasePending
@@ -81,6 +85,19 @@ func (n *Notebooks) Start(ctx context.Context, c op.Call, in *api.StartNotebookI
 		st.Crashes, st.Failure, st.Halted, st.Halt = nil, "", nil, nil
 		return nil
 	})
+}
+
+// admit asks whether hard budgets have room for what an instance is about to
+// cost more.
+func (n *Notebooks) admit(ctx context.Context, tx store.Tx, r *resource.Record, use resource.Usage) error {
+	if n.Gate == nil {
+		return nil
+	}
+	tags, err := tx.Tags(r.Arn)
+	if err != nil {
+		return err
+	}
+	return n.Gate.Admit(ctx, tx, budget.Ask{Key: r.Key, Tags: tags, Uses: []resource.Usage{use}})
 }
 
 // Stop accepts that the notebook shall stop, which is not billed any more from

@@ -10,6 +10,7 @@ import (
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
 	"clary/internal/aws/tags"
+	"clary/internal/budget"
 	"clary/internal/meter"
 	"clary/internal/resource"
 	"clary/internal/store"
@@ -85,6 +86,9 @@ func (n *Notebooks) Create(ctx context.Context, c op.Call, in *request) (*api.Cr
 		if err := checkNamed(tx, rec.Key, in.LifecycleConfigName, sources(in)...); err != nil {
 			return err
 		}
+		if err := budget.Admit(ctx, n.Gate, tx, budget.Ask{Key: rec.Key, Tags: named, Uses: []resource.Usage{computeAsk(in), volumeAsk(st.Volume)}}); err != nil {
+			return err
+		}
 		r := rec
 		if err := tx.Put(&r); err != nil {
 			return err
@@ -102,6 +106,15 @@ func (n *Notebooks) Create(ctx context.Context, c op.Call, in *request) (*api.Cr
 	}
 	n.track(rec.Key, st)
 	return &api.CreateNotebookInstanceOutput{NotebookInstanceArn: rec.Arn}, nil
+}
+
+// computeAsk and volumeAsk are what an instance is about to cost.
+func computeAsk(in *request) resource.Usage {
+	return resource.Usage{Component: componentCompute, InstanceType: in.InstanceType, Unit: meter.InstanceSecond, Quantity: 1}
+}
+
+func volumeAsk(gb int64) resource.Usage {
+	return resource.Usage{Component: componentVolume, Unit: meter.GBSecond, Quantity: gb}
 }
 
 // room refuses what needs disk when there is hardly any.

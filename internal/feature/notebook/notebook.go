@@ -70,6 +70,8 @@ type Config struct {
 	// IdleStop is after how long without use an instance is stopped, unless a tag
 	// of its own says something else; 0: never.
 	IdleStop time.Duration
+	// Gate says whether hard budgets have room; nil: there are none.
+	Gate budget.Gate
 	// Record begins the record of what the idle policy and budgets do, as of a
 	// call. nil: there is none.
 	Record budget.Record

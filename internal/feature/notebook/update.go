@@ -35,6 +35,11 @@ func (n *Notebooks) Update(ctx context.Context, c op.Call, in *api.UpdateNoteboo
 		if v := in.VolumeSizeInGB; v != nil && *v < st.Volume {
 			return apierr.Validation("The volume of a notebook instance cannot be made smaller: VolumeSizeInGB of %s is %d, and %d was requested.", r.Arn, st.Volume, *v)
 		}
+		if v := in.VolumeSizeInGB; v != nil && *v > st.Volume {
+			if err := n.admit(ctx, tx, r, volumeAsk(*v-st.Volume)); err != nil {
+				return err
+			}
+		}
 		merge(spec, in)
 		if err := checkSources(spec); err != nil {
 			return err
