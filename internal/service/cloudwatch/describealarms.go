@@ -144,7 +144,7 @@ func (w *CloudWatch) DescribeAlarmsForMetric(ctx context.Context, c op.Call, in 
 }
 
 // TagResource adds tags to an alarm.
-func (w *CloudWatch) TagResource(ctx context.Context, c op.Call, in *apicw.TagResourceInput) (*struct{}, error) {
+func (w *CloudWatch) TagResource(ctx context.Context, c op.Call, in *apicw.TagResourceInput) (*apicw.TagResourceOutput, error) {
 	add, err := tagMap(in.Tags)
 	if err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (w *CloudWatch) TagResource(ctx context.Context, c op.Call, in *apicw.TagRe
 }
 
 // UntagResource takes tags away; keys that are not there are passed over.
-func (w *CloudWatch) UntagResource(ctx context.Context, c op.Call, in *apicw.UntagResourceInput) (*struct{}, error) {
+func (w *CloudWatch) UntagResource(ctx context.Context, c op.Call, in *apicw.UntagResourceInput) (*apicw.UntagResourceOutput, error) {
 	return nil, w.records.Update(ctx, func(tx store.Tx) error {
 		if _, err := tagged(tx, c, in.ResourceARN); err != nil {
 			return err
