@@ -24,6 +24,7 @@ import (
 	"clary/internal/feature/tagging"
 	"clary/internal/front"
 	"clary/internal/service/cloudtrail"
+	"clary/internal/service/costexplorer"
 	"clary/internal/service/iam"
 	"clary/internal/service/logs"
 	"clary/internal/service/s3"
@@ -53,6 +54,7 @@ func (r *rooms) services() []op.Service {
 		sagemakermetrics.New(r.store, r.metrics, r.samples),
 		r.router,
 		r.secrets,
+		costexplorer.New(r.store, r.sums, r.books[0]),
 		r.topics,
 		r.budgets,
 	}
