@@ -12,6 +12,7 @@ import (
 	"clary/internal/job"
 	"clary/internal/logs"
 	"clary/internal/reconcile"
+	"clary/internal/service/budgets"
 )
 
 // engines carry the jobs, of each kind one.
@@ -21,7 +22,7 @@ func (r *rooms) engines() []*job.Engine {
 
 // features are all that have something to reconcile.
 func (r *rooms) features() []reconcile.Reconciler {
-	all := slices.Concat(console.Reconcilers(r.store), dataplane.Reconcilers(r.store), r.watch.Reconcilers(), r.topics.Reconcilers(), []reconcile.Reconciler{r.notebooks, r.endpoints, r.secrets, r.courier, r.budgets})
+	all := slices.Concat(console.Reconcilers(r.store), dataplane.Reconcilers(r.store), r.watch.Reconcilers(), r.topics.Reconcilers(), []reconcile.Reconciler{r.notebooks, r.endpoints, r.secrets, r.courier, r.budgets, budgets.Actions{Service: r.budgets}})
 	for _, e := range r.engines() {
 		all = append(all, e)
 	}

@@ -28,7 +28,7 @@ func (r *rooms) openNotebooks(capacity compute.Capacity) {
 		Store: r.store, Driver: r.driver, Catalog: r.catalog, Output: plainOutput{r.ingest}, Logs: r.logs,
 		Auth: r.ids, Sessions: r.ids, Door: r.plane, Keeper: keeper{r.blobs}, Site: r.plane.Site, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
 		Wake: func(k resource.Key) { r.loop.Wake(k) }, Free: r.room, Clock: clock(), IdleStop: r.cfg.NotebookIdle,
-		Record: r.record,
+		Gate: r.budgets, Record: r.record,
 	})
 }
 

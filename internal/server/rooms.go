@@ -198,17 +198,18 @@ func (r *rooms) openFeatures(capacity compute.Capacity) {
 		Ended: func(task string) { r.taskChanged(compute.TaskID(task)) },
 	})
 	r.onClose(r.ingest.Close)
+	r.budgets = budgets.New(budgets.Config{Store: r.store, Auth: r.ids, Books: r.books, Settle: budgets.Settle, Wake: wake, Log: r.log})
 	jobs := job.Config{
 		Store: r.store, Driver: r.driver, Catalog: r.catalog, Output: output{r.ingest}, Logs: r.logs,
 		Auth: r.ids, Sessions: r.ids, Instances: r.metrics, Capacity: capacity, Scale: r.cfg.InstanceScale, Egress: r.cfg.TaskEgress,
-		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room, Queue: new(job.Queue), Record: r.record, Clock: clock(),
+		Hold: r.cfg.HoldDescribe, Wake: wake, Free: r.room, Queue: new(job.Queue), Gate: r.budgets, Record: r.record, Clock: clock(),
 	}
 	r.training = training.New(training.Config{Config: jobs, Metrics: finals{r.metrics}})
 	r.processing = processing.New(jobs)
 	r.transform = transform.New(jobs)
 	r.openNotebooks(capacity)
 	r.openEndpoints(capacity)
-	r.budgets = budgets.New(budgets.Config{Store: r.store, Auth: r.ids, Books: r.books, Settle: budgets.Settle, Wake: wake, Log: r.log})
+	r.budgets.Stoppers = r.stoppers()
 	r.loop = reconcile.New(reconcile.Config{
 		Store: r.store, Reconcilers: r.features(), Workers: map[resource.Kind]int{outbox.KindDelivery: courier.Workers}, Owner: resource.NewUID(), Log: r.log,
 	})

@@ -22,6 +22,7 @@ import (
 	apib "clary/internal/api/budgets"
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
+	contract "clary/internal/budget"
 	"clary/internal/identity"
 	"clary/internal/meter"
 	"clary/internal/resource"
@@ -33,6 +34,8 @@ type Config struct {
 	Store store.Store
 	Auth  identity.Authorizer
 	Books []meter.Book // budgets speak by the first
+	// Stoppers end what costs, one for each kind that does.
+	Stoppers []contract.Stopper
 	// Wake has a record looked at now.
 	Wake func(resource.Key)
 	// Settle is how long nobody is told of what the ledger says after a start
@@ -199,6 +202,9 @@ func (s *Service) change(ctx context.Context, account, name, verb string, edit f
 		if err := edit(tx, b); err != nil {
 			return err
 		}
-		return b.put(tx, time.Now())
+		if err := b.put(tx, time.Now()); err != nil {
+			return err
+		}
+		return s.brief(tx, b, false)
 	})
 }

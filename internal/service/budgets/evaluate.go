@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	apib "clary/internal/api/budgets"
 	"clary/internal/meter"
 	"clary/internal/reconcile"
 	"clary/internal/resource"
@@ -15,9 +16,12 @@ import (
 )
 
 const (
-	// often is how far looks lie apart at most while anything costs: what is
-	// forecast moves, and tags may bring what runs under a budget.
+	// often is how far looks lie apart at most while anything costs and moves
+	// without a change of the ledger: what is forecast, what an action keeps
+	// back, and what tags bring under a budget.
 	often = 10 * time.Second
+	// usual is the same where nothing does.
+	usual = time.Minute
 	// seldom is the same while nothing does.
 	seldom = 5 * time.Minute
 	// moment is how soon after an instant it is seen to be over.
@@ -235,7 +239,14 @@ func (s *Service) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resu
 	if err != nil {
 		return again(err, moment)
 	}
-	return reconcile.Result{After: s.next(b, st)}, nil
+	after := s.next(b, st)
+	switch soon, err := s.act(ctx, b, st); {
+	case err != nil:
+		return reconcile.Result{}, err
+	case soon > 0:
+		after = min(after, soon)
+	}
+	return reconcile.Result{After: after}, nil
 }
 
 // again is the result of a step that may have met a change.
@@ -346,7 +357,10 @@ func sameTold(a, b map[string]told) bool {
 func (s *Service) next(b *budget, st standing) time.Duration {
 	wait := seldom
 	if st.Costs {
-		wait = often
+		wait = usual
+		if b.foresees() || b.tagged() {
+			wait = often
+		}
 	}
 	wait = min(wait, st.Period.To.Sub(st.Now)+moment)
 	g := max(s.Books[0].Rounding.Granularity, time.Second)
@@ -376,6 +390,20 @@ func (s *Service) next(b *budget, st standing) time.Duration {
 		}
 	}
 	return max(wait, moment)
+}
+
+// tagged says whether tags decide what the budget covers.
+func (b *budget) tagged() bool {
+	if len(b.Budget.CostFilters[tagFilter]) > 0 {
+		return true
+	}
+	var in func(e *apib.Expression) bool
+	in = func(e *apib.Expression) bool {
+		return e != nil && (e.Tags != nil || in(e.Not) ||
+			slices.ContainsFunc(e.And, func(e apib.Expression) bool { return in(&e) }) ||
+			slices.ContainsFunc(e.Or, func(e apib.Expression) bool { return in(&e) }))
+	}
+	return in(b.Budget.FilterExpression)
 }
 
 // foresees says whether anything depends on the forecast.

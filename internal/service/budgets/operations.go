@@ -92,7 +92,10 @@ func (s *Service) remove(tx store.Tx, b *budget) error {
 			return err
 		}
 	}
-	return tx.Delete(b.Key)
+	if err := tx.Delete(b.Key); err != nil {
+		return err
+	}
+	return s.brief(tx, b, true)
 }
 
 // DescribeBudget says what a budget says and how it stands.

@@ -131,6 +131,7 @@ type actionStatus struct {
 	// Period is the beginning of the budget's period in which it was set off
 	// last; zero: it was not.
 	Period time.Time `json:"period,omitzero"`
+	Stops  []stop    `json:"stops,omitzero"` // what it stops, or did
 }
 
 // happened is a line of an action's history.

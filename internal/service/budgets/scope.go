@@ -25,8 +25,8 @@ func ledgerUnit(unit string) string {
 
 // quantity is charged units in millionths of a budget's unit.
 func quantity(unit string, units int64) int64 {
-	amount, _ := meter.Quantity(ledgerUnit(unit), units)
-	return round(amount * million)
+	per, _ := meter.Scale(ledgerUnit(unit))
+	return units/per*million + units%per*million/per
 }
 
 // dimensions are what CostFilters call Cost Explorer's dimensions.
