@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ func goFlow(t *testing.T) (dir string, args []string) {
 	return "go", []string{out, "-test.v", "-test.count=1"}
 }
 
-// jsFlow runs the flow beside its packages: Node looks for them there only.
+// jsFlow runs the flows beside their packages: Node looks for them there only.
 func jsFlow(t *testing.T) (dir string, args []string) {
 	t.Helper()
 	modules := os.Getenv("CLARY_NODE_MODULES")
@@ -60,16 +61,26 @@ func jsFlow(t *testing.T) (dir string, args []string) {
 		t.Fatalf("%v: run `make setup`", err)
 	}
 	dir = t.TempDir()
-	const flow = "flow.test.mjs"
-	text, err := os.ReadFile(filepath.Join("js", flow))
+	files, err := filepath.Glob(filepath.Join("js", "*.mjs"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, flow), text, 0o600); err != nil {
-		t.Fatal(err)
+	args = []string{node, "--test"}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := filepath.Base(file)
+		if err := os.WriteFile(filepath.Join(dir, base), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(base, ".test.mjs") {
+			args = append(args, base)
+		}
 	}
 	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	return dir, []string{node, "--test", flow}
+	return dir, args
 }

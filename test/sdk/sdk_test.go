@@ -5,10 +5,13 @@
 package sdk
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -43,9 +46,9 @@ func bin(t *testing.T) string {
 	return path
 }
 
-// start runs a server until the test ends. Its log is shown when the test
-// failed.
-func start(t *testing.T) *daemon.Daemon {
+// start runs a server until the test ends, with flags of `clary serve`. Its log
+// is shown when the test failed.
+func start(t *testing.T, args ...string) *daemon.Daemon {
 	t.Helper()
 	// Not t.TempDir: its name is as long as the test's, and sockets live below.
 	dir, err := os.MkdirTemp("", "clary-sdk-") //nolint:usetesting // as above
@@ -56,7 +59,7 @@ func start(t *testing.T) *daemon.Daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := daemon.New(bin(t), dir)
+	d, err := daemon.New(bin(t), dir, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,30 +93,78 @@ func start(t *testing.T) *daemon.Daemon {
 	return d
 }
 
+// office is a mail server that keeps letters in a folder.
+type office struct{ addr, letters string }
+
+// post runs a mail server until the test ends.
+func post(t *testing.T, venv string) office {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := office{l.Addr().String(), filepath.Join(t.TempDir(), "letters")}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, filepath.Join(venv, "bin", "python"),
+		"-m", "aiosmtpd", "--nosetuid", "--listen", o.addr, "--class", "aiosmtpd.handlers.Mailbox", o.letters)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	for deadline := time.Now().Add(time.Minute); ; {
+		if c, err := net.Dial("tcp", o.addr); err == nil {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+			return o
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("the mail server ended: %v\n%s", err, said.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the mail server does not answer")
+		}
+	}
+}
+
 // One server is shared by the flows: a runtime is built once, and clients meet
 // each other's jobs as they do in an account.
 func TestClients(t *testing.T) {
 	t.Parallel()
 	v2, v3 := venv(t, "v2"), venv(t, "v3")
-	d := start(t)
+	mail := post(t, v2)
+	d := start(t, "--smtp", "smtp://"+mail.addr, "--mail-from", "clary@example.com")
 	// Side by side, since the longest of them wait most of the time, and from the
 	// beginning, whatever else the test program runs.
 	var all sync.WaitGroup
 	all.Go(func() { t.Run("languages", func(t *testing.T) { languages(t, d) }) })
 	for _, c := range []struct{ name, venv, workers string }{{"v2", v2, "5"}, {"v3", v3, "3"}} {
-		all.Go(func() { t.Run(c.name, func(t *testing.T) { python(t, d, c.name, c.venv, c.workers) }) })
+		all.Go(func() { t.Run(c.name, func(t *testing.T) { python(t, d, mail, c.name, c.venv, c.workers) }) })
 	}
 	all.Wait()
 }
 
 // python runs the flows of a folder.
-func python(t *testing.T, d *daemon.Daemon, name, venv, workers string) {
+func python(t *testing.T, d *daemon.Daemon, mail office, name, venv, workers string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 	defer cancel()
 	cmd := d.Command(ctx, venv, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider",
 		"-n", workers, "--dist", "worksteal", "--durations", "5", "--color", "no", name)
-	cmd.Env = append(cmd.Env, "CLARY_BIN="+d.Bin, "CLARY_DATA="+d.Data)
+	cmd.Env = append(cmd.Env, "CLARY_BIN="+d.Bin, "CLARY_DATA="+d.Data, "CLARY_TEST_MAIL="+mail.letters)
 	if only := os.Getenv("CLARY_SDK_ONLY"); only != "" {
 		cmd.Args = append(cmd.Args, "-k", only)
 	}

@@ -1,7 +1,7 @@
 // Flows of the AWS SDK for JavaScript. test/sdk runs them with `clary run` and
 // Node's own test runner, against a server.
 import assert from "node:assert/strict";
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { AwsJson1_0Protocol, AwsQueryProtocol, AwsSmithyRpcV2CborProtocol } from "@aws-sdk/core/protocols";
 import {
@@ -63,6 +63,7 @@ import {
   SageMakerRuntimeClient,
   ValidationError,
 } from "@aws-sdk/client-sagemaker-runtime";
+import { all, name, refused } from "./shared.mjs";
 
 const group = "/aws/sagemaker/TrainingJobs";
 const image = process.env.CLARY_TEST_IMAGE;
@@ -71,33 +72,11 @@ assert.ok(process.env.AWS_ENDPOINT_URL && image, "AWS_ENDPOINT_URL or CLARY_TEST
 const s3 = new S3Client();
 const sagemaker = new SageMakerClient();
 const logs = new CloudWatchLogsClient();
-const name = () => "js-" + randomUUID().slice(0, 13);
 
 async function bucket() {
   const Bucket = name();
   await s3.send(new CreateBucketCommand({ Bucket }));
   return Bucket;
-}
-
-async function all(pages, member) {
-  const out = [];
-  let n = 0;
-  for await (const page of pages) {
-    n++;
-    out.push(...(page[member] ?? []));
-  }
-  return [out, n];
-}
-
-// refused checks the class of an error, and that the SDK asked once only.
-async function refused(client, command, type) {
-  await assert.rejects(client.send(command), (e) => {
-    if (typeof type === "string") assert.equal(e.name, type, e);
-    else assert.ok(e instanceof type, `${e.name}: ${e.message}`);
-    assert.equal(e.$metadata.attempts, 1);
-    assert.ok(e.$metadata.requestId || e.$metadata.extendedRequestId);
-    return true;
-  });
 }
 
 const request = (TrainingJobName, Bucket, script) => ({

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-from helpers import archive, gone
+from helpers import archive, gone, name, run
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "examples")
 
@@ -50,3 +50,22 @@ def test_endpoint(sm):
     assert (int(right) >= 43, of) == (True, "45"), said
     gone(said["endpoint"])
     assert sm.list_endpoint_configs(NameContains=said["endpoint"])["EndpointConfigs"] == []
+
+
+def test_spend(sm):
+    """The notebook's cells, in order, as Jupyter runs them."""
+    key, job = name("team"), name("plotted")
+    run(job, "true", Tags=[{"Key": key, "Value": "red"}])
+    with open(os.path.join(EXAMPLES, "spend", "spend.ipynb")) as f:
+        cells = ["".join(c["source"]) for c in json.load(f)["cells"] if c["cell_type"] == "code"]
+    script = "\n".join([
+        "import matplotlib; matplotlib.use('agg')", "import matplotlib.pyplot as plt",
+        "plt.show = lambda: (print('plot:', plt.gca().get_title(), len(plt.gca().patches) + len(plt.gca().lines)), plt.close('all'))",
+        *cells, f"tags = spend(GroupBy=[{{'Type': 'TAG', 'Key': {key!r}}}])", f"print('red:', tags[{key + '$red'!r}].sum())"])
+    r = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert r.returncode == 0, r.stdout + r.stderr
+    plots = [line for line in r.stdout.splitlines() if line.startswith("plot: ")]
+    assert [p.partition(": ")[2].split()[0] for p in plots] == ["Spend"] * 4, r.stdout
+    said = dict(line.split(": ", 1) for line in r.stdout.splitlines() if line.startswith(("spent: ", "forecast: ", "red: ")))
+    assert float(said["red"]) > 0 and float(said["spent"].split()[0][1:]) >= float(said["red"]), said
+    assert float(said["forecast"].split()[0][1:]) > 0 and "usage type: USE1-Train:ml.m5.large" in r.stdout, r.stdout
