@@ -87,6 +87,8 @@ func Records(service, operation string) bool {
 		return operation != "PutLogEvents"
 	case "cloudwatch":
 		return operation != "PutMetricData"
+	case "sns":
+		return !strings.HasPrefix(operation, "Publish")
 	case "sagemaker-metrics", "sagemaker-runtime":
 		return false
 	}
@@ -208,6 +210,8 @@ func identityType(p resource.Principal) string {
 		return "AssumedRole"
 	case p.Service != "":
 		return "AWSService"
+	case p.Arn == "":
+		return "AWSAccount" // nobody signed
 	}
 	return "IAMUser"
 }

@@ -57,6 +57,8 @@ type Config struct {
 	MaxPayload int64
 	// InFlight bounds all such bodies at a time, in bytes; 0: as all others.
 	InFlight int64
+	// Open are paths that are served to whoever asks without signing.
+	Open map[string]http.Handler
 	// Console answers console.localhost; nil: nothing does.
 	Console http.Handler
 	// Notebook answers the host names of notebook instances, below localhost

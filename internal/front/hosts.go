@@ -146,5 +146,8 @@ func s3Name(name string) bool {
 	return ok
 }
 
+// snsHost is where messages say that the certificate of their signature is.
+var snsHost = regexp.MustCompile(`^sns\.[a-z]{2}(-[a-z]+)+-[0-9]{1,2}\.amazonaws\.com$`) //nolint:gochecknoglobals // a constant pattern
+
 // endsTLS says whether a tunnel to host ends here.
-func endsTLS(host string) bool { return stsHost.MatchString(host) }
+func endsTLS(host string) bool { return stsHost.MatchString(host) || snsHost.MatchString(host) }

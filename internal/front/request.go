@@ -128,6 +128,7 @@ type request struct {
 	start time.Time
 
 	route  route
+	nobody bool // it was not signed
 	call   op.Call
 	about  identity.Request
 	in     any // the decoded input, once there is one
@@ -181,6 +182,9 @@ func (q *request) handle() error {
 		}
 	}
 	auth, autherr := sigv4.Parse(q.r)
+	if done, err := q.unsigned(autherr); done {
+		return err
+	}
 	if err := q.find(auth); err != nil {
 		if autherr != nil {
 			return q.f.signatureError(q.route.proto, autherr)
@@ -228,6 +232,7 @@ func (q *request) dispatch() error {
 			return err
 		}
 	}
+	q.settle(h, in)
 	out, err := q.ask(h, in)
 	if err != nil {
 		return err
@@ -309,8 +314,10 @@ func (q *request) ask(h op.Handler, in any) (out any, err error) {
 var errPanicked = errors.New("the handler panicked")
 
 func (q *request) do(ctx context.Context, h op.Handler, resources []string) (any, error) {
-	if err := q.authorize(h, resources); err != nil {
-		return nil, err
+	if !q.nobody {
+		if err := q.authorize(h, resources); err != nil {
+			return nil, err
+		}
 	}
 	if h.Serve == nil {
 		if err := q.passRoles(); err != nil {
@@ -434,6 +441,11 @@ func (f *Front) worded(rt route, e *apierr.Error) *apierr.Error {
 	if e.Code == "AccessDeniedException" && rt.proto == protoRESTJSON {
 		c := *e
 		c.Status = http.StatusForbidden
+		return &c
+	}
+	if e.Code == "AccessDeniedException" && lists(rt.op, "AuthorizationErrorException") { // SNS
+		c := *e
+		c.Code = "AuthorizationErrorException"
 		return &c
 	}
 	if e.Code != "AccessDeniedException" || !slices.Contains([]string{protoQuery, protoRESTXML}, rt.proto) {

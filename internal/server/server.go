@@ -37,6 +37,9 @@ type Config struct {
 	NotebookSuffix  string         // the domain below which other machines find notebook instances
 	NotebookIdle    time.Duration  // notebook instances that nobody uses for so long are stopped; 0: never
 
+	// Letters go by SMTP, an address like smtp://user@host:port; "": they wait.
+	SMTP, SMTPPassword, MailFrom string
+
 	// Of InvokeEndpoint; 0: as the router has them.
 	InvokePayload                      int64 // bytes, of a request and of an answer
 	InvokeInFlight                     int64 // bytes of all of them at a time
@@ -84,6 +87,12 @@ func (c *Config) complete() error {
 		if err := dataplane.CheckSuffix(c.NotebookSuffix, front.ConsoleName, c.BucketSuffixes...); err != nil {
 			return fmt.Errorf("--notebook-suffix: %w", err)
 		}
+	}
+	if _, err := c.mailer(); err != nil {
+		return fmt.Errorf("--smtp: %w", err)
+	}
+	if c.SMTP == "" && c.MailFrom != "" {
+		return errors.New("--mail-from needs --smtp: there is no mail server to send letters by")
 	}
 	if c.Account == "" {
 		c.Account = defaultAccount

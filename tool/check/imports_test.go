@@ -88,6 +88,7 @@ func rules() []rule {
 			outer: []string{"github.com/go-json-experiment/json", "github.com/dlclark/regexp2", "github.com/fxamacker/cbor/v2", "github.com/minio/crc64nvme"},
 		},
 		{from: contracts, may: join(vocabulary, contracts)},
+		{from: []string{"outbox/courier", "outbox/smtp"}, may: join(vocabulary, []string{"outbox", "store", "reconcile"})},
 		{from: suites, may: join(vocabulary, contracts, suites)},
 		{from: []string{"job"}, may: join(vocabulary, contracts)},
 		{from: []string{"job/jobtest"}, may: join(vocabulary, contracts, []string{"job", "compute/fake", "store/sqlite"})},

@@ -52,6 +52,8 @@ func Resources(c op.Call, o *facts.Operation, in any) []string {
 		form = logsForm(o)
 	case "cloudwatch":
 		form = cloudWatchForm(o)
+	case "sns":
+		form = snsForm(o)
 	case "secretsmanager":
 		// of a name it knows no more than where its ARN begins
 		form = firstOf(o, [][2]string{{"SecretId", "arn:aws:secretsmanager:{Region}:{Account}:secret:{SecretId}-??????"}})

@@ -145,6 +145,9 @@ var members = map[string][]string{ //nolint:gochecknoglobals // a constant table
 	"secretsmanager:recoverywindowindays":       {"RecoveryWindowInDays"},
 	"secretsmanager:forcedeletewithoutrecovery": {"ForceDeleteWithoutRecovery"},
 
+	"sns:endpoint": {"Endpoint"},
+	"sns:protocol": {"Protocol"},
+
 	"iam:policyarn":           {"PolicyArn"},
 	"iam:permissionsboundary": {"PermissionsBoundary"},
 	"iam:awsservicename":      {"AWSServiceName"},

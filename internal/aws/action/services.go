@@ -101,6 +101,16 @@ func cloudWatchForm(o *facts.Operation) string {
 	})
 }
 
+func snsForm(o *facts.Operation) string {
+	if o.Name == "CreateTopic" {
+		return "arn:aws:sns:{Region}:{Account}:{Name}"
+	}
+	if o.Name == "Publish" {
+		return "*" // a topic or a target: the handler says which
+	}
+	return firstOf(o, [][2]string{{"TopicArn", "{TopicArn}"}, {"ResourceArn", "{ResourceArn}"}})
+}
+
 // s3Actions are those that are not called as their operation.
 var s3Actions = map[string]string{ //nolint:gochecknoglobals // a constant table
 	"CompleteMultipartUpload": "PutObject", "CopyObject": "PutObject", "CreateMultipartUpload": "PutObject",

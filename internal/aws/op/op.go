@@ -37,6 +37,10 @@ type Handler struct {
 	Action string
 	// Resource gives the ARN that the action is checked against; nil is "*".
 	Resource func(c Call, in any) string
+	// Open says that who has no key may ask as well, with nobody as the call's
+	// Principal: the handler decides by what the request knows. It gives the ARN
+	// whose account and region the call is of. nil: every request is signed.
+	Open func(in any) string
 }
 
 // Free as a Handler's Action says that no policy is asked: the handler decides.

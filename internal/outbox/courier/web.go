@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -65,6 +67,24 @@ func (g *Guard) check(ap netip.AddrPort) error {
 		return fmt.Errorf("nothing is sent to %s: it is this server", ap)
 	}
 	return nil
+}
+
+// Literal refuses an address that is written as one that no receiver may have.
+// What a name leads to is seen when it is dialled.
+func (g *Guard) Literal(address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return errors.New("it is no address")
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	if err != nil {
+		return nil //nolint:nilerr // a name
+	}
+	port, err := strconv.ParseUint(cmp.Or(u.Port(), map[string]string{"http": "80"}[u.Scheme], "443"), 10, 16)
+	if err != nil {
+		return errors.New("its port is none")
+	}
+	return g.check(netip.AddrPortFrom(ip, uint16(port)))
 }
 
 // control is net.Dialer's hook: it sees the very address that is dialled, after
