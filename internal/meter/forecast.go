@@ -32,7 +32,7 @@ type Forecast struct {
 	Unpriced bool // a part has no price and is not in it
 }
 
-const history = 14 // days of which the mean is taken
+const lookback = 14 // days of which the mean is taken
 
 // Forecast says what days will have cost: those that are over what they did,
 // today and later what stands now at its rate, and jobs at their mean of the
@@ -40,7 +40,7 @@ const history = 14 // days of which the mean is taken
 func (s *Sums) Forecast(ctx context.Context, q ForecastQuery) (Forecast, error) {
 	today := q.Now.UTC().Truncate(day)
 	p := past{today: today, began: today}
-	begin := today.AddDate(0, 0, -history)
+	begin := today.AddDate(0, 0, -lookback)
 	if q.From.Before(begin) {
 		begin = q.From
 	}
@@ -108,7 +108,7 @@ type past struct {
 }
 
 func (p *past) outlook(out *Forecast, begin time.Time, q ForecastQuery) {
-	n := min(history, int(p.today.Sub(p.began)/day))
+	n := min(lookback, int(p.today.Sub(p.began)/day))
 	out.History = n
 	end := len(p.jobs) - 1
 	mean, spread := meanOf(p.jobs[end-n : end])

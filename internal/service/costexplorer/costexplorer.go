@@ -114,3 +114,19 @@ func attributes(unpriced map[string]bool) []apice.DimensionValuesWithAttributes 
 	}
 	return out
 }
+
+// Witness tells what months cost as GetCostAndUsage does.
+func (s *Service) Witness() meter.Witness {
+	return meter.Witness{Name: "Cost Explorer", Month: func(ctx context.Context, account string, from, to, now time.Time) (int64, error) {
+		cells, _, err := s.cells(ctx, question{span: span{from, to, daily}, account: account, now: now, groups: []grouping{
+			func(u *resource.Usage) string { return value(u, "USAGE_TYPE") },
+		}})
+		var sum int64
+		for _, part := range cells {
+			for _, c := range part {
+				sum += c.micro
+			}
+		}
+		return sum, err
+	}}
+}
