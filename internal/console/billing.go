@@ -5,6 +5,9 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"clary/internal/api/ce"
+	"clary/internal/resource"
 )
 
 // dates are the days that a page shows, both of them too, in UTC.
@@ -99,6 +102,11 @@ type billingBody struct {
 	Total      cost
 	Only       string // what the sums are of
 	Chart      *chart
+	Kinds      []kindCost
+	Tags       []choice // keys to sum up by
+	Tag        string
+	Tagged     []tagCost
+	Export     string // the command that exports these days
 	Rows       []lineCost
 	Left       int    // rows that are not shown
 	More       string // address of the page with more of them
@@ -126,7 +134,8 @@ func (c *Console) billing(v *view) error {
 	if q.Get("rows") == strconv.Itoa(billMost) {
 		rows = billMost
 	}
-	spent, err := v.spend(d.First, d.Last, now, rows)
+	body.Tag = q.Get("tag")
+	spent, err := v.spend(d.First, d.Last, now, rows, body.Tag)
 	if err != nil {
 		return err
 	}
@@ -143,10 +152,54 @@ func (c *Console) billing(v *view) error {
 		}
 		return v.show("billing", "Billing", "billing", body)
 	}
+	for _, k := range spent.ByKind {
+		body.Kinds = append(body.Kinds, kindCost{k.Kind, costOf(k.By)})
+	}
+	for _, t := range spent.ByTag {
+		body.Tagged = append(body.Tagged, tagCost{t.Value, costOf(t.By)})
+	}
+	if body.Tags, err = v.tagKeys(d, body.Tag); err != nil {
+		return err
+	}
+	body.Export = fmt.Sprintf("clary bill export s3://%s/bills/ --format csv --from %s --to %s", v.about().Bucket, d.From, d.Last.AddDate(0, 0, 1).Format(time.DateOnly))
 	if body.Chart, err = bill(eachDay(spent.Days, d.First, d.Last)).bars(); err != nil {
 		return err
 	}
 	return v.show("billing", "Billing", "billing", body)
+}
+
+// kindCost is what a kind of resources costs, tagCost what those with a value of
+// a tag do.
+type kindCost struct {
+	Kind resource.Kind
+	cost
+}
+
+type tagCost struct {
+	Value string
+	cost
+}
+
+// tagKeys are the keys of tags that what was used in some days has. Who may not
+// ask for them, or where nobody knows them, sums up by none.
+func (v *view) tagKeys(d dates, chosen string) ([]choice, error) {
+	if !v.c.cfg.Calls.Serves("ce", "GetTags") {
+		return nil, nil
+	}
+	out, err := ask[ce.GetTagsResponse](v, "ce", "GetTags", &ce.GetTagsRequest{
+		TimePeriod: &ce.DateInterval{Start: d.From, End: d.Last.AddDate(0, 0, 1).Format(time.DateOnly)},
+	})
+	if _, no := refused(err); no {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list := choices(chosen, "No tag")
+	for _, key := range out.Tags {
+		list = append(list, choice{key, key, key == chosen})
+	}
+	return list, nil
 }
 
 // maxBars is as many days as bars can be told apart.
@@ -154,7 +207,7 @@ const maxBars = 60
 
 // bill is the chart's line: by day or, where these are too many, by month.
 func bill(days []dayCost) line {
-	l := line{Title: "Cost by day", Unit: "US dollars", X: "day, UTC"}
+	l := line{Title: "Cost by day", Unit: "US dollars", X: "day, UTC", Names: []string{"per started minute", "on AWS"}}
 	form := "2 Jan"
 	first, last := days[0].Day, days[len(days)-1].Day
 	switch {
@@ -172,9 +225,10 @@ func bill(days []dayCost) line {
 			label = t.Format(form)
 		}
 		if n := len(l.Labels); n == 0 || l.Labels[n-1] != label {
-			l.Labels, l.Values = append(l.Labels, label), append(l.Values, 0)
+			l.Labels, l.Values, l.Beside = append(l.Labels, label), append(l.Values, 0), append(l.Beside, 0)
 		}
 		l.Values[len(l.Values)-1] += float64(d.Minute) / 1e6
+		l.Beside[len(l.Beside)-1] += float64(d.AWS) / 1e6
 	}
 	return l
 }

@@ -39,16 +39,24 @@ type chart struct {
 	SVG            template.HTML
 	Rows           []chartRow
 	Last           string
+	Legend         []string // names of two series
 }
 
-type chartRow struct{ At, Value string }
+// chartRow is a point: Beside is the second series', if there is one.
+type chartRow struct{ At, Value, Beside string }
 
 // line is what a line chart shows: Values over Labels, of equal length.
 type line struct {
 	Title, Unit, X string
 	Labels         []string
 	Values         []float64
+	// Beside is a second series, as long as Values; Names are those of both.
+	Beside []float64
+	Names  []string
 }
+
+// all is every value that is drawn.
+func (l line) all() []float64 { return append(slices.Clone(l.Values), l.Beside...) }
 
 const (
 	chartWidth  = 560
@@ -71,7 +79,12 @@ func chartPainter() *charts.Painter {
 // draw makes the line's chart.
 func (l line) draw() (*chart, error) {
 	labels, values := thin(l.Labels, drawable(l.Values))
-	opt := charts.NewLineChartOptionWithData([][]float64{values})
+	series := [][]float64{values}
+	if len(l.Beside) > 0 {
+		_, beside := thin(l.Labels, drawable(l.Beside))
+		series = append(series, beside)
+	}
+	opt := charts.NewLineChartOptionWithData(series)
 	opt.Theme, opt.Padding = chartTheme(), charts.NewBox(4, 10, 14, 4)
 	opt.Legend.Show = charts.Ptr(false)
 	opt.LineStrokeWidth = 1.6
@@ -79,7 +92,8 @@ func (l line) draw() (*chart, error) {
 	opt.XAxis.Labels, opt.XAxis.LabelFontStyle, opt.XAxis.Title, opt.XAxis.TitleFontStyle = labels, small, l.X, small
 	opt.XAxis.LabelCount = min(7, len(labels))
 	opt.XAxis.BoundaryGap = charts.Ptr(len(labels) == 1)
-	lo, hi, n := ticks(slices.Min(values), slices.Max(values))
+	bounds := drawable(l.all())
+	lo, hi, n := ticks(slices.Min(bounds), slices.Max(bounds))
 	opt.YAxis = []charts.YAxisOption{{Min: &lo, Max: &hi, LabelCount: n, LabelFontStyle: small, Title: l.Unit, TitleFontStyle: small}}
 	opt.ValueFormatter = number
 	p := chartPainter()
@@ -89,21 +103,30 @@ func (l line) draw() (*chart, error) {
 	return l.finish(p, number)
 }
 
-// bars draws the line as bars, of money.
-func (l line) bars() (*chart, error) {
-	shown := make([]float64, len(l.Values))
-	for i, v := range l.Values {
-		if shown[i] = v; v == 0 {
-			shown[i] = charts.GetNullValue() // not even a line
+// gapped has no bar, not even a line, where a value is 0.
+func gapped(values []float64) []float64 {
+	out := make([]float64, len(values))
+	for i, v := range values {
+		if out[i] = v; v == 0 {
+			out[i] = charts.GetNullValue()
 		}
 	}
-	opt := charts.NewBarChartOptionWithData([][]float64{shown})
+	return out
+}
+
+// bars draws the line as bars, of money.
+func (l line) bars() (*chart, error) {
+	series := [][]float64{gapped(l.Values)}
+	if len(l.Beside) > 0 {
+		series = append(series, gapped(l.Beside))
+	}
+	opt := charts.NewBarChartOptionWithData(series)
 	opt.Theme, opt.Padding = chartTheme(), charts.NewBox(4, 10, 14, 4)
 	opt.Legend.Show = charts.Ptr(false)
 	small := charts.FontStyle{FontSize: 10, FontColor: ink(inkText)}
 	opt.CategoryAxis.Labels, opt.CategoryAxis.LabelFontStyle, opt.CategoryAxis.Title, opt.CategoryAxis.TitleFontStyle = l.Labels, small, l.X, small
 	opt.CategoryAxis.LabelCount = min(6, len(l.Labels))
-	lo, hi, n := ticks(0, slices.Max(l.Values))
+	lo, hi, n := ticks(0, slices.Max(l.all()))
 	opt.ValueAxis = []charts.ValueAxisOption{{Min: &lo, Max: &hi, LabelCount: n, LabelFontStyle: small, Title: l.Unit, TitleFontStyle: small}}
 	opt.ValueFormatter = func(f float64) string { return strconv.FormatFloat(math.Round(f*1e9)/1e9, 'f', -1, 64) } // a price has no exponent
 	p := chartPainter()
@@ -122,10 +145,14 @@ func (l line) finish(p *charts.Painter, show func(float64) string) (*chart, erro
 	if err != nil {
 		return nil, fmt.Errorf("chart %s: %w", l.Title, err)
 	}
-	c := &chart{Title: l.Title, Unit: l.Unit, X: l.X, SVG: template.HTML(inline(string(b), l.Title))} //nolint:gosec // drawn by the library from numbers and labels that it escapes
+	c := &chart{Title: l.Title, Unit: l.Unit, X: l.X, Legend: l.Names, SVG: template.HTML(inline(string(b), l.Title))} //nolint:gosec // drawn by the library from numbers and labels that it escapes
 	from := max(0, len(l.Values)-tableRows)
 	for i, v := range l.Values[from:] {
-		c.Rows = append(c.Rows, chartRow{l.Labels[from+i], show(v)})
+		row := chartRow{At: l.Labels[from+i], Value: show(v)}
+		if len(l.Beside) > 0 {
+			row.Beside = show(l.Beside[from+i])
+		}
+		c.Rows = append(c.Rows, row)
 	}
 	if n := len(l.Values); n > 0 {
 		c.Last = show(l.Values[n-1])

@@ -69,6 +69,7 @@ type Config struct {
 	Keys  identity.Keys
 	// Store keeps sign-ins, and nothing else, for the console.
 	Store  store.Store
+	Mail   Mail
 	Region string // that a session begins in
 	// Changes is signalled, until ctx ends, when a record may have changed;
 	// Grown when a log stream has. Signals are joined.
@@ -147,6 +148,14 @@ func (c *Console) routes() *http.ServeMux {
 	m.Handle("POST /endpoints/{name}/delete", c.page(c.endpointDelete))
 	m.Handle("GET /object", c.page(c.object))
 	m.Handle("GET /billing", c.page(c.billing))
+	m.Handle("GET /forgotten", c.page(c.forgottenPage))
+	m.Handle("GET /budgets", c.page(c.budgets))
+	m.Handle("GET /budgets/{name}", c.page(c.budget))
+	m.Handle("GET /budgets/{name}/actions/{id}/approve", c.page(c.approveAsk))
+	m.Handle("POST /budgets/{name}/actions/{id}/approve", c.page(c.approve))
+	m.Handle("GET /alarms", c.page(c.alarms))
+	m.Handle("GET /alarms/{name}", c.page(c.alarm))
+	m.Handle("GET /notifications", c.page(c.notifications))
 	m.Handle("GET /activity", c.page(c.activity))
 	for _, s := range sections {
 		if !s.page {

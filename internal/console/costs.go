@@ -127,10 +127,11 @@ func (v *view) costs(q resource.UsageQuery) (Bills, error) {
 }
 
 // spend sums up the days from first to last, of all that the reader may list,
-// and names so many of the dearest resources.
-func (v *view) spend(first, last, now time.Time, top int) (meter.Spend, error) {
+// and names so many of the dearest resources; by the values of a tag, too, if one
+// is named.
+func (v *view) spend(first, last, now time.Time, top int, tag string) (meter.Spend, error) {
 	return v.c.cfg.Costs.Spend(v.r.Context(), v.call, meter.SpendQuery{
-		Account: v.call.Account, Region: v.call.Region, From: startOfDay(first), To: startOfDay(last).AddDate(0, 0, 1), Now: now, Top: top,
+		Account: v.call.Account, Region: v.call.Region, From: startOfDay(first), To: startOfDay(last).AddDate(0, 0, 1), Now: now, Top: top, Tag: tag,
 	})
 }
 

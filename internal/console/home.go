@@ -6,6 +6,7 @@ import (
 	"time"
 
 	api "clary/internal/api/sagemaker"
+	"clary/internal/forgotten"
 )
 
 // runningRow is something that costs while it is there.
@@ -26,7 +27,8 @@ type homeBody struct {
 	Steps          *emptyBody
 	Hidden         []string // what the reader may not see, and why
 	Only           string   // what the sums are of
-	touched        bool     // something was made that is not running
+	Forgotten      *forgotten.Report
+	touched        bool // something was made that is not running
 }
 
 const (
@@ -61,6 +63,9 @@ func (c *Console) home(v *view) error {
 		}
 	}
 	if err := v.homeSums(&body, now); err != nil {
+		return err
+	}
+	if body.Forgotten, err = v.forgotten(); err != nil {
 		return err
 	}
 	if err := v.price(body.Recent, running); err != nil {
@@ -129,7 +134,7 @@ func (v *view) homeJobs(body *homeBody) (running []jobRow, err error) {
 
 // homeSums are what today and this month cost.
 func (v *view) homeSums(body *homeBody, now time.Time) error {
-	spent, err := v.spend(startOfMonth(now), now, now, 0)
+	spent, err := v.spend(startOfMonth(now), now, now, 0, "")
 	if denied(err) {
 		body.Today, body.Month = cost{Hidden: true}, cost{Hidden: true}
 		return nil

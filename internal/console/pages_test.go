@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"clary/internal/api"
+	"clary/internal/api/ce"
 	"clary/internal/api/cloudtrail"
 	"clary/internal/api/cloudwatch"
 	"clary/internal/api/logs"
@@ -26,6 +27,7 @@ import (
 	"clary/internal/aws/apierr"
 	"clary/internal/aws/op"
 	"clary/internal/aws/sigv4"
+	"clary/internal/forgotten"
 	"clary/internal/meter"
 	"clary/internal/resource"
 	"clary/internal/store/sqlite"
@@ -45,6 +47,8 @@ type world struct {
 	served func(*sm.DescribeEndpointOutput)
 	spent  func(meter.SpendQuery) meter.Spend
 	scored func(*sm.DescribeTransformJobResponse)
+	left   forgotten.Report
+	money  map[string]any    // answers of Budgets, CloudWatch's alarms, SNS, Cost Explorer, by operation
 	kept   map[string]string // objects of the bucket "score", by key
 	before map[string]bool   // those of them that are from before the jobs
 }
@@ -57,6 +61,12 @@ func (w *world) Call(_ context.Context, c op.Call, in any) (any, error) {
 	w.mu.Unlock()
 	if c.Operation == w.refuse {
 		return nil, apierr.AccessDenied("not authorized")
+	}
+	if out, ok := w.money[c.Operation]; ok {
+		if f, ok := out.(func(any) any); ok {
+			return f(in), nil
+		}
+		return out, nil
 	}
 	switch c.Operation {
 	case "ListTrainingJobs":
@@ -175,6 +185,8 @@ func (w *world) Call(_ context.Context, c op.Call, in any) (any, error) {
 			return w.objects(in)
 		}
 		return &s3.ListObjectsV2Output{Contents: []s3.Object{{Key: "k"}}}, nil
+	case "GetTags":
+		return &ce.GetTagsResponse{Tags: []string{"team", "<b>&"}}, nil
 	case "LookupEvents":
 		return &cloudtrail.LookupEventsResponse{Events: []cloudtrail.Event{{EventName: "CreateModel", CloudTrailEvent: "{}"}}}, nil
 	}
@@ -238,6 +250,16 @@ func (w *world) Spend(_ context.Context, _ op.Call, q meter.SpendQuery) (meter.S
 		return w.spent(q), nil
 	}
 	return meter.Spend{}, nil
+}
+
+func (w *world) Forgotten(context.Context, op.Call, string) (*forgotten.Report, error) {
+	w.mu.Lock()
+	w.count["forgotten"]++
+	w.mu.Unlock()
+	if w.deny {
+		return nil, apierr.AccessDenied("not authorized")
+	}
+	return &w.left, nil
 }
 
 type oneKey struct{}
@@ -312,13 +334,14 @@ func newWorld() *world {
 func TestOperationsPerPage(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]map[string]int{
-		"/":                             {"ListProcessingJobs": 3, "ListTrainingJobs": 3, "ListTransformJobs": 3, "ListNotebookInstances": 2, "ListEndpoints": 1, "costs": 5, "spend": 1},
+		"/":                             {"ListProcessingJobs": 3, "ListTrainingJobs": 3, "ListTransformJobs": 3, "ListNotebookInstances": 2, "ListEndpoints": 1, "costs": 5, "spend": 1, "forgotten": 1},
 		"/training-jobs":                {"ListTrainingJobs": 1, "costs": 1},
 		"/training-jobs/j":              {"DescribeTrainingJob": 1, "costs": 1, "DescribeLogStreams": 1, "GetLogEvents": 1, "GetMetricData": 1, "ListObjectsV2": shownPlaces + 1},
 		"/training-jobs/j/code":         {"DescribeTrainingJob": 1},
 		"/training-jobs/j/log":          {"DescribeTrainingJob": 1, "DescribeLogStreams": 1, "GetLogEvents": 1},
 		"/training-jobs/j/stop":         {"DescribeTrainingJob": 1, "costs": 1},
-		"/billing":                      {"spend": 1},
+		"/billing":                      {"spend": 1}, // nothing was used
+		"/forgotten":                    {"forgotten": 1},
 		"/billing?from=2026-01-01&to=x": {},
 		"/activity":                     {"LookupEvents": 1},
 		"/activity?from=soon":           {},

@@ -118,11 +118,11 @@ func words(s string) string {
 // statusClass is the colour that a status is shown in.
 func statusClass(s string) string {
 	switch s {
-	case "Completed", "InService":
+	case "Completed", "InService", "OK", "Delivered", "EXECUTION_SUCCESS":
 		return "good"
-	case "Failed", "UpdateRollbackFailed":
+	case "Failed", "UpdateRollbackFailed", "ALARM", "EXECUTION_FAILURE", "PENDING":
 		return "bad"
-	case "InProgress", "Starting", "Downloading", "Training", "Uploading", "Pending", "Creating", "Updating", "SystemUpdating", "RollingBack", "ActivatingTraffic", "Baking":
+	case "InProgress", "Starting", "Downloading", "Training", "Uploading", "Pending", "Creating", "Updating", "SystemUpdating", "RollingBack", "ActivatingTraffic", "Baking", "EXECUTION_IN_PROGRESS":
 		return "busy"
 	case "Stopping", "Stopped", "Deleting", "OutOfService":
 		return "still"

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"slices"
@@ -21,6 +22,7 @@ type section struct {
 	Creates            string
 	page               bool // it has a page of its own; else there is nothing to list yet
 	code               string
+	service            string // whose operation Creates is; "": sagemaker
 }
 
 // sections is all that SageMaker has, in the order of the work.
@@ -78,8 +80,24 @@ var sections = []section{ //nolint:gochecknoglobals // a table
 		Why: "An experiment groups runs, with their parameters and metrics, so that they can be compared. Runs are recorded by the code that makes them.",
 	},
 	{
-		Path: "billing", Title: "Billing", Group: "Account", Thing: "costs", page: true, code: "training-jobs",
+		Path: "billing", Title: "Billing", Group: "Money", Thing: "costs", page: true, code: "training-jobs",
 		Why: "Nothing was used in this month yet. Whatever has a machine of its own, like the job that this code starts, appears here with what it costs by the minute and what AWS would charge.",
+	},
+	{
+		Path: "budgets", Title: "Budgets", Group: "Money", Thing: "budgets", Creates: "CreateBudget", page: true, service: "budgets",
+		Why: "A budget says how much may be spent in a month, tells people when it is nearly reached, and, where it has an action, stops what costs before it is. It appears here when code makes one.",
+	},
+	{
+		Path: "forgotten", Title: "Forgotten resources", Group: "Money", Thing: "forgotten resources", page: true, code: "notebook-instances",
+		Why: "Nothing here costs without being used. A notebook instance that nobody uses, an endpoint that nobody asks and the volume of an instance stopped long ago would appear here, with what they cost and what ends them.",
+	},
+	{
+		Path: "alarms", Title: "Alarms", Group: "Money", Thing: "alarms", Creates: "PutMetricAlarm", page: true, service: "cloudwatch",
+		Why: "An alarm watches one metric, such as the estimated charges of this month, and tells a topic when it crosses a threshold. It appears here when code makes one.",
+	},
+	{
+		Path: "notifications", Title: "Notifications", Group: "Money", Thing: "topics", Creates: "CreateTopic", page: true, service: "sns",
+		Why: "A topic is where budgets and alarms send what they have to say; e-mail addresses and web addresses subscribe to it. Topics, subscriptions and every message on its way appear here once code makes a topic.",
 	},
 	{
 		Path: "activity", Title: "Activity", Group: "Account", Thing: "events", page: true,
@@ -184,7 +202,7 @@ func (v *view) empty(path string) (*emptyBody, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &emptyBody{s, s.Creates == "" || v.c.cfg.Calls.Serves("sagemaker", s.Creates), code}, nil
+	return &emptyBody{s, s.Creates == "" || v.c.cfg.Calls.Serves(cmp.Or(s.service, "sagemaker"), s.Creates), code}, nil
 }
 
 // waiting is the page of a section whose operations have no behaviour.

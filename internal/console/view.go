@@ -172,7 +172,7 @@ func (v *view) fail(err error) {
 // notFoundTexts are in what Describe operations answer for an unknown name.
 var notFoundTexts = []string{ //nolint:gochecknoglobals // a table
 	"Requested resource not found.", "Could not find requested job", "Could not find job to update", "RecordNotFound", "Cannot find CodeRepository", "Notebook Instance Lifecycle Config does not exist",
-	"Could not find model ", "Could not find endpoint ",
+	"Could not find model ", "Could not find endpoint ", "the budget doesn't exist",
 }
 
 func (v *view) show(name, title, section string, body any) error {
