@@ -19,16 +19,16 @@ func (f *Final) Unwrap() error { return f.Err }
 // https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 type Retry struct {
 	AtOnce, Before, Backoff, After int
-	Min, Max                       time.Duration
+	Min, Max                       int    // seconds
 	Function                       string // linear, arithmetic, geometric, exponential; "": linear
 }
 
 // WebRetry is SNS's default for http and https.
-func WebRetry() Retry { return Retry{Backoff: 3, Min: 20 * time.Second, Max: 20 * time.Second} }
+func WebRetry() Retry { return Retry{Backoff: 3, Min: 20, Max: 20} }
 
 // MailRetry is SNS's for mail: 50 attempts, over 6 hours.
 func MailRetry() Retry {
-	return Retry{Before: 2, Backoff: 10, After: 38, Min: 10 * time.Second, Max: 10 * time.Minute, Function: "exponential"}
+	return Retry{Before: 2, Backoff: 10, After: 38, Min: 10, Max: 600, Function: "exponential"}
 }
 
 // Wait is how long to wait after so many attempts that failed; false: no more.
@@ -39,9 +39,9 @@ func (r Retry) Wait(failed int) (time.Duration, bool) {
 		wait  func(n int) time.Duration
 	}{
 		{r.AtOnce, func(int) time.Duration { return 0 }},
-		{r.Before, func(int) time.Duration { return r.Min }},
+		{r.Before, func(int) time.Duration { return seconds(r.Min) }},
 		{r.Backoff, r.grown},
-		{r.After, func(int) time.Duration { return r.Max }},
+		{r.After, func(int) time.Duration { return seconds(r.Max) }},
 	} {
 		if n < phase.times {
 			return phase.wait(n), true
@@ -56,16 +56,16 @@ func (r Retry) Total() (all time.Duration) {
 	for n := range r.Backoff {
 		all += r.grown(n)
 	}
-	return all + time.Duration(r.Before)*r.Min + time.Duration(r.After)*r.Max
+	return all + seconds(r.Before*r.Min+r.After*r.Max)
 }
 
 // grown is the nth wait of the backoff phase.
 func (r Retry) grown(n int) time.Duration {
 	if r.Backoff < 2 || r.Max <= r.Min {
-		return r.Min
+		return seconds(r.Min)
 	}
 	part := float64(n) / float64(r.Backoff-1)
-	low, high := float64(r.Min), float64(r.Max)
+	low, high := float64(seconds(r.Min)), float64(seconds(r.Max))
 	switch r.Function {
 	case "exponential", "geometric":
 		low = max(low, float64(time.Second)) // nothing grows from zero
@@ -75,3 +75,5 @@ func (r Retry) grown(n int) time.Duration {
 	}
 	return time.Duration(low + (high-low)*part)
 }
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -145,7 +145,7 @@ func (p retryPolicy) retry() outbox.Retry {
 	return outbox.Retry{
 		AtOnce: p.NumNoDelayRetries, Before: p.NumMinDelayRetries, After: p.NumMaxDelayRetries,
 		Backoff: p.NumRetries - p.NumNoDelayRetries - p.NumMinDelayRetries - p.NumMaxDelayRetries,
-		Min:     time.Duration(p.MinDelayTarget) * time.Second, Max: time.Duration(p.MaxDelayTarget) * time.Second, Function: p.BackoffFunction,
+		Min:     p.MinDelayTarget, Max: p.MaxDelayTarget, Function: p.BackoffFunction,
 	}
 }
 
