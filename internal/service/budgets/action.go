@@ -265,7 +265,7 @@ func (s *Service) UpdateBudgetAction(ctx context.Context, c op.Call, in *apib.Up
 			return err
 		}
 		old, now := a.shown(), time.Now()
-		a.Ask, a.Period = merged(a.Ask), time.Time{}
+		a.Ask, a.Period, a.Stops = merged(a.Ask), time.Time{}, nil
 		a.becomes(standby, eventUpdate, "The action was updated.", now)
 		is := a.shown()
 		out.OldAction, out.NewAction = &old, &is
@@ -326,7 +326,7 @@ func (s *Service) ExecuteBudgetAction(ctx context.Context, c op.Call, in *apib.E
 			if err := from(pending, executed, failed, reversed, unreversed); err != nil {
 				return err
 			}
-			a.Period = time.Time{}
+			a.Period, a.Stops = time.Time{}, nil
 			a.becomes(standby, eventExecute, "The action was reset.", now)
 			return a.put(tx, now, time.Time{})
 		}

@@ -145,7 +145,7 @@ func (s *Service) hourly(r running, now time.Time) string {
 			return "an unknown amount (there is no price for it)"
 		}
 	}
-	return dollars(r.PerHour)
+	return price(r.PerHour)
 }
 
 // soFar is what a resource cost in the period, of what the budget covers.

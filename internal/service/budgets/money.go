@@ -52,6 +52,15 @@ func dollars(n int64) string {
 	return "$" + strconv.FormatFloat(f, 'f', 2, 64)
 }
 
+// price is an amount with all its digits, and cents.
+func price(n int64) string {
+	s := decimal(n)
+	if at := strings.IndexByte(s, '.'); len(s)-at == 2 {
+		s += "0"
+	}
+	return "$" + s
+}
+
 func round(f float64) int64 {
 	if f >= math.MaxInt64 {
 		return math.MaxInt64

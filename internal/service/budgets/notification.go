@@ -54,7 +54,7 @@ func (b *budget) alertOf(n *apib.Notification) (*alert, error) {
 }
 
 // CreateNotification adds a notification, which is looked at at once.
-func (s *Service) CreateNotification(ctx context.Context, c op.Call, in *apib.CreateNotificationRequest) (*struct{}, error) {
+func (s *Service) CreateNotification(ctx context.Context, c op.Call, in *apib.CreateNotificationRequest) (*apib.CreateNotificationResponse, error) {
 	return nil, s.change(ctx, c.Account, in.BudgetName, "create notification", func(tx store.Tx, b *budget) error {
 		if err := topicsExist(tx, in.Subscribers); err != nil {
 			return err
@@ -65,7 +65,7 @@ func (s *Service) CreateNotification(ctx context.Context, c op.Call, in *apib.Cr
 
 // UpdateNotification changes what a notification says; who is told stays. It is
 // another threshold then, and may be told of in the same period.
-func (s *Service) UpdateNotification(ctx context.Context, c op.Call, in *apib.UpdateNotificationRequest) (*struct{}, error) {
+func (s *Service) UpdateNotification(ctx context.Context, c op.Call, in *apib.UpdateNotificationRequest) (*apib.UpdateNotificationResponse, error) {
 	return nil, s.change(ctx, c.Account, in.BudgetName, "update notification", func(_ store.Tx, b *budget) error {
 		a, err := b.alertOf(in.OldNotification)
 		if err != nil {
@@ -85,7 +85,7 @@ func (s *Service) UpdateNotification(ctx context.Context, c op.Call, in *apib.Up
 }
 
 // DeleteNotification removes a notification with those who are told.
-func (s *Service) DeleteNotification(ctx context.Context, c op.Call, in *apib.DeleteNotificationRequest) (*struct{}, error) {
+func (s *Service) DeleteNotification(ctx context.Context, c op.Call, in *apib.DeleteNotificationRequest) (*apib.DeleteNotificationResponse, error) {
 	return nil, s.change(ctx, c.Account, in.BudgetName, "delete notification", func(_ store.Tx, b *budget) error {
 		a, err := b.alertOf(in.Notification)
 		if err != nil {
@@ -144,7 +144,7 @@ func (s *Service) DescribeBudgetNotificationsForAccount(ctx context.Context, c o
 }
 
 // CreateSubscriber adds somebody to tell.
-func (s *Service) CreateSubscriber(ctx context.Context, c op.Call, in *apib.CreateSubscriberRequest) (*struct{}, error) {
+func (s *Service) CreateSubscriber(ctx context.Context, c op.Call, in *apib.CreateSubscriberRequest) (*apib.CreateSubscriberResponse, error) {
 	return nil, s.change(ctx, c.Account, in.BudgetName, "create subscriber", func(tx store.Tx, b *budget) error {
 		a, err := b.alertOf(in.Notification)
 		if err != nil {
@@ -169,7 +169,7 @@ func (a *alert) subscriber(s *apib.Subscriber) (int, error) {
 }
 
 // UpdateSubscriber puts somebody in another's place.
-func (s *Service) UpdateSubscriber(ctx context.Context, c op.Call, in *apib.UpdateSubscriberRequest) (*struct{}, error) {
+func (s *Service) UpdateSubscriber(ctx context.Context, c op.Call, in *apib.UpdateSubscriberRequest) (*apib.UpdateSubscriberResponse, error) {
 	return nil, s.change(ctx, c.Account, in.BudgetName, "update subscriber", func(tx store.Tx, b *budget) error {
 		a, err := b.alertOf(in.Notification)
 		if err != nil {
@@ -190,7 +190,7 @@ func (s *Service) UpdateSubscriber(ctx context.Context, c op.Call, in *apib.Upda
 }
 
 // DeleteSubscriber removes somebody; with the last one goes the notification.
-func (s *Service) DeleteSubscriber(ctx context.Context, c op.Call, in *apib.DeleteSubscriberRequest) (*struct{}, error) {
+func (s *Service) DeleteSubscriber(ctx context.Context, c op.Call, in *apib.DeleteSubscriberRequest) (*apib.DeleteSubscriberResponse, error) {
 	return nil, s.change(ctx, c.Account, in.BudgetName, "delete subscriber", func(_ store.Tx, b *budget) error {
 		a, err := b.alertOf(in.Notification)
 		if err != nil {

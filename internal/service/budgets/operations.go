@@ -15,7 +15,7 @@ import (
 )
 
 // CreateBudget keeps a budget, which is looked at at once.
-func (s *Service) CreateBudget(ctx context.Context, c op.Call, in *apib.CreateBudgetRequest) (*struct{}, error) {
+func (s *Service) CreateBudget(ctx context.Context, c op.Call, in *apib.CreateBudgetRequest) (*apib.CreateBudgetResponse, error) {
 	now := time.Now()
 	full, err := complete(in.Budget, c.Account, now)
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Service) CreateBudget(ctx context.Context, c op.Call, in *apib.CreateBu
 }
 
 // UpdateBudget replaces what a budget says; its notifications and actions stay.
-func (s *Service) UpdateBudget(ctx context.Context, c op.Call, in *apib.UpdateBudgetRequest) (*struct{}, error) {
+func (s *Service) UpdateBudget(ctx context.Context, c op.Call, in *apib.UpdateBudgetRequest) (*apib.UpdateBudgetResponse, error) {
 	full, err := complete(in.NewBudget, c.Account, time.Now())
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (s *Service) UpdateBudget(ctx context.Context, c op.Call, in *apib.UpdateBu
 }
 
 // DeleteBudget removes a budget with all that is its own.
-func (s *Service) DeleteBudget(ctx context.Context, c op.Call, in *apib.DeleteBudgetRequest) (*struct{}, error) {
+func (s *Service) DeleteBudget(ctx context.Context, c op.Call, in *apib.DeleteBudgetRequest) (*apib.DeleteBudgetResponse, error) {
 	return nil, s.Store.Update(ctx, func(tx store.Tx) error {
 		b, err := get(tx, c.Account, in.BudgetName, "delete budget")
 		if err != nil {

@@ -44,7 +44,7 @@ func tagged(tx store.Tx, c op.Call, arn string) error {
 }
 
 // TagResource sets tags by key.
-func (s *Service) TagResource(ctx context.Context, c op.Call, in *apib.TagResourceRequest) (*struct{}, error) {
+func (s *Service) TagResource(ctx context.Context, c op.Call, in *apib.TagResourceRequest) (*apib.TagResourceResponse, error) {
 	set, err := tagsOf(in.ResourceTags)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (s *Service) TagResource(ctx context.Context, c op.Call, in *apib.TagResour
 }
 
 // UntagResource removes tags by key; unknown keys are no error.
-func (s *Service) UntagResource(ctx context.Context, c op.Call, in *apib.UntagResourceRequest) (*struct{}, error) {
+func (s *Service) UntagResource(ctx context.Context, c op.Call, in *apib.UntagResourceRequest) (*apib.UntagResourceResponse, error) {
 	return nil, s.Store.Update(ctx, func(tx store.Tx) error {
 		if err := tagged(tx, c, in.ResourceARN); err != nil {
 			return err
