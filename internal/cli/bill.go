@@ -18,7 +18,7 @@ import (
 
 func (a *app) bill() *cobra.Command {
 	cmd := &cobra.Command{Use: "bill", Short: "Prove the bill, or export its lines to S3"}
-	cmd.AddCommand(a.billExport())
+	cmd.AddCommand(a.billVerify(), a.billExport())
 	return cmd
 }
 

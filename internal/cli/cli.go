@@ -77,7 +77,7 @@ func New(io IO) *cobra.Command {
 	root.SetOut(io.Out)
 	root.SetErr(io.Err)
 	root.PersistentFlags().StringVar(&a.data, "data", defaultData(a.env), "folder of everything durable")
-	root.AddCommand(a.up(), a.down(), a.open(), a.serve(), a.run(), a.envCmd(), a.doctor(), a.ps(), a.notebook(), a.endpoint(), a.logs(), a.cost(), a.bill(), a.forgotten(), a.audit(), a.version())
+	root.AddCommand(a.up(), a.down(), a.open(), a.serve(), a.run(), a.envCmd(), a.doctor(), a.ps(), a.notebook(), a.endpoint(), a.logs(), a.cost(), a.bill(), a.budget(), a.forgotten(), a.audit(), a.version())
 	helpful(root)
 	return root
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/url"
 
 	"clary/internal/audit"
 	"clary/internal/aws/op"
@@ -16,7 +17,11 @@ import (
 	"clary/internal/forgotten"
 	"clary/internal/logs"
 	"clary/internal/meter"
+	"clary/internal/outbox"
 	"clary/internal/resource"
+	"clary/internal/service/budgets"
+	"clary/internal/service/cloudwatch"
+	"clary/internal/service/sns"
 	"clary/internal/serving"
 )
 
@@ -27,7 +32,10 @@ func (r *rooms) openConsole(books []meter.Book) error {
 	r.console, err = console.New(console.Config{
 		Calls: calls{r}, Costs: ledger{forgottenPath{usagePath{store: r.store, auth: r.ids, books: books, idle: r.notebooks.Idle}, r.metrics}, r.sums, r.notebooks},
 		Keys: r.ids, Store: r.store, Region: r.cfg.Region, Log: r.log,
-		Changes: r.changes,
+		Mail: r.mail(),
+		Changes: func(ctx context.Context) <-chan struct{} {
+			return r.changes(ctx, budgets.Kind, budgets.KindAction, outbox.KindDelivery, sns.KindTopic, sns.KindSubscription, cloudwatch.KindHistory)
+		},
 		Grown: func(ctx context.Context, account, region, group, stream string) <-chan struct{} {
 			return r.logs.Follow(ctx, logs.Stream{Account: account, Region: region, Group: group, Name: stream})
 		},
@@ -35,11 +43,26 @@ func (r *rooms) openConsole(books []meter.Book) error {
 	return err
 }
 
-// changes signals when a record that a page shows may have changed.
-func (r *rooms) changes(ctx context.Context) <-chan struct{} {
+// mail is what pages say of letters and of other messages on their way.
+func (r *rooms) mail() console.Mail {
+	m := console.Mail{From: r.cfg.MailFrom, Deliveries: func(ctx context.Context, c op.Call, phase, token string) ([]outbox.Told, string, error) {
+		d, err := deliveriesPath{r.store, r.ids}.list(ctx, url.Values{"region": {"*"}, "phase": {phase}, "token": {token}}, c)
+		if err != nil {
+			return nil, "", err
+		}
+		return d.Deliveries, d.NextToken, nil
+	}}
+	if r.mailer != nil {
+		m.Server = r.mailer.String()
+	}
+	return m
+}
+
+// changes signals when a record that costs, or one of more, may have changed.
+func (r *rooms) changes(ctx context.Context, more ...resource.Kind) <-chan struct{} {
 	out := make(chan struct{}, 1)
-	keys := r.store.Watch(ctx, training.Kind, processing.Kind, transform.Kind, notebook.Kind, coderepository.Kind, lifecycle.Kind,
-		serving.KindModel, serving.KindConfig, serving.KindEndpoint)
+	keys := r.store.Watch(ctx, append(more, training.Kind, processing.Kind, transform.Kind, notebook.Kind, coderepository.Kind, lifecycle.Kind,
+		serving.KindModel, serving.KindConfig, serving.KindEndpoint)...)
 	go func() {
 		defer close(out)
 		for range keys {

@@ -236,6 +236,7 @@ func (r *rooms) openFront(addr string) error {
 		"/_clary/mail":       r.mailPath,
 		"/_clary/usage":      usage.serve,
 		"/_clary/forgotten":  forgottenPath{usage, r.metrics}.serve,
+		"/_clary/proof":      r.proofPath,
 		"/_clary/trails":     trailsPath{r.store, r.ids}.serve,
 	}
 	r.front, err = front.New(cfg)
