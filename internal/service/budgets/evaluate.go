@@ -380,7 +380,7 @@ func (s *Service) next(b *budget, st standing) time.Duration {
 			}
 			step += n + 1 // a line is rounded once
 			// A granule is charged when it begins.
-			soonest = min(soonest, g-st.Now.Sub(u.Start)%g+moment)
+			soonest = min(soonest, (g-st.Now.Sub(u.Start)%g)%g+moment)
 		}
 	}
 	for _, a := range b.Alerts {
