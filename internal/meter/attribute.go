@@ -15,8 +15,24 @@ const (
 )
 
 // Attribute says what u is by one of Cost Explorer's dimensions; false: usage
-// of its sort has no such.
+// of its sort has no such, and is NoInstanceType and the like.
 func Attribute(u *resource.Usage, dimension string) (string, bool) {
+	if v, ok := attribute(u, dimension); ok {
+		return v, true
+	}
+	if dimension == "AZ" {
+		return "NoAZ", false
+	}
+	out := "No"
+	for w := range strings.SplitSeq(dimension, "_") {
+		if w != "" {
+			out += w[:1] + strings.ToLower(w[1:])
+		}
+	}
+	return out, false
+}
+
+func attribute(u *resource.Usage, dimension string) (string, bool) {
 	switch dimension {
 	case "SERVICE":
 		return ServiceName, true

@@ -74,9 +74,6 @@ func (t *Term) match(v string, ok bool) bool {
 		how = strings.Contains
 	}
 	for _, want := range t.Values {
-		if !ok && want != "" {
-			continue
-		}
 		if how(fold(v), fold(want)) {
 			return true
 		}

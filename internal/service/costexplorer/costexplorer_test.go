@@ -307,9 +307,10 @@ func TestRefusals(t *testing.T) {
 		`dimension "Colour" is invalid`:                              ask("2026-10-01", "2026-10-02", daily, dim("Colour")),
 		"type TAG lacks a Key":                                       ask("2026-10-01", "2026-10-02", daily, apice.GroupDefinition{Type: "TAG"}),
 		"PRODUCT_ATTRIBUTE is not supported":                         ask("2026-10-01", "2026-10-02", daily, apice.GroupDefinition{Type: "PRODUCT_ATTRIBUTE", Key: "x"}),
-		"this one has 2":                                             filter(apice.Expression{Tags: tags, Not: &apice.Expression{Tags: tags}}),
-		"this one has 0":                                             filter(apice.Expression{And: []apice.Expression{{}}}),
-		"Or is empty":                                                filter(apice.Expression{Or: []apice.Expression{}}),
+		"Expression has zero or more than one roots":                 filter(apice.Expression{Tags: tags, Not: &apice.Expression{Tags: tags}}),
+		"zero or more than one roots. Only one":                      filter(apice.Expression{Not: &apice.Expression{}}),
+		"Or expression must have at least 2 operands":                filter(apice.Expression{Or: []apice.Expression{}}),
+		"And expression must have at least 2 operands":               filter(apice.Expression{And: []apice.Expression{{Tags: tags}}}),
 		"Tags lacks a Key":                                           filter(apice.Expression{Tags: &apice.TagValues{Values: []string{"v"}}}),
 		"Tags k has no Values":                                       filter(apice.Expression{Tags: &apice.TagValues{Key: "k"}}),
 		"beside the match option ABSENT":                             filter(apice.Expression{Tags: &apice.TagValues{Key: "k", Values: []string{"v"}, MatchOptions: []string{"ABSENT"}}}),
@@ -370,13 +371,13 @@ func TestValues(t *testing.T) {
 	}{
 		"usage types": {apice.GetDimensionValuesRequest{Dimension: "USAGE_TYPE", SearchString: "train"}, []string{"USE1-Train:ml.m5.large", "USE1-Train:ml.m5.xlarge", "USE1-Train:ml.t3.medium"}},
 		"dearest": {apice.GetDimensionValuesRequest{Dimension: "INSTANCE_TYPE", SortBy: []apice.SortDefinition{{Key: "UnblendedCost", SortOrder: "DESCENDING"}}}, []string{
-			"ml.t3.medium", "ml.m5.xlarge", "ml.m5.large",
+			"ml.t3.medium", "ml.m5.xlarge", "ml.m5.large", "NoInstanceType",
 		}},
 		"least used": {apice.GetDimensionValuesRequest{Dimension: "INSTANCE_TYPE", SortBy: []apice.SortDefinition{{Key: "UsageQuantity"}}}, []string{
-			"ml.m5.large", "ml.m5.xlarge", "ml.t3.medium",
+			"NoInstanceType", "ml.m5.large", "ml.m5.xlarge", "ml.t3.medium",
 		}},
 		"account":    {apice.GetDimensionValuesRequest{Dimension: "LINKED_ACCOUNT"}, []string{"123456789012"}},
-		"zone":       {apice.GetDimensionValuesRequest{Dimension: "AZ"}, nil},
+		"zone":       {apice.GetDimensionValuesRequest{Dimension: "AZ"}, []string{"NoAZ"}},
 		"reserved":   {apice.GetDimensionValuesRequest{Dimension: "SERVICE", Context: "RESERVATIONS"}, nil},
 		"of a team":  {apice.GetDimensionValuesRequest{Dimension: "OPERATION", Filter: &apice.Expression{Tags: &apice.TagValues{Key: "team", Values: []string{"blue"}}}}, []string{"CreateVolume-Gp2", "RunInstance"}},
 		"first page": {apice.GetDimensionValuesRequest{Dimension: "OPERATION", MaxResults: api.Ptr(int64(1))}, []string{"CreateVolume-Gp2"}},
@@ -448,8 +449,8 @@ func TestForecast(t *testing.T) {
 	const v = "ValidationException"
 	for say, c := range map[string]apice.GetCostForecastRequest{
 		"Requested Start: 2026-10-12 must be before requested End: 2026-10-11": {TimePeriod: period("2026-10-12", "2026-10-11")},
-		"no later than the current date, 2026-10-10":                          {TimePeriod: period("2026-10-11", "2026-10-12")},
-		"End date must be later than the current date":                        {TimePeriod: period("2026-10-08", "2026-10-10")},
+		"no later than the current date, 2026-10-10":                           {TimePeriod: period("2026-10-11", "2026-10-12")},
+		"End date must be later than the current date":                         {TimePeriod: period("2026-10-08", "2026-10-10")},
 		"up to 3 months":                         {TimePeriod: period("2026-10-10", "2027-01-12")},
 		"up to 18 months":                        {TimePeriod: period("2026-10-10", "2028-10-12"), Granularity: monthly},
 		"either 'MONTHLY' or 'DAILY'":            {TimePeriod: period("2026-10-10", "2026-10-12"), Granularity: hourly},

@@ -30,7 +30,7 @@ func expression(e *apice.Expression) (f meter.Filter, err error) {
 		}
 	}
 	if roots != 1 {
-		return f, apierr.Validation("Failed to validate filter: an expression has one of And, Or, Not, Dimensions, Tags and CostCategories, this one has %d.", roots)
+		return f, apierr.Validation(`Expression has zero or more than one roots. Only one root operator is allowed for each expression: "and", "or", "not", "tag" or "dimensionValue"`)
 	}
 	switch {
 	case e.And != nil:
@@ -59,8 +59,8 @@ func expression(e *apice.Expression) (f meter.Filter, err error) {
 }
 
 func expressions(what string, in []apice.Expression) (out []meter.Filter, err error) {
-	if len(in) == 0 {
-		return nil, apierr.Validation("Failed to validate filter: %s is empty.", what)
+	if len(in) < 2 {
+		return nil, apierr.Validation("%s expression must have at least 2 operands", what)
 	}
 	for i := range in {
 		f, err := expression(&in[i])
@@ -143,18 +143,8 @@ func groupable() []string {
 	}
 }
 
-// value is what a usage has of a dimension; what has none is NoInstanceType
-// and the like.
+// value is what a usage has of a dimension.
 func value(u *resource.Usage, dimension string) string {
-	if v, ok := meter.Attribute(u, dimension); ok {
-		return v
-	}
-	if dimension == "AZ" {
-		return "NoAZ"
-	}
-	out := "No"
-	for w := range strings.SplitSeq(dimension, "_") {
-		out += w[:1] + strings.ToLower(w[1:])
-	}
-	return out
+	v, _ := meter.Attribute(u, dimension)
+	return v
 }

@@ -273,4 +273,3 @@ func page(values []string, at token, most *int64) (part []string, next string) {
 	}
 	return values[from:to], next
 }
-

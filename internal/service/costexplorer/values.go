@@ -21,7 +21,7 @@ func (s *Service) GetDimensionValues(ctx context.Context, c op.Call, in *apice.G
 	if in.Context == "RESERVATIONS" || in.Context == "SAVINGS_PLANS" {
 		l.none = true // nobody has any
 	}
-	values, total, next, err := s.values(ctx, c, l, func(u *resource.Usage) (string, bool) { return meter.Attribute(u, in.Dimension) })
+	values, total, next, err := s.values(ctx, c, l, func(u *resource.Usage) string { return value(u, in.Dimension) })
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +44,8 @@ func (s *Service) GetTags(ctx context.Context, c op.Call, in *apice.GetTagsReque
 	ask.NextPageToken = ""
 	l := list{period: in.TimePeriod, filter: in.Filter, view: in.BillingViewArn, search: in.SearchString, sort: in.SortBy, token: in.NextPageToken, most: in.MaxResults, of: sign(ask)}
 	l.keys = in.TagKey == ""
-	values, total, next, err := s.values(ctx, c, l, func(u *resource.Usage) (string, bool) {
-		return u.Tags[in.TagKey], true // "" stands for usage without the tag
+	values, total, next, err := s.values(ctx, c, l, func(u *resource.Usage) string {
+		return u.Tags[in.TagKey] // "" stands for usage without the tag
 	})
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ type list struct {
 	none, keys   bool // keys: of tags
 }
 
-func (s *Service) values(ctx context.Context, c op.Call, l list, of func(*resource.Usage) (string, bool)) (values []string, total int, next string, err error) {
+func (s *Service) values(ctx context.Context, c op.Call, l list, of func(*resource.Usage) string) (values []string, total int, next string, err error) {
 	at, err := from(l.token, l.of)
 	if err != nil {
 		return nil, 0, "", err
@@ -108,8 +108,8 @@ func (s *Service) values(ctx context.Context, c op.Call, l list, of func(*resour
 			for k := range e.Of.Tags {
 				add(k, e)
 			}
-		} else if v, ok := of(e.Of); ok {
-			add(v, e)
+		} else {
+			add(of(e.Of), e)
 		}
 	})
 	if err != nil {
