@@ -186,16 +186,18 @@ func (s *sim) judgeHosting(w *site, bill []resource.Usage) {
 	for _, g := range groups {
 		first := slices.MinFunc(g, func(a, b *compute.TaskStatus) int { return a.Started.Compare(b.Started) })
 		end := first.Started
-		var slept time.Duration
+		var slept, since time.Duration
 		for _, f := range g {
 			if e := endOf(f); e.After(end) {
 				end = e
 			}
 			slept = max(slept, f.Suspended)
+			since = max(since, f.Suspended-f.Started.Sub(f.Created))
 		}
-		// A supervisor counts sleep from before its container began.
+		// A supervisor counts sleep from before its container began, which may be
+		// all of the time until then.
 		least += max(end.Sub(first.Started)-slept, 0)
-		most += max(s.awake(first.Started, end), end.Sub(first.Started)-slept)
+		most += max(s.awake(first.Started, end), end.Sub(first.Started)-since)
 	}
 	for _, u := range bill {
 		if u.End.IsZero() || u.End.Before(u.Start) || u.Quantity != 1 || u.InstanceType != "ml.m5.large" || u.Component != "hosting" {
