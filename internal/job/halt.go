@@ -69,12 +69,32 @@ func (d *decision) halted() {
 	}
 }
 
-// bound keeps what is billed of a job that a budget stopped within the bound.
-func (d *decision) bound(at time.Time) {
-	if d.st.Halt == nil || d.st.Line == nil {
+// paid closes what is billed of a job that a budget stopped when the bound is
+// over, whatever the job still does.
+func (d *decision) paid(o observed) {
+	if d.st.Halt == nil || d.st.Line == nil || d.st.Started == nil || d.st.Billed != nil || o.hosts.over() {
 		return
 	}
-	slept := time.Duration(d.st.Suspended * float64(time.Second))
+	late, ok := o.clock.Since(d.st.Halt.Of)
+	switch {
+	case !ok:
+	case late < haltBound:
+		d.after = min(d.after, haltBound-late)
+	default:
+		at, _ := d.st.Line.Place(o.clock) // of one start of the machine: later than the bound
+		d.bound(at.Add(d.slept()))
+		d.close = d.st.Billed
+	}
+}
+
+func (d *decision) slept() time.Duration { return time.Duration(d.st.Suspended * float64(time.Second)) }
+
+// bound keeps what is billed of a job that a budget stopped within the bound.
+func (d *decision) bound(at time.Time) {
+	if d.st.Halt == nil || d.st.Line == nil || d.st.Billed != nil {
+		return
+	}
+	slept := d.slept()
 	end := d.st.Halt.Ends(at.Add(-slept), *d.st.Line, haltBound)
 	if end.Before(*d.st.Started) {
 		end = *d.st.Started

@@ -100,6 +100,7 @@ func next(phase string, st Status, o observed) decision {
 	default:
 		d.effect, d.after = effectAwait, 30*time.Second
 	}
+	d.paid(o)
 	return d
 }
 

@@ -70,7 +70,9 @@ func (d *decision) meter(in *instance, o observed) {
 		t := o.tasks[k.ID].status
 		switch {
 		case t != nil && !over(t), t == nil && !k.Launched && in.Away == nil:
-			d.naps(in, o)
+			if d.naps(in, o); d.paid(in, o) {
+				in.Billed = true
+			}
 			return
 		case t != nil && !t.Started.IsZero():
 			if slept = max(slept, t.Suspended); ended(t).After(last) {

@@ -60,6 +60,25 @@ func (s stopper) Stop(ctx context.Context, k resource.Key, by string) error {
 	return err
 }
 
+// paid closes what is billed of an instance when the bound of a budget's stop is
+// over, and says that it did.
+func (d *decision) paid(in *instance, o observed) bool {
+	if d.st.Halt == nil {
+		return false
+	}
+	at, ok := in.Bill.Line.Place(o.clock)
+	late, same := o.clock.Since(d.st.Halt.Of)
+	if !ok || !same {
+		return false
+	}
+	if late < haltBound {
+		d.soon(haltBound - late)
+		return false
+	}
+	d.closes(in, at)
+	return true
+}
+
 // halted has the log of each instance say once that a budget deletes the
 // endpoint, and how it is made again.
 func (d *decision) halted() {

@@ -20,6 +20,9 @@ const (
 	// margin is how long before the last moment an action is set off: for what
 	// it takes to notice, and for the minute that has begun.
 	margin = time.Minute
+	// split is what a machine that sleeps, or whose clock is set, may add: an
+	// interval is then ended and another begun, each with a started minute.
+	split = time.Minute
 	// retryStop is how long after a stop that failed it is tried again, giveUp
 	// how long that goes on.
 	retryStop = time.Second
@@ -49,7 +52,8 @@ func (a *action) names(k resource.Key) bool {
 
 // hard says that an action holds its budget by itself.
 func (a *action) hard() bool {
-	return a.Ask.ApprovalModel == "AUTOMATIC" && a.Ask.NotificationType != forecasted && a.Ask.Definition != nil && a.Ask.Definition.SsmActionDefinition != nil
+	return a.Ask.ApprovalModel == automatic && a.Ask.NotificationType != forecasted && a.Ask.Definition != nil &&
+		a.Ask.Definition.SsmActionDefinition != nil && a.Ask.Definition.SsmActionDefinition.ActionSubType == "STOP_EC2_INSTANCES"
 }
 
 // stopped says whether an action stops, or has stopped, what began at a time,
@@ -114,7 +118,7 @@ func (s *Service) rests(u *resource.Usage, bound time.Duration, now time.Time, p
 	if u.Unit == meter.GBSecond {
 		return p.To
 	}
-	return now.Add(bound + margin)
+	return now.Add(bound + margin + split)
 }
 
 // reserve is what an action keeps back of its budget: what the resources that it
@@ -136,7 +140,7 @@ func (s *Service) reserve(b *budget, a *action, st standing, coming []taken) (su
 	}
 	for _, t := range coming {
 		if x := s.stopper(t.Kind); x != nil && a.names(t.Key) {
-			sum += s.begin(b, t.Uses, st.Period, st.Now, x.Bound()+margin)
+			sum += s.begin(b, t.Uses, st.Period, st.Now, x.Bound()+margin+split)
 		}
 	}
 	return sum
@@ -226,7 +230,7 @@ func (s *Service) actOn(ctx context.Context, b *budget, a *action, st standing, 
 	}
 	return s.move(ctx, b, a, st.Now, func(tx store.Tx, a *action) error {
 		a.Period = st.Period.From
-		if a.Ask.ApprovalModel != "AUTOMATIC" {
+		if a.Ask.ApprovalModel != automatic {
 			text += " If it is approved, this action will stop" + list(targets)
 			a.becomes(pending, eventSystem, text, st.Now)
 			m := message{subject("AWS Budgets: an action of %s awaits your approval", b.Name), text + "\n\nTo approve it: aws budgets execute-budget-action --account-id " + a.Account + " --budget-name " + b.Name + " --action-id " + a.Name + " --execution-type APPROVE_BUDGET_ACTION\n"}
@@ -383,7 +387,11 @@ func (x Actions) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 		if phase == failed {
 			verb = "could not stop all that it covers"
 		}
-		return s.tell(tx, b, a.toldID(), a.Ask.Subscribers, message{subject("AWS Budgets: %s %s", b.Name, verb), text + "\n"}, now)
+		id := a.toldID()
+		if phase == failed { // once a period
+			id = fmt.Sprintf("action/%s/%s/%s", a.UID, phase, st.Period.From.Format(time.DateOnly))
+		}
+		return s.tell(tx, b, id, a.Ask.Subscribers, message{subject("AWS Budgets: %s %s", b.Name, verb), text + "\n"}, now)
 	})
 	return again(err, moment)
 }
@@ -395,11 +403,32 @@ func (s *Service) stopAll(ctx context.Context, b *budget, a *action) string {
 		if !t.Asked.IsZero() {
 			continue
 		}
-		if err := s.stopper(t.Kind).Stop(ctx, t.Key, b.Name); err != nil {
+		if err := s.stopOne(ctx, b, a, t); err != nil {
 			trouble = append(trouble, fmt.Sprintf("%s %s: %v", t.Kind, t.Name, err))
 		}
 	}
 	return strings.Join(trouble, "; ")
+}
+
+// stopOne stops a resource with the rights of the action's role.
+func (s *Service) stopOne(ctx context.Context, b *budget, a *action, t stop) error {
+	r, err := s.Store.Get(ctx, t.Key)
+	if errors.Is(err, store.ErrNotFound) || err == nil && r.UID != t.UID {
+		return nil // it is gone, whatever has its name now
+	}
+	if err != nil {
+		return err
+	}
+	does := "Stop" + string(t.Kind)
+	if t.Kind == "Endpoint" {
+		does = "DeleteEndpoint"
+	}
+	role := a.Ask.ExecutionRoleArn
+	p := resource.Principal{Account: a.Account, RoleArn: role, Service: sender, Arn: "arn:aws:sts::" + a.Account + ":assumed-role/" + role[strings.LastIndexByte(role, '/')+1:] + "/BudgetsAction"}
+	if err := s.Auth.Allow(ctx, p, "sagemaker:"+does, r.Arn); err != nil {
+		return err
+	}
+	return s.stopper(t.Kind).Stop(ctx, t.Key, b.Name)
 }
 
 // list names resources, with what each costs and how it is had again.

@@ -103,7 +103,7 @@ func (s *Service) brief(tx store.Tx, b *budget, gone bool) error {
 func creating(kind resource.Kind, phase string) bool {
 	switch kind {
 	case "NotebookInstance":
-		return phase == "Pending"
+		return phase == "Pending" || phase == "InService" // the reader may not see yet what it costs
 	case "Endpoint":
 		return phase == "Creating" || phase == "Updating"
 	}
@@ -308,7 +308,7 @@ func (s *Service) admit(ctx context.Context, tx store.Tx, ask contract.Ask, name
 		bound = x.Bound()
 	}
 	// Its first minute, and what it costs until it is at rest.
-	delta := s.begin(b, mine, p, now, margin+bound+margin)
+	delta := s.begin(b, mine, p, now, margin+bound+margin+split)
 	if delta == 0 {
 		return nil // it costs nothing of the budget's, as far as anyone knows
 	}

@@ -48,6 +48,10 @@ type world struct {
 	path string
 	db   *sqlite.Store
 	stop func()
+	asks []string // what was stopped, as often as it was asked for
+	down bool     // nothing can be stopped
+	// through is what the server's parts use of the store, if not all of it.
+	through func(store.Store) store.Store
 }
 
 // inWorld runs f in virtual time, which begins at midnight of 2000-01-01.
@@ -76,11 +80,16 @@ func (w *world) start() {
 	var loop *reconcile.Loop
 	log := slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	w.db = db
+	var st store.Store = db
+	if w.through != nil {
+		st = w.through(db)
+	}
 	w.Service = New(Config{
-		Store: db, Auth: nobody{}, Books: []meter.Book{meter.MinuteBook(p)}, Log: log,
+		Store: st, Auth: nobody{}, Books: []meter.Book{meter.MinuteBook(p)}, Log: log,
 		Wake: func(k resource.Key) { loop.Wake(k) },
 	})
-	loop = reconcile.New(reconcile.Config{Store: db, Reconcilers: []reconcile.Reconciler{w.Service}, Owner: resource.NewUID(), Log: log})
+	w.Stoppers = w.halts()
+	loop = reconcile.New(reconcile.Config{Store: st, Reconcilers: []reconcile.Reconciler{w.Service, Actions{w.Service}}, Owner: resource.NewUID(), Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { loop.Run(ctx) })

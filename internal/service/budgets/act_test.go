@@ -1,0 +1,254 @@
+package budgets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	apib "clary/internal/api/budgets"
+	contract "clary/internal/budget"
+	"clary/internal/meter"
+	"clary/internal/resource"
+	"clary/internal/store"
+)
+
+// halt stops as late as it may: what it stops costs until the bound.
+type halt struct {
+	w         *world
+	kind      resource.Kind
+	component string
+	bound     time.Duration
+}
+
+func (w *world) halts() []contract.Stopper {
+	return []contract.Stopper{
+		halt{w, "NotebookInstance", "notebook", time.Minute},
+		halt{w, "TrainingJob", "training", 2 * time.Minute},
+	}
+}
+
+func (h halt) Kind() resource.Kind  { return h.kind }
+func (h halt) Bound() time.Duration { return h.bound }
+
+func (h halt) Stop(ctx context.Context, k resource.Key, by string) error {
+	h.w.asks = append(h.w.asks, string(k.Kind)+" "+k.Name+" for "+by)
+	if h.w.down {
+		return errors.New("out of order")
+	}
+	return h.w.db.Update(ctx, func(tx store.Tx) error {
+		r, err := tx.Get(k)
+		if err != nil || r.Phase == "Stopping" {
+			return err
+		}
+		r.Phase, r.Modified = "Stopping", time.Now()
+		if err := tx.Put(r); err != nil {
+			return err
+		}
+		for n := range 2 {
+			if err := meter.Close(tx, meter.ID(r.UID, h.component, n+1), time.Now().Add(h.bound)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// stops makes a budget with an action that stops what is named.
+func (w *world) stops(b *apib.Budget, approval string, names ...string) (id string) {
+	w.t.Helper()
+	w.create(b)
+	out, err := w.CreateBudgetAction(w.t.Context(), call(), &apib.CreateBudgetActionRequest{
+		AccountId: account, BudgetName: b.BudgetName, NotificationType: "ACTUAL", ActionType: typeStop, ApprovalModel: approval,
+		ActionThreshold:  &apib.ActionThreshold{ActionThresholdValue: 100, ActionThresholdType: "PERCENTAGE"},
+		Definition:       &apib.Definition{SsmActionDefinition: &apib.SsmActionDefinition{ActionSubType: "STOP_EC2_INSTANCES", Region: "us-east-1", InstanceIds: names}},
+		ExecutionRoleArn: "arn:aws:iam::" + account + ":role/Role", Subscribers: []apib.Subscriber{letterTo("a@example.com")},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return out.ActionId
+}
+
+func dollar(name string) *apib.Budget {
+	return &apib.Budget{BudgetName: name, BudgetType: "COST", TimeUnit: "MONTHLY", BudgetLimit: usdLimit("1.00")}
+}
+
+// total is what all intervals cost until a time, in micro-dollars.
+func (w *world) total(until time.Time, names ...string) int64 {
+	w.t.Helper()
+	list, err := w.db.ListUsage(w.t.Context(), resource.UsageQuery{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	list = slices.DeleteFunc(list, func(u resource.Usage) bool { return len(names) > 0 && !slices.Contains(names, u.Name) })
+	return meter.Bill(list, w.Books[0], time.Time{}, time.Time{}, until).MicroUSD
+}
+
+// history are an action's statuses, the oldest first, and what was said last.
+func (w *world) history(budget, id string) (statuses, last string) {
+	w.t.Helper()
+	out, err := w.DescribeBudgetActionHistories(w.t.Context(), call(), &apib.DescribeBudgetActionHistoriesRequest{AccountId: account, BudgetName: budget, ActionId: id})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var all []string
+	for _, h := range slices.Backward(out.ActionHistories) {
+		all = append(all, h.Status)
+	}
+	return strings.Join(all, " "), out.ActionHistories[0].ActionHistoryDetails.Message
+}
+
+// What costs until the last moment that its stopper promises has cost the limit
+// or less when it is at rest, and not less than the reserve below it.
+func TestActsEarly(t *testing.T) {
+	t.Parallel()
+	for _, late := range []time.Duration{0, 17 * time.Second, 59 * time.Second} {
+		t.Run(fmt.Sprint(late), func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, func(t *testing.T, w *world) {
+				b := dollar("small")
+				b.TimeUnit = daily
+				b.CostFilters = map[string][]string{"TagKeyValue": {"user:team$a"}}
+				id := w.stops(b, automatic, "All")
+				team := map[string]string{"team": "a"}
+				w.runs(thing("NotebookInstance", "book"), "notebook", "ml.dime", team)
+				time.Sleep(late)
+				w.runs(thing("TrainingJob", "job"), "training", "ml.cent", team)
+				other := w.runs(thing("NotebookInstance", "other"), "notebook", "ml.dime", map[string]string{"team": "b"})
+				time.Sleep(time.Hour)
+				w.ends(other, "notebook")
+				if want := []string{"NotebookInstance book for small", "TrainingJob job for small"}; !slices.Equal(w.asks, want) {
+					t.Errorf("stopped %q, want %q", w.asks, want)
+				}
+				const reserve = 3*100_000 + 4*10_000
+				if is := w.total(time.Now(), "book", "job"); is > 1_000_000 || is < 1_000_000-reserve {
+					t.Errorf("the ledger closes at %d", is)
+				}
+				is, text := w.history("small", id)
+				if is != "STANDBY EXECUTION_IN_PROGRESS EXECUTION_SUCCESS" || !strings.Contains(text, "NotebookInstance book in us-east-1 ($6.00 per hour)") || !strings.Contains(text, "job") {
+					t.Errorf("%s: %s", is, text)
+				}
+				if l := w.letters(); len(l) != 1 || l[0].To != "a@example.com" || !strings.Contains(l[0].Body, "book") {
+					t.Errorf("letters: %v", l)
+				}
+				if late > 0 {
+					return
+				}
+				time.Sleep(24 * time.Hour)
+				if is, _ := w.history("small", id); is != "STANDBY EXECUTION_IN_PROGRESS EXECUTION_SUCCESS STANDBY" {
+					t.Errorf("in the next period: %s", is)
+				}
+			})
+		})
+	}
+}
+
+// Storage costs on when all is at rest: what it will have cost by the end of the
+// period is kept back.
+func TestStorageIsKeptBack(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		w.stops(dollar("small"), automatic, "NotebookInstance")
+		r := w.runs(thing("NotebookInstance", "book"), "notebook", "ml.cent", nil)
+		w.update(func(tx store.Tx) error {
+			return meter.Open(tx, meter.Of(r, "notebook-volume", meter.GBSecond, 1, 5, time.Now()))
+		})
+		time.Sleep(2 * time.Hour)
+		if len(w.asks) != 1 {
+			t.Fatalf("stopped: %q", w.asks)
+		}
+		end := time.Date(2000, 2, 1, 0, 0, 0, 0, time.UTC)
+		if is := w.total(end); is > 1_000_000 || is < 1_000_000-3*10_000 {
+			t.Errorf("at the end of the month the ledger is at %d", is)
+		}
+	})
+}
+
+// What needs an approval is only named.
+func TestApproval(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		id := w.stops(dollar("small"), manual, "TrainingJob")
+		w.runs(thing("TrainingJob", "job"), "training", "ml.cent", nil)
+		w.runs(thing("NotebookInstance", "book"), "notebook", "ml.dime", nil)
+		time.Sleep(time.Hour)
+		is, text := w.history("small", id)
+		if is != "STANDBY PENDING" || !strings.Contains(text, "will stop: TrainingJob job in us-east-1 ($0.60 per hour)") || strings.Contains(text, "book") || len(w.asks) > 0 {
+			t.Fatalf("%s: %s, stopped %q", is, text, w.asks)
+		}
+		if l := w.letters(); len(l) != 1 || !strings.Contains(l[0].Body, "APPROVE_BUDGET_ACTION") {
+			t.Errorf("letters: %v", l)
+		}
+		in := &apib.ExecuteBudgetActionRequest{AccountId: account, BudgetName: "small", ActionId: id, ExecutionType: "APPROVE_BUDGET_ACTION"}
+		if _, err := w.ExecuteBudgetAction(t.Context(), call(), in); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if is, _ := w.history("small", id); is != "STANDBY PENDING EXECUTION_IN_PROGRESS EXECUTION_SUCCESS" || len(w.asks) != 1 {
+			t.Errorf("%s, stopped %q", is, w.asks)
+		}
+	})
+}
+
+// A server that is killed goes on with what it was about to stop; what could not
+// be stopped is said, and tried again.
+func TestStopsAgain(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		id := w.stops(dollar("small"), automatic, "book")
+		w.runs(thing("NotebookInstance", "book"), "notebook", "ml.dime", nil)
+		w.down = true
+		time.Sleep(9 * time.Minute)
+		if is, _ := w.history("small", id); is != "STANDBY EXECUTION_IN_PROGRESS" || len(w.asks) == 0 {
+			t.Fatalf("%s, %d times", is, len(w.asks))
+		}
+		w.kill()
+		w.start()
+		time.Sleep(10 * time.Minute)
+		if is, text := w.history("small", id); !strings.HasPrefix(is, "STANDBY EXECUTION_IN_PROGRESS EXECUTION_FAILURE") || !strings.Contains(text, "spent") {
+			t.Fatalf("%s: %s", is, text)
+		}
+		w.down = false
+		time.Sleep(time.Minute)
+		is, _ := w.history("small", id)
+		if !strings.HasSuffix(is, "EXECUTION_IN_PROGRESS EXECUTION_SUCCESS") {
+			t.Errorf("%s", is)
+		}
+		n := len(w.asks)
+		time.Sleep(time.Hour)
+		if len(w.asks) != n {
+			t.Errorf("stopped %d times more", len(w.asks)-n)
+		}
+	})
+}
+
+// What is started again within the period is stopped again.
+func TestStartedAgain(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		w.stops(dollar("small"), automatic, "All")
+		r := w.runs(thing("NotebookInstance", "book"), "notebook", "ml.dime", nil)
+		time.Sleep(time.Hour)
+		w.update(func(tx store.Tx) error {
+			cur, err := tx.Get(r.Key)
+			if err != nil {
+				return err
+			}
+			cur.Phase = "InService"
+			if err := tx.Put(cur); err != nil {
+				return err
+			}
+			u := meter.Of(cur, "notebook", meter.InstanceSecond, 2, 1, time.Now())
+			u.InstanceType = "ml.cent"
+			return meter.Open(tx, u)
+		})
+		time.Sleep(20 * time.Minute)
+		if len(w.asks) != 2 || w.total(time.Now()) > 1_000_000 {
+			t.Errorf("stopped: %q", w.asks)
+		}
+	})
+}
