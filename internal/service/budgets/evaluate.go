@@ -27,10 +27,11 @@ const (
 	// moment is how soon after an instant it is seen to be over.
 	moment = time.Millisecond
 	// leap is by how much the wall clock and the machine's own part when the
-	// machine slept or its clock was set; what runs looks at that within
-	// leapSettle, and until then its intervals are too long.
+	// machine slept or its clock was set; what runs is looked at then, and tells
+	// of it within leapSettle, a sign of life and a look. Until then its
+	// intervals are too long. An action's margin bears that.
 	leap       = 30 * time.Second
-	leapSettle = 70 * time.Second
+	leapSettle = 45 * time.Second
 )
 
 // Settle is what a server waits after its start.
@@ -215,7 +216,7 @@ func (s *Service) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resu
 	}
 	now := time.Now()
 	if wait := s.unsettled(now); wait > 0 {
-		return reconcile.Result{After: wait}, nil
+		return reconcile.Result{After: wait}, s.wakeOpen(ctx, k.Account, now)
 	}
 	end := b.Budget.TimePeriod.End.Time
 	p := b.period(now)

@@ -73,6 +73,15 @@ func (s *Service) runningOf(list []resource.Usage, now time.Time) []running {
 	return out
 }
 
+// wakeOpen has all looked at that costs.
+func (s *Service) wakeOpen(ctx context.Context, account string, now time.Time) error {
+	open, _, err := s.openUsage(ctx, account, now)
+	for _, u := range open {
+		s.Wake(resource.Key{Account: u.Account, Region: u.Region, Kind: u.Kind, Name: u.Name})
+	}
+	return err
+}
+
 // gather is how long changes of the ledger are gathered before budgets are
 // woken.
 const gather = 500 * time.Millisecond
