@@ -84,12 +84,18 @@ func words(kind string, by rune) string {
 
 // usageType is as AWS's bills word it: USE1-Notebk:ml.t3.medium.
 func usageType(u *resource.Usage) string {
-	component, volume := strings.CutSuffix(u.Component, "-volume")
-	word, ok := map[string]string{
-		"notebook": "Notebk", "training": "Train", "processing": "Processing", "transform": "Tsform", "hosting": "Host",
-	}[component]
-	if !ok {
-		word = component
+	word, volume := strings.CutSuffix(u.Component, "-volume")
+	switch word {
+	case "notebook":
+		word = "Notebk"
+	case "training":
+		word = "Train"
+	case "processing":
+		word = "Processing"
+	case "transform":
+		word = "Tsform"
+	case "hosting":
+		word = "Host"
 	}
 	what := u.InstanceType
 	switch {
