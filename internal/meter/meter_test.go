@@ -269,7 +269,7 @@ func TestPriceFiles(t *testing.T) {
 		"us-east-1,training,instance-hour,ml.m5.large,0.5,2026-01-01,own\n"+
 		"us-east-1,training,instance-hour,ml.m5.large,0.25,2026-06-01,own\n"+
 		"*,training,instance-hour,ml.m5.large,0.000000000001,2026-06-01\n"+
-		"us-east-1,invocation,request,,0.0000002,2026-06-01,own\n"), "own")
+		"us-east-1,hosting,request,,0.0000002,2026-06-01,own\n"), "own")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestPriceFiles(t *testing.T) {
 		{"us-east-1", "training", "ml.m5.large", InstanceSecond, "2020-01-01", 500_000_000_000},
 		{"mars", "training", "ml.m5.large", InstanceSecond, "2026-06-01", 1},
 		{"us-east-1", "training", "ml.m5.xlarge", InstanceSecond, "2026-06-01", 230_000_000_000},
-		{"us-east-1", "invocation", "", Request, "2026-06-01", 200_000},
+		{"us-east-1", "hosting", "", Request, "2026-06-01", 200_000},
 	} {
 		if pr, ok := both.Price(c.region, c.component, c.typ, c.unit, c.day); !ok || pr.Pico != c.pico {
 			t.Errorf("%+v: %+v, %t", c, pr, ok)
@@ -297,12 +297,27 @@ func TestPriceFiles(t *testing.T) {
 		head + "us-east-1,training,instance-hour,x,-1,2026-01-01\n", head + "us-east-1,training,instance-hour,x,1/3,2026-01-01\n",
 		head + "us-east-1,training,instance-hour,x,1e3,2026-01-01\n", head + "us-east-1,training,instance-hour,x,,2026-01-01\n",
 		head + "us-east-1,training,instance-hour,x,0.0000000000001,2026-01-01\n", head + "us-east-1,training,instance-hour,x,99999999,2026-01-01\n",
-		head + "us-east-1,training,instance-hour,x,1,yesterday\n", head + ",training,instance-hour,x,1,2026-01-01\n",
-		head + "r,c,instance-hour,x,1,2026-01-01\nr,c,instance-hour,x,2,2026-01-01\n",
-		head + "r,c,instance-hour,x,1,2026-01-01\nr,c,request,x,2,2026-01-02\n", head + "\"\n",
+		head + "us-east-1,training,instance-hour,x,1,yesterday\n", head + "us-east-1,trianing,instance-hour,x,1,2026-01-01\n", head + ",training,instance-hour,x,1,2026-01-01\n",
+		head + "r,training,instance-hour,x,1,2026-01-01\nr,training,instance-hour,x,2,2026-01-01\n",
+		head + "r,training,instance-hour,x,1,2026-01-01\nr,training,request,x,2,2026-01-02\n", head + "\"\n",
 	} {
-		if _, err := ReadPrices(strings.NewReader(bad), "own"); err == nil || !strings.HasPrefix(err.Error(), "own: ") {
-			t.Errorf("%q: %v", bad, err)
+		p, err := ReadPrices(strings.NewReader(bad), "own")
+		if p != nil || err == nil || !strings.HasPrefix(err.Error(), "own: ") {
+			t.Errorf("%q: %v, %v", bad, p, err)
+		}
+	}
+	// It is said where, and what is wrong there.
+	const good = "us-east-1,training,instance-hour,ml.m5.large,1,2026-01-01\n"
+	for bad, say := range map[string]string{
+		"us-east-1,training,instance-hour,ml.m5.xlarge,12 cents,2026-01-01\n": `own: line 4: "12 cents" is no price in dollars with at most 12 decimals`,
+		"us-east-1,trianing,instance-hour,ml.m5.xlarge,1,2026-01-01\n":        `own: line 4: unknown component "trianing": it is one of hosting, notebook, processing, training, transform`,
+		"us-east-1,training,hour,ml.m5.xlarge,1,2026-01-01\n":                 `own: line 4: unknown unit "hour": it is one of instance-hour, GB-month, request`,
+		"us-east-1,training\n": "own: line 4: 2 columns, want 6",
+		good:                   "own: line 4: training ml.m5.large of 2026-01-01 has two prices in us-east-1",
+	} {
+		_, err := ReadPrices(strings.NewReader(head+good+"\n"+bad+good), "own")
+		if err == nil || err.Error() != say {
+			t.Errorf("%q: %v, want %s", bad, err, say)
 		}
 	}
 }

@@ -74,11 +74,23 @@ func ReadPrices(r io.Reader, name string) (*Prices, error) {
 	}
 }
 
+// components are what is charged for. A price of anything else is a slip of
+// the pen, and what it was meant for would go without.
+func components() []string {
+	return []string{"hosting", "notebook", "processing", "training", "transform"}
+}
+
 func (p *Prices) add(row []string) error {
 	if len(row) < len(priceHeader) {
 		return fmt.Errorf("%d columns, want %d", len(row), len(priceHeader))
 	}
 	k := priceKey{row[0], row[1], row[3]}
+	if k.region == "" || k.component == "" {
+		return errors.New("a price needs region and component")
+	}
+	if !slices.Contains(components(), k.component) {
+		return fmt.Errorf("unknown component %q: it is one of %s", k.component, strings.Join(components(), ", "))
+	}
 	var unit string
 	var per int64
 	switch row[2] {
@@ -93,7 +105,7 @@ func (p *Prices) add(row []string) error {
 	case "request":
 		unit, per = Request, 1
 	default:
-		return fmt.Errorf("unknown unit %q", row[2])
+		return fmt.Errorf("unknown unit %q: it is one of instance-hour, GB-month, request", row[2])
 	}
 	pico, err := picoDollars(row[4])
 	if err != nil {
@@ -101,9 +113,6 @@ func (p *Prices) add(row []string) error {
 	}
 	if _, err := time.Parse(time.DateOnly, row[5]); err != nil {
 		return fmt.Errorf("as_of %q is not YYYY-MM-DD", row[5])
-	}
-	if k.region == "" || k.component == "" {
-		return errors.New("a price needs region and component")
 	}
 	if u, ok := p.unit[k]; ok && u != unit {
 		return fmt.Errorf("%s %s is priced per %s elsewhere", k.component, k.instanceType, u)
