@@ -105,7 +105,7 @@ func TestOncePerPeriod(t *testing.T) {
 			letters int
 			state   string
 		}{
-			{100 * time.Minute, 0, "OK OK"},
+			{99 * time.Minute, 0, "OK OK"},
 			{102 * time.Minute, 1, "ALARM OK"},
 			{249 * time.Minute, 1, "ALARM OK"},
 			{251 * time.Minute, 2, "ALARM ALARM"},
