@@ -82,7 +82,7 @@ func (a *app) budgetCreate() *cobra.Command {
 	g.StringVar(&f.unit, "unit", "MONTHLY", "DAILY, MONTHLY, QUARTERLY or ANNUALLY")
 	g.BoolVar(&f.stop, "stop", false, "stop notebooks, endpoints and jobs that it covers, before the limit is reached")
 	g.BoolVar(&f.ask, "ask", false, "with --stop: name what would be stopped at the limit, and wait for somebody's approval")
-	g.StringVar(&f.role, "role", "", "with --stop: ARN of the role that stops (default: SageMakerRole of the account)")
+	g.StringVar(&f.role, "role", "", "with --stop: ARN of the role that stops (default: ClaryBudgets of the account, which is made if there is none)")
 	return cmd
 }
 
@@ -130,14 +130,17 @@ func (b *budgets) create(ctx context.Context, name, dollars string, f budgetFlag
 			return errors.Join(err, b.call(ctx, "DeleteBudget", b.account("BudgetName", name), nil))
 		}
 	}
-	_, err := fmt.Fprintf(b.Out, "Budget %s: %s a %s; clary budget describe %s\n", name, money(in.Budget.BudgetLimit), strings.ToLower(strings.TrimSuffix(f.unit, "LY")), name)
+	_, err := fmt.Fprintf(b.Out, "Budget %s: %s, %s; clary budget describe %s\n", name, money(in.Budget.BudgetLimit), strings.ToLower(f.unit), name)
 	return err
 }
 
 func (b *budgets) addStop(ctx context.Context, name string, to []api.Subscriber, f budgetFlags) error {
 	role, model := f.role, "AUTOMATIC"
 	if role == "" {
-		role = "arn:aws:iam::" + b.t.Account + ":role/SageMakerRole"
+		role = "arn:aws:iam::" + b.t.Account + ":role/" + stopRole
+		if err := b.makeRole(ctx); err != nil {
+			return err
+		}
 	}
 	if f.ask {
 		model = "MANUAL"
@@ -147,6 +150,23 @@ func (b *budgets) addStop(ctx context.Context, name string, to []api.Subscriber,
 		ActionThreshold: &api.ActionThreshold{ActionThresholdValue: 100, ActionThresholdType: "PERCENTAGE"},
 		Definition:      &api.Definition{SsmActionDefinition: &api.SsmActionDefinition{ActionSubType: "STOP_EC2_INSTANCES", Region: b.t.Region, InstanceIds: []string{"All"}}},
 	}, nil)
+}
+
+const (
+	stopRole   = "ClaryBudgets"
+	iamVersion = "2010-05-08"
+	stopTrust  = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"budgets.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+	stopPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["sagemaker:Stop*","sagemaker:DeleteEndpoint"],"Resource":"*"}]}`
+)
+
+// makeRole makes the role that budgets stop as, with no other right. One that is
+// there is given the right again: who made it may have got no further.
+func (b *budgets) makeRole(ctx context.Context) error {
+	err := b.c.Query(ctx, "iam", iamVersion, "CreateRole", "RoleName", stopRole, "AssumeRolePolicyDocument", stopTrust)
+	if err != nil && client.Code(err) != "EntityAlreadyExists" {
+		return err
+	}
+	return b.c.Query(ctx, "iam", iamVersion, "PutRolePolicy", "RoleName", stopRole, "PolicyName", "stop", "PolicyDocument", stopPolicy)
 }
 
 // money writes an amount of the Budgets API.

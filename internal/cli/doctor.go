@@ -126,7 +126,25 @@ func (a *app) examineServer(ctx context.Context) []finding {
 	if err := a.reachable(ctx, t); err != nil {
 		return []finding{{"note", "server", err.Error()}}
 	}
-	return []finding{{"ok", "server", fmt.Sprintf("answers on http://%s, account %s, region %s", t.Addr, t.Account, t.Region)}}
+	list := []finding{{"ok", "server", fmt.Sprintf("answers on http://%s, account %s, region %s", t.Addr, t.Account, t.Region)}}
+	return append(list, examineMail(ctx, t))
+}
+
+// examineMail has the server try its mail server; no letter is sent.
+func examineMail(ctx context.Context, t target) finding {
+	c := t.client()
+	defer c.Close()
+	var rep struct{ Server, Error string }
+	err := c.Document(ctx, sagemaker, "/_clary/mail", nil, &rep)
+	switch {
+	case err != nil:
+		return finding{"note", "mail", err.Error()}
+	case rep.Server == "":
+		return finding{"note", "mail", "no mail server: letters to subscribers wait until clary serve has --smtp and --mail-from"}
+	case rep.Error != "":
+		return finding{"note", "mail", rep.Error + "; letters wait and are tried again"}
+	}
+	return finding{"ok", "mail", "letters go by " + rep.Server}
 }
 
 func (a *app) examinePython(ctx context.Context) []finding {

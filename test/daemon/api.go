@@ -93,11 +93,20 @@ func (a *API) TryPut(ctx context.Context, bucket, key string, body []byte) (stat
 
 // IAM calls an action of IAM with its parameters in pairs.
 func (a *API) IAM(ctx context.Context, action string, params ...string) error {
-	form := url.Values{"Action": {action}, "Version": {"2010-05-08"}}
+	return a.query(ctx, "iam", "2010-05-08", action, params)
+}
+
+// SNS calls an action of SNS with its parameters in pairs.
+func (a *API) SNS(ctx context.Context, action string, params ...string) error {
+	return a.query(ctx, "sns", "2010-03-31", action, params)
+}
+
+func (a *API) query(ctx context.Context, service, version, action string, params []string) error {
+	form := url.Values{"Action": {action}, "Version": {version}}
 	for i := 0; i+1 < len(params); i += 2 {
 		form.Set(params[i], params[i+1])
 	}
-	code, data, err := a.do(ctx, http.MethodPost, "/", "iam", "application/x-www-form-urlencoded", []byte(form.Encode()))
+	code, data, err := a.do(ctx, http.MethodPost, "/", service, "application/x-www-form-urlencoded", []byte(form.Encode()))
 	if err == nil && code/100 != 2 {
 		err = fmt.Errorf("%s: HTTP %d: %s", action, code, data)
 	}
