@@ -8,7 +8,7 @@ import (
 
 const (
 	backoffFirst = time.Second
-	backoffMost  = 5 * time.Minute
+	backoffMost  = time.Minute // what waits may cost by the minute
 	errorMost    = 1024 // bytes of an error that are kept
 )
 
