@@ -23,13 +23,14 @@ func Attribute(u *resource.Usage, dimension string) (string, bool) {
 	if dimension == "AZ" {
 		return "NoAZ", false
 	}
-	out := "No"
+	var out strings.Builder
+	out.WriteString("No")
 	for w := range strings.SplitSeq(dimension, "_") {
 		if w != "" {
-			out += w[:1] + strings.ToLower(w[1:])
+			out.WriteString(w[:1] + strings.ToLower(w[1:]))
 		}
 	}
-	return out, false
+	return out.String(), false
 }
 
 func attribute(u *resource.Usage, dimension string) (string, bool) {

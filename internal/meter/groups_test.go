@@ -135,13 +135,23 @@ func TestAttribute(t *testing.T) {
 		u         resource.Usage
 		dim, want string
 	}{
-		{u, "SERVICE", "Amazon SageMaker"}, {u, "USAGE_TYPE", "USE1-Notebk:ml.t3.medium"}, {u, "OPERATION", "RunInstance"},
-		{u, "RESOURCE_ID", "arn:aws:sagemaker:us-east-1:123456789012:notebook-instance/my-notes"}, {u, "INSTANCE_TYPE_FAMILY", "t3"},
-		{u, "USAGE_TYPE_GROUP", "SageMaker: Notebook Instances"}, {u, "LINKED_ACCOUNT", "123456789012"}, {u, "RECORD_TYPE", "Usage"},
-		{volume, "USAGE_TYPE", "USE1-Notebk:VolumeUsage.gp2"}, {volume, "INSTANCE_TYPE", "NoInstanceType"}, {volume, "OPERATION", "CreateVolume-Gp2"},
-		{host, "USAGE_TYPE", "EU-Host:ml.m5.large"}, {host, "RESOURCE_ID", "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/my-notes"},
-		{job, "USAGE_TYPE", "moon-1-Tsform:ml.m5.large"}, {job, "RESOURCE_ID", "arn:aws:sagemaker:moon-1:123456789012:transform-job/my-notes"},
-		{u, "AZ", "NoAZ"}, {u, "PURCHASE_TYPE", "On Demand Instances"},
+		{u, "SERVICE", "Amazon SageMaker"},
+		{u, "USAGE_TYPE", "USE1-Notebk:ml.t3.medium"},
+		{u, "OPERATION", "RunInstance"},
+		{u, "RESOURCE_ID", "arn:aws:sagemaker:us-east-1:123456789012:notebook-instance/my-notes"},
+		{u, "INSTANCE_TYPE_FAMILY", "t3"},
+		{u, "USAGE_TYPE_GROUP", "SageMaker: Notebook Instances"},
+		{u, "LINKED_ACCOUNT", "123456789012"},
+		{u, "RECORD_TYPE", "Usage"},
+		{volume, "USAGE_TYPE", "USE1-Notebk:VolumeUsage.gp2"},
+		{volume, "INSTANCE_TYPE", "NoInstanceType"},
+		{volume, "OPERATION", "CreateVolume-Gp2"},
+		{host, "USAGE_TYPE", "EU-Host:ml.m5.large"},
+		{host, "RESOURCE_ID", "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/my-notes"},
+		{job, "USAGE_TYPE", "moon-1-Tsform:ml.m5.large"},
+		{job, "RESOURCE_ID", "arn:aws:sagemaker:moon-1:123456789012:transform-job/my-notes"},
+		{u, "AZ", "NoAZ"},
+		{u, "PURCHASE_TYPE", "On Demand Instances"},
 	} {
 		if got, ok := Attribute(&c.u, c.dim); got != c.want || ok != !strings.HasPrefix(c.want, "No") {
 			t.Errorf("%s of %s: %q, %t; want %q", c.dim, c.u.Component, got, ok, c.want)
@@ -165,14 +175,34 @@ func TestFilter(t *testing.T) {
 		f    *Filter
 		want bool
 	}{
-		{nil, true}, {&Filter{}, true}, {&yes, true}, {&no, false}, {&Filter{Not: &no}, true}, {&Filter{Not: &yes}, false},
-		{&Filter{And: []Filter{yes, yes}}, true}, {&Filter{And: []Filter{yes, no}}, false}, {&Filter{Or: []Filter{no, yes}}, true}, {&Filter{Or: []Filter{no, no}}, false},
+		{nil, true},
+		{&Filter{}, true},
+		{&yes, true},
+		{&no, false},
+		{&Filter{Not: &no}, true},
+		{&Filter{Not: &yes}, false},
+		{&Filter{And: []Filter{yes, yes}}, true},
+		{&Filter{And: []Filter{yes, no}}, false},
+		{&Filter{Or: []Filter{no, yes}}, true},
+		{&Filter{Or: []Filter{no, no}}, false},
 		{&Filter{And: []Filter{yes}, Or: []Filter{no}}, false},
-		{tag("Team", "Blue"), true}, {tag("Team", "blue"), false}, {tag("team", "Blue"), false}, {tag("Team", "bLUE", "CASE_INSENSITIVE"), true},
-		{tag("Team", "Bl", "STARTS_WITH"), true}, {tag("Team", "lu"), false}, {tag("Team", "lu", "CONTAINS"), true}, {tag("Team", "LUE", "ENDS_WITH", "CASE_INSENSITIVE"), true},
-		{tag("Team", "-", "ABSENT"), false}, {tag("team", "-", "ABSENT"), true}, {tag("none", "-", "ABSENT"), false},
-		{tag("none", ""), true}, {tag("other", ""), true}, {tag("Team", ""), false},
-		{&Filter{Dimension: &Term{Key: "AZ", Values: []string{"x"}}}, false}, {&Filter{Dimension: &Term{Key: "AZ", Values: []string{"NoAZ"}}}, true}, {&Filter{Dimension: &Term{Key: "AZ", Options: []string{"ABSENT"}}}, true},
+		{tag("Team", "Blue"), true},
+		{tag("Team", "blue"), false},
+		{tag("team", "Blue"), false},
+		{tag("Team", "bLUE", "CASE_INSENSITIVE"), true},
+		{tag("Team", "Bl", "STARTS_WITH"), true},
+		{tag("Team", "lu"), false},
+		{tag("Team", "lu", "CONTAINS"), true},
+		{tag("Team", "LUE", "ENDS_WITH", "CASE_INSENSITIVE"), true},
+		{tag("Team", "-", "ABSENT"), false},
+		{tag("team", "-", "ABSENT"), true},
+		{tag("none", "-", "ABSENT"), false},
+		{tag("none", ""), true},
+		{tag("other", ""), true},
+		{tag("Team", ""), false},
+		{&Filter{Dimension: &Term{Key: "AZ", Values: []string{"x"}}}, false},
+		{&Filter{Dimension: &Term{Key: "AZ", Values: []string{"NoAZ"}}}, true},
+		{&Filter{Dimension: &Term{Key: "AZ", Options: []string{"ABSENT"}}}, true},
 	} {
 		if got := c.f.Match(&u); got != c.want {
 			t.Errorf("%d: %t for %s", i, got, fmt.Sprintf("%+v", c.f))

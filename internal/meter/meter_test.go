@@ -297,7 +297,7 @@ func TestPriceFiles(t *testing.T) {
 		head + "us-east-1,training,instance-hour,x,-1,2026-01-01\n", head + "us-east-1,training,instance-hour,x,1/3,2026-01-01\n",
 		head + "us-east-1,training,instance-hour,x,1e3,2026-01-01\n", head + "us-east-1,training,instance-hour,x,,2026-01-01\n",
 		head + "us-east-1,training,instance-hour,x,0.0000000000001,2026-01-01\n", head + "us-east-1,training,instance-hour,x,99999999,2026-01-01\n",
-		head + "us-east-1,training,instance-hour,x,1,yesterday\n", head + "us-east-1,trianing,instance-hour,x,1,2026-01-01\n", head + ",training,instance-hour,x,1,2026-01-01\n",
+		head + "us-east-1,training,instance-hour,x,1,yesterday\n", head + "us-east-1,rendering,instance-hour,x,1,2026-01-01\n", head + ",training,instance-hour,x,1,2026-01-01\n",
 		head + "r,training,instance-hour,x,1,2026-01-01\nr,training,instance-hour,x,2,2026-01-01\n",
 		head + "r,training,instance-hour,x,1,2026-01-01\nr,training,request,x,2,2026-01-02\n", head + "\"\n",
 	} {
@@ -310,7 +310,7 @@ func TestPriceFiles(t *testing.T) {
 	const good = "us-east-1,training,instance-hour,ml.m5.large,1,2026-01-01\n"
 	for bad, say := range map[string]string{
 		"us-east-1,training,instance-hour,ml.m5.xlarge,12 cents,2026-01-01\n": `own: line 4: "12 cents" is no price in dollars with at most 12 decimals`,
-		"us-east-1,trianing,instance-hour,ml.m5.xlarge,1,2026-01-01\n":        `own: line 4: unknown component "trianing": it is one of hosting, notebook, processing, training, transform`,
+		"us-east-1,rendering,instance-hour,ml.m5.xlarge,1,2026-01-01\n":       `own: line 4: unknown component "rendering": it is one of hosting, notebook, processing, training, transform`,
 		"us-east-1,training,hour,ml.m5.xlarge,1,2026-01-01\n":                 `own: line 4: unknown unit "hour": it is one of instance-hour, GB-month, request`,
 		"us-east-1,training\n": "own: line 4: 2 columns, want 6",
 		good:                   "own: line 4: training ml.m5.large of 2026-01-01 has two prices in us-east-1",

@@ -156,7 +156,9 @@ func TestSumsAreTheFold(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		ledger := &paper{}
 		only := []*Filter{
-			nil, nil, nil, {Tag: &Term{Key: "team", Values: []string{"red"}}}, {Not: &Filter{Tag: &Term{Key: "team", Options: []string{"ABSENT"}}}},
+			nil, nil, nil,
+			{Tag: &Term{Key: "team", Values: []string{"red"}}},
+			{Not: &Filter{Tag: &Term{Key: "team", Options: []string{"ABSENT"}}}},
 			{Or: []Filter{{Dimension: &Term{Key: "REGION", Values: []string{"mars"}}}, {Tag: &Term{Key: "team", Values: []string{"blue"}}}}},
 		}[seed%6]
 		sums := NewSums(ledger, books).Only(only)

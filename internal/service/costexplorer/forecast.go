@@ -25,7 +25,7 @@ func (s *Service) GetCostForecast(ctx context.Context, c op.Call, in *apice.GetC
 	if f.unpriced {
 		unit = incomplete
 	}
-	return f.answer(unit, func(n int64) string { return dollars(n) }), nil
+	return f.answer(unit, dollars), nil
 }
 
 // GetUsageForecast says how much will be used of what has one unit.

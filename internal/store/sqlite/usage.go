@@ -19,7 +19,7 @@ CREATE UNIQUE INDEX usage_changed ON usage(changed);
 CREATE INDEX usage_end ON usage(account, end, start) WHERE end <> 0;
 `
 
-// tags are '' or a JSON object with its keys in order. Intervals from before
+// tags are ” or a JSON object with its keys in order. Intervals from before
 // they were kept get those that their resource has now.
 const usageTagSchema = `
 ALTER TABLE usage ADD COLUMN tags TEXT NOT NULL DEFAULT '';
