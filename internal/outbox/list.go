@@ -34,8 +34,12 @@ func List(ctx context.Context, s store.Store, account, region, phase, about, tok
 		if err != nil {
 			return nil, "", err
 		}
+		p, err := resource.As[Progress](r.Status)
+		if err != nil {
+			return nil, "", err
+		}
 		t := Told{
-			ID: r.Name, Channel: d.Channel, To: d.To, About: d.About, Subject: d.Subject, Phase: r.Phase, Attempts: r.Attempts, Reason: r.LastError,
+			ID: r.Name, Channel: d.Channel, To: d.To, About: d.About, Subject: d.Subject, Phase: r.Phase, Attempts: p.Attempts, Reason: p.Reason,
 			Created: r.Created, Changed: r.Modified,
 		}
 		if r.Phase == PhasePending {

@@ -58,6 +58,18 @@ type Delivery struct {
 	Headers map[string]string `json:",omitzero"` // of http and https
 	About   string            // ARN of what it is sent for: a topic's subscription, a budget
 	Retry   *Retry            `json:",omitzero"` // nil: as the channel has it
+	// Strict is of an address that somebody else than the account itself named:
+	// it is reached where the account's tasks may reach, and nowhere else.
+	Strict bool `json:",omitzero"`
+}
+
+// Progress is what a delivery's status says: of the record's own columns the
+// loop makes use.
+type Progress struct {
+	V        int    `json:"v"`
+	Attempts int    `json:"attempts,omitzero"` // that failed
+	Reason   string `json:"reason,omitzero"`   // of the last failure, or of waiting
+	NoMail   bool   `json:"noMail,omitzero"`   // it waits for settings for mail
 }
 
 // Publish leaves a message for a topic. id is of what it tells: leaving the

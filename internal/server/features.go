@@ -69,7 +69,7 @@ func (r *rooms) wakeAll(ctx context.Context) error {
 	if err := r.endpoints.WakeAll(ctx); err != nil {
 		return err
 	}
-	if err := r.courier.WakeAll(ctx, r.loop.Wake); err != nil {
+	if err := r.courier.WakeAll(ctx); err != nil {
 		return err
 	}
 	return r.notebooks.WakeAll(ctx)

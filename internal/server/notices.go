@@ -17,6 +17,7 @@ import (
 	"clary/internal/outbox"
 	"clary/internal/outbox/courier"
 	"clary/internal/outbox/smtp"
+	"clary/internal/resource"
 	"clary/internal/service/sns"
 	"clary/internal/store"
 )
@@ -36,6 +37,9 @@ func (r *rooms) openNotices(addr string) error {
 		return err
 	}
 	guard := courier.Guard{Own: relay.OwnAddresses}
+	if r.cfg.TaskEgress {
+		guard.Tasks = (&relay.Guard{Own: relay.OwnAddresses, Allow: r.cfg.TaskEgressAllow}).Check
+	}
 	if ap, err := netip.ParseAddrPort(addr); err == nil {
 		guard.Ports = append(guard.Ports, ap.Port())
 	}
@@ -46,7 +50,7 @@ func (r *rooms) openNotices(addr string) error {
 	if r.mailer != nil {
 		mail = r.mailer
 	}
-	r.courier = courier.New(r.store, courier.NewWeb(guard, nil), mail)
+	r.courier = courier.New(r.store, courier.NewWeb(guard, nil), mail, func(k resource.Key) { r.loop.Wake(k) })
 	r.signer = signer
 	r.topics = sns.New(sns.Config{Store: r.store, Signer: signer, Address: r.cfg.public(addr), Reachable: guard.Literal})
 	return nil

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"clary/internal/outbox"
 	"clary/internal/reconcile"
 	"clary/internal/resource"
@@ -33,8 +35,8 @@ const (
 	perReceiver   = 4 // at a time
 	allWeb        = Workers * 3 / 4
 	grace         = 3 * time.Second // for what is on its way when the server ends
-	busyWait      = 2 * time.Second
-	noMailWait    = time.Hour
+	busyWait      = time.Minute     // at most: who leaves a receiver calls the next
+	noMailWait    = 24 * time.Hour  // a start with settings looks at once
 	longestReason = 500
 )
 
@@ -52,10 +54,15 @@ type Sender interface {
 type Courier struct {
 	store     store.Store
 	web, mail Sender // mail may be nil
+	wake      func(resource.Key)
 
 	mu   sync.Mutex // guards what follows
 	busy map[string]int
 	ends map[string]ending // by UID, of what could not be recorded
+	// queue are those that found their receiver busy, by it; "" is all of the web.
+	queue  map[string][]resource.Key
+	queued map[resource.Key]bool
+	called map[resource.Key]bool // of the queue: due whatever their record says
 }
 
 // ending is how an attempt ended.
@@ -64,9 +71,13 @@ type ending struct {
 	at  time.Time
 }
 
-// New makes a courier. mail is nil without settings for it.
-func New(s store.Store, web, mail Sender) *Courier {
-	return &Courier{store: s, web: web, mail: mail, busy: map[string]int{}, ends: map[string]ending{}}
+// New makes a courier. mail is nil without settings for it; wake has the loop
+// look at a delivery.
+func New(s store.Store, web, mail Sender, wake func(resource.Key)) *Courier {
+	return &Courier{
+		store: s, web: web, mail: mail, wake: wake, busy: map[string]int{}, ends: map[string]ending{},
+		queue: map[string][]resource.Key{}, queued: map[resource.Key]bool{}, called: map[resource.Key]bool{},
+	}
 }
 
 // Kind implements reconcile.Reconciler.
@@ -84,12 +95,16 @@ func (c *Courier) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resu
 	if end, ok := c.ended(rec.UID); ok {
 		return c.record(ctx, rec, end)
 	}
+	p, err := resource.As[outbox.Progress](rec.Status)
+	if err != nil {
+		return c.record(ctx, rec, ending{&outbox.Final{Err: err}, time.Now()})
+	}
 	left := time.Until(rec.Due)
 	switch {
 	case rec.Phase != outbox.PhasePending && left <= 0:
 		return reconcile.Result{}, c.forget(ctx, k)
 	case rec.Phase != outbox.PhasePending,
-		left > 0 && (rec.LastError != noMail || c.mail == nil): // settings for mail end that wait
+		left > 0 && !c.wasCalled(k) && (!p.NoMail || c.mail == nil): // settings for mail end that wait
 		return reconcile.Result{After: max(left, time.Millisecond)}, nil
 	}
 	d, err := resource.As[outbox.Delivery](rec.Spec)
@@ -99,12 +114,12 @@ func (c *Courier) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resu
 	by, receiver := c.by(d)
 	if by == nil {
 		if d.Channel == "email" {
-			return c.wait(ctx, rec)
+			return c.wait(ctx, rec, p)
 		}
 		return c.record(ctx, rec, ending{&outbox.Final{Err: fmt.Errorf("nothing is delivered by %q", d.Channel)}, time.Now()})
 	}
-	if !c.enter(receiver, by == c.web) {
-		return reconcile.Result{After: busyWait + rand.N(busyWait)}, nil
+	if !c.enter(k, receiver, by == c.web) {
+		return reconcile.Result{After: busyWait}, nil
 	}
 	err = send(ctx, by, rec.UID, d)
 	c.leave(receiver, by == c.web)
@@ -143,14 +158,22 @@ func (c *Courier) by(d *outbox.Delivery) (Sender, string) {
 
 // enter takes a place among those that a receiver may keep busy: many that
 // hang must not hold up a letter.
-func (c *Courier) enter(receiver string, web bool) bool {
+func (c *Courier) enter(k resource.Key, receiver string, web bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	most := perReceiver
 	if !web {
 		most = Workers - allWeb
 	}
-	if c.busy[receiver] >= most || web && c.busy[""] >= allWeb {
+	line := ""
+	if c.busy[receiver] >= most {
+		line = receiver
+	}
+	if line != "" || web && c.busy[""] >= allWeb {
+		if !c.queued[k] {
+			c.queued[k] = true
+			c.queue[line] = append(c.queue[line], k)
+		}
 		return false
 	}
 	c.busy[receiver]++
@@ -169,6 +192,25 @@ func (c *Courier) leave(receiver string, web bool) {
 	if web {
 		c.busy[""]--
 	}
+	for _, line := range []string{receiver, ""} {
+		if q := c.queue[line]; len(q) > 0 {
+			delete(c.queued, q[0])
+			c.called[q[0]] = true
+			c.wake(q[0])
+			if c.queue[line] = q[1:]; len(q) == 1 {
+				delete(c.queue, line)
+			}
+		}
+	}
+}
+
+// wasCalled says whether a delivery was called out of its queue.
+func (c *Courier) wasCalled(k resource.Key) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	called := c.called[k]
+	delete(c.called, k)
+	return called
 }
 
 // ended takes the end of an attempt that could not be recorded: it must not be
@@ -191,17 +233,21 @@ func (c *Courier) record(ctx context.Context, rec *resource.Record, end ending) 
 		}
 		now := time.Now()
 		r.Modified = now
-		r.Phase, r.Due, r.LastError = outbox.PhaseDelivered, now.Add(keepDelivered), ""
+		p := &outbox.Progress{V: 1}
+		if had, err := resource.As[outbox.Progress](r.Status); err == nil { // one that cannot be read begins anew
+			p.Attempts = had.Attempts
+		}
+		r.Phase, r.Due = outbox.PhaseDelivered, now.Add(keepDelivered)
 		if end.err != nil {
-			r.Attempts++
-			r.LastError = clip(end.err.Error())
+			p.Attempts++
+			p.Reason = clip(end.err.Error())
 			r.Phase, r.Due = outbox.PhaseFailed, now.Add(keepFailed)
-			if wait, more := again(r, end); more {
+			if wait, more := again(r, p.Attempts, end); more {
 				r.Phase, r.Due = outbox.PhasePending, now.Add(wait)
 			}
 		}
 		due = r.Due
-		return tx.Put(r)
+		return put(tx, r, p)
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -216,7 +262,7 @@ func (c *Courier) record(ctx context.Context, rec *resource.Record, end ending) 
 }
 
 // again says when a delivery is tried again, if it is.
-func again(r *resource.Record, end ending) (time.Duration, bool) {
+func again(r *resource.Record, attempts int, end ending) (time.Duration, bool) {
 	if _, final := errors.AsType[*outbox.Final](end.err); final {
 		return 0, false
 	}
@@ -231,13 +277,13 @@ func again(r *resource.Record, end ending) (time.Duration, bool) {
 	if d.Retry != nil {
 		policy = *d.Retry
 	}
-	wait, more := policy.Wait(r.Attempts)
+	wait, more := policy.Wait(attempts)
 	return wait + rand.N(wait/10+1), more // receivers of many are not met by all at once
 }
 
 // wait leaves a letter until there are settings for mail.
-func (c *Courier) wait(ctx context.Context, rec *resource.Record) (reconcile.Result, error) {
-	if rec.LastError == noMail {
+func (c *Courier) wait(ctx context.Context, rec *resource.Record, p *outbox.Progress) (reconcile.Result, error) {
+	if p.NoMail {
 		return reconcile.Result{After: noMailWait}, nil
 	}
 	err := c.store.Update(ctx, func(tx store.Tx) error {
@@ -245,8 +291,8 @@ func (c *Courier) wait(ctx context.Context, rec *resource.Record) (reconcile.Res
 		if err != nil {
 			return err
 		}
-		r.LastError, r.Due = noMail, time.Now().Add(noMailWait)
-		return tx.Put(r)
+		r.Due = time.Now().Add(noMailWait)
+		return put(tx, r, &outbox.Progress{V: 1, Attempts: p.Attempts, Reason: noMail, NoMail: true})
 	})
 	return reconcile.Result{After: noMailWait}, err
 }
@@ -260,7 +306,7 @@ func (c *Courier) forget(ctx context.Context, k resource.Key) error {
 }
 
 // WakeAll has letters looked at that wait for settings, which a start may bring.
-func (c *Courier) WakeAll(ctx context.Context, wake func(resource.Key)) error {
+func (c *Courier) WakeAll(ctx context.Context) error {
 	if c.mail == nil {
 		return nil
 	}
@@ -271,14 +317,22 @@ func (c *Courier) WakeAll(ctx context.Context, wake func(resource.Key)) error {
 			return err
 		}
 		for _, r := range recs {
-			if r.LastError == noMail {
-				wake(r.Key)
+			p, err := resource.As[outbox.Progress](r.Status)
+			if err == nil && p.NoMail {
+				c.wake(r.Key)
 			}
 		}
 		if q.Token = next; next == "" {
 			return nil
 		}
 	}
+}
+
+func put(tx store.Tx, r *resource.Record, p *outbox.Progress) (err error) {
+	if r.Status, err = json.Marshal(p); err != nil {
+		return err
+	}
+	return tx.Put(r)
 }
 
 func clip(s string) string {

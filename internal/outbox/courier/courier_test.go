@@ -56,13 +56,15 @@ func open(t *testing.T) *sqlite.Store {
 }
 
 // run runs a courier until stop is called.
-func run(t *testing.T, s store.Store, c *Courier) (stop func()) {
+func run(t *testing.T, s store.Store, web, mail Sender) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	loop := reconcile.New(reconcile.Config{Store: s, Reconcilers: []reconcile.Reconciler{c}, Workers: map[resource.Kind]int{outbox.KindDelivery: Workers}, Owner: resource.NewUID()})
+	var loop *reconcile.Loop
+	c := New(s, web, mail, func(k resource.Key) { loop.Wake(k) })
+	loop = reconcile.New(reconcile.Config{Store: s, Reconcilers: []reconcile.Reconciler{c}, Workers: map[resource.Kind]int{outbox.KindDelivery: Workers}, Owner: resource.NewUID()})
 	var wg sync.WaitGroup
 	wg.Go(func() { loop.Run(ctx) })
-	if err := c.WakeAll(t.Context(), loop.Wake); err != nil {
+	if err := c.WakeAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return func() { cancel(); wg.Wait() }
@@ -107,7 +109,15 @@ func TestRetriesAndEnds(t *testing.T) {
 			}
 			return nil
 		}}
-		defer run(t, s, New(s, web, nil))()
+		stop := run(t, s, web, nil)
+		// later sleeps without a server, which would look each minute
+		later := func(d time.Duration) {
+			stop()
+			time.Sleep(d)
+			stop = run(t, s, web, nil)
+			time.Sleep(time.Minute)
+		}
+		defer func() { stop() }()
 		begun := time.Now()
 		for _, h := range []string{"down", "third", "gone", "up"} {
 			leave(t, s, h, outbox.Delivery{Channel: "http", To: "http://" + h})
@@ -138,7 +148,7 @@ func TestRetriesAndEnds(t *testing.T) {
 		if d := look(t, s, "down"); d.Phase != outbox.PhaseFailed || d.Attempts != 4 || web.times("http://down") != 4 || d.Changed.Sub(begun) < time.Minute || d.Changed.Sub(begun) > 70*time.Second {
 			t.Errorf("%+v after %s, sent %d times", d, d.Changed.Sub(begun), web.times("http://down"))
 		}
-		time.Sleep(8 * 24 * time.Hour)
+		later(8 * 24 * time.Hour)
 		if d := look(t, s, "up"); d.ID != "" {
 			t.Errorf("still there: %+v", d)
 		}
@@ -148,7 +158,7 @@ func TestRetriesAndEnds(t *testing.T) {
 		if d := look(t, s, "letter"); d.Phase != outbox.PhasePending {
 			t.Errorf("%+v", d)
 		}
-		time.Sleep(90 * 24 * time.Hour)
+		later(90 * 24 * time.Hour)
 		if d := look(t, s, "down"); d.ID != "" {
 			t.Errorf("still there: %+v", d)
 		}
@@ -161,12 +171,15 @@ func TestMailSetLater(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t)
-		stop := run(t, s, New(s, &post{}, nil))
+		stop := run(t, s, &post{}, nil)
 		leave(t, s, "letter", outbox.Delivery{Channel: "email", To: "a@example.com"})
-		time.Sleep(time.Minute)
+		time.Sleep(50 * time.Hour) // it is looked at meanwhile, and keeps its reason
+		if d := look(t, s, "letter"); d.Reason != noMail {
+			t.Errorf("%+v", d)
+		}
 		stop()
 		mail := &post{}
-		defer run(t, s, New(s, &post{}, mail))()
+		defer run(t, s, &post{}, mail)()
 		time.Sleep(time.Second)
 		if d := look(t, s, "letter"); d.Phase != outbox.PhaseDelivered || mail.times("a@example.com") != 1 {
 			t.Errorf("%+v", d)
@@ -190,18 +203,27 @@ func TestSlowReceivers(t *testing.T) {
 			return errors.New("no answer")
 		}}
 		mail := &post{}
-		defer run(t, s, New(s, web, mail))()
-		for i := range 300 {
+		defer run(t, s, web, mail)()
+		for i := range 80 {
 			leave(t, s, fmt.Sprint("slow", i), outbox.Delivery{Channel: "http", To: "http://slow"})
 		}
 		time.Sleep(time.Second)
 		leave(t, s, "letter", outbox.Delivery{Channel: "email", To: "a@example.com"})
 		leave(t, s, "quick", outbox.Delivery{Channel: "http", To: "http://quick"})
 		time.Sleep(20 * time.Second)
+		if n := web.times("http://slow"); n > 2*perReceiver {
+			t.Errorf("%d at a time", n)
+		}
 		for _, id := range []string{"letter", "quick"} {
 			if d := look(t, s, id); d.Phase != outbox.PhaseDelivered || d.Changed.Sub(d.Created) > 15*time.Second {
 				t.Errorf("%s after %s: %+v", id, d.Changed.Sub(d.Created), d)
 			}
+		}
+		// who waits for a place keeps count of its attempts: all end, by their policy
+		time.Sleep(time.Hour)
+		failed, _, err := outbox.List(t.Context(), s, account, region, outbox.PhaseFailed, "", "", 1000)
+		if err != nil || len(failed) != 80 || web.times("http://slow") != 4*80 {
+			t.Errorf("%d of 80 have ended after %d attempts, %v", len(failed), web.times("http://slow"), err)
 		}
 	})
 }
@@ -232,7 +254,7 @@ func TestNotRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &full{Store: open(t)}
 		web := &post{answer: func(context.Context, string, *outbox.Delivery) error { s.set(true); return nil }}
-		defer run(t, s, New(s, web, nil))()
+		defer run(t, s, web, nil)()
 		leave(t, s, "one", outbox.Delivery{Channel: "http", To: "http://up"})
 		time.Sleep(time.Minute)
 		s.set(false)
@@ -261,7 +283,7 @@ func TestStop(t *testing.T) {
 				return ctx.Err()
 			}
 		}}
-		stop := run(t, s, New(s, web, nil))
+		stop := run(t, s, web, nil)
 		leave(t, s, "soon", outbox.Delivery{Channel: "http", To: "http://soon"})
 		leave(t, s, "hangs", outbox.Delivery{Channel: "http", To: "http://hangs"})
 		time.Sleep(time.Second)
@@ -277,7 +299,7 @@ func TestStop(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 		quick := &post{}
-		defer run(t, s, New(s, quick, nil))()
+		defer run(t, s, quick, nil)()
 		time.Sleep(2 * time.Minute)
 		if d := look(t, s, "hangs"); d.Phase != outbox.PhaseDelivered || quick.times("http://hangs") != 1 || quick.times("http://soon") != 0 {
 			t.Errorf("%+v", d)

@@ -36,6 +36,9 @@ type Guard struct {
 	Own func() []netip.Addr
 	// Ports are those on which this server listens.
 	Ports []uint16
+	// Tasks is what the account's tasks are held to; it judges strict deliveries
+	// as well. nil: nothing strict is sent.
+	Tasks func(netip.Addr) error
 }
 
 // metadata are addresses beside the link-local ones at which clouds tell
@@ -89,31 +92,49 @@ func (g *Guard) Literal(address string) error {
 
 // control is net.Dialer's hook: it sees the very address that is dialled, after
 // names were resolved.
-func (g *Guard) control(_, address string, _ syscall.RawConn) error {
-	ap, err := netip.ParseAddrPort(address)
-	if err == nil {
-		err = g.check(ap)
+func (g *Guard) control(strict bool) func(_, address string, _ syscall.RawConn) error {
+	return func(_, address string, _ syscall.RawConn) error {
+		ap, err := netip.ParseAddrPort(address)
+		if err == nil {
+			err = g.check(ap)
+		}
+		if err == nil && strict {
+			err = g.strict(ap.Addr())
+		}
+		if err != nil {
+			return &outbox.Final{Err: err}
+		}
+		return nil
 	}
-	if err != nil {
-		return &outbox.Final{Err: err}
+}
+
+func (g *Guard) strict(a netip.Addr) error {
+	if g.Tasks == nil {
+		return errors.New("nothing is sent for others than the account itself")
 	}
-	return nil
+	return g.Tasks(a)
 }
 
 // Web delivers by http and https.
-type Web struct{ client *http.Client }
+type Web struct {
+	client, strict *http.Client // apart, so that no connection of the one serves the other
+}
 
 // NewWeb makes it. roots are whom receivers' certificates are trusted of; nil:
 // whom the system trusts.
 func NewWeb(g Guard, roots *x509.CertPool) *Web {
-	dialer := &net.Dialer{Timeout: webTime, Control: g.control}
-	return &Web{&http.Client{
+	return &Web{newClient(g.control(false), roots), newClient(g.control(true), roots)}
+}
+
+func newClient(control func(_, _ string, _ syscall.RawConn) error, roots *x509.CertPool) *http.Client {
+	dialer := &net.Dialer{Timeout: webTime, Control: control}
+	return &http.Client{
 		Transport: &http.Transport{
 			DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			MaxIdleConnsPerHost: perReceiver, IdleConnTimeout: idleConns, MaxResponseHeaderBytes: mostHead, DisableCompression: true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
 }
 
 // Send implements Sender. A receiver that answers 5xx or 429, or nothing, is
@@ -128,7 +149,11 @@ func (w *Web) Send(ctx context.Context, _ string, d *outbox.Delivery) error {
 	for k, v := range d.Headers {
 		req.Header.Set(k, v)
 	}
-	res, err := w.client.Do(req)
+	client := w.client
+	if d.Strict {
+		client = w.strict
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err // what is around it holds the address

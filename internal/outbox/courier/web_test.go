@@ -125,3 +125,30 @@ func TestGuard(t *testing.T) {
 		t.Errorf("our own port by name: %v", err)
 	}
 }
+
+// TestStrict: what a task had subscribed reaches no further than the task, also
+// over a connection that is there already.
+func TestStrict(t *testing.T) {
+	t.Parallel()
+	var hits atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
+	defer srv.Close()
+	web := NewWeb(Guard{Tasks: func(a netip.Addr) error {
+		if a.IsLoopback() {
+			return errors.New("destination refused")
+		}
+		return nil
+	}}, nil)
+	if err := web.Send(t.Context(), "", &outbox.Delivery{To: srv.URL}); err != nil {
+		t.Fatal(err)
+	}
+	if err := web.Send(t.Context(), "", &outbox.Delivery{To: srv.URL, Strict: true}); !final(err) || !strings.Contains(err.Error(), "destination refused") {
+		t.Error(err)
+	}
+	if err := NewWeb(Guard{}, nil).Send(t.Context(), "", &outbox.Delivery{To: srv.URL, Strict: true}); !final(err) {
+		t.Errorf("without an egress at all: %v", err)
+	}
+	if hits.Load() != 1 {
+		t.Errorf("%d came", hits.Load())
+	}
+}

@@ -146,9 +146,13 @@ func (s fanout) end(ctx context.Context, rec *resource.Record, p *outbox.Publica
 		if err != nil {
 			return err
 		}
+		progress, err := json.Marshal(outbox.Progress{V: 1, Reason: reason})
+		if err != nil {
+			return err
+		}
 		if err := tx.Put(&resource.Record{
 			Key: resource.Key{Account: r.Account, Region: r.Region, Kind: outbox.KindDelivery, Name: messageID(r.Name, r.UID)}, UID: resource.NewUID(), Parent: p.TopicArn,
-			Phase: outbox.PhaseFailed, Created: r.Created, Modified: now, Due: now.Add(keepUntold), LastError: reason, Attempts: 1, Spec: spec,
+			Phase: outbox.PhaseFailed, Created: r.Created, Modified: now, Due: now.Add(keepUntold), Spec: spec, Status: progress,
 		}); err != nil {
 			return err
 		}

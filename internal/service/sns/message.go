@@ -135,7 +135,7 @@ func (s *Service) farewell(x *subscription, t *topic, now time.Time) (*outbox.De
 
 // ask is a delivery that holds a token.
 func (s *Service) ask(x *subscription, t *topic, now time.Time, m *message, subject, letter string) (*outbox.Delivery, error) {
-	d := &outbox.Delivery{Channel: x.Protocol, To: x.Endpoint, About: x.Arn}
+	d := &outbox.Delivery{Channel: x.Protocol, To: x.Endpoint, About: x.Arn, Strict: x.Strict}
 	if x.Protocol == "email" {
 		d.Sender, d.Subject, d.Body = sender(t), subject, letter
 		return d, nil
@@ -180,7 +180,7 @@ func (s *Service) notification(x *subscription, t *topic, p *outbox.Publication,
 			m.text = p.Structured["default"]
 		}
 	}
-	d := &outbox.Delivery{Channel: x.Protocol, To: x.Endpoint, About: x.Arn, Subject: p.Subject}
+	d := &outbox.Delivery{Channel: x.Protocol, To: x.Endpoint, About: x.Arn, Subject: p.Subject, Strict: x.Strict}
 	switch {
 	case x.Protocol == "email":
 		d.Sender, d.Subject = sender(t), cmp.Or(p.Subject, "AWS Notification Message")

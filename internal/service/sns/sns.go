@@ -36,6 +36,7 @@ const (
 	KindTopic        resource.Kind = "Topic"
 	KindSubscription resource.Kind = "Subscription"
 	kindRemains      resource.Kind = "TopicRemains"
+	kindAsked        resource.Kind = "SubscriberAsked"
 )
 
 // Config is what the service is made of.

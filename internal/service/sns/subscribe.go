@@ -36,20 +36,29 @@ const (
 // (https://aws.amazon.com/about-aws/whats-new/2023/05/amazon-sns-automatic-deletion-unconfirmed-subscriptions/).
 const confirmTime = 48 * time.Hour
 
+// Bounds of invitations.
+const (
+	askAgain = 5 * time.Minute
+	askDay   = 24 * time.Hour
+	maxAsked = 50 // a day, of one address
+)
+
 // subscriptionSpec is a subscription's spec.
 type subscriptionSpec struct {
 	TopicArn, Protocol, Endpoint string
 	By                           string // who subscribed
+	Strict                       bool   `json:",omitzero"` // not the account itself
 	Attributes                   map[string]string
 }
 
 // subscriptionStatus is what we keep beside it.
 type subscriptionStatus struct {
-	V      int    `json:"v"`
-	Token  string `json:"token"`
-	Asked  int    `json:"asked"`           // how often the receiver was asked
-	Signed bool   `json:"signed,omitzero"` // the confirmation was
-	Locked bool   `json:"locked,omitzero"` // AuthenticateOnUnsubscribe
+	V      int       `json:"v"`
+	Token  string    `json:"token"`
+	Asked  int       `json:"asked"`           // how often the receiver was asked
+	At     time.Time `json:"at"`              // when, last
+	Signed bool      `json:"signed,omitzero"` // the confirmation was
+	Locked bool      `json:"locked,omitzero"` // AuthenticateOnUnsubscribe
 }
 
 // subscription is a record with what it says.
@@ -107,7 +116,7 @@ func (s *Service) Subscribe(ctx context.Context, c op.Call, in *apisns.Subscribe
 		k := subscriptionKey(c.Account, c.Region, subscriptionName(t, in.Protocol, in.Endpoint))
 		x = &subscription{
 			&resource.Record{Key: k, UID: uid, Arn: t.Arn + ":" + id, Parent: t.UID, Created: now},
-			subscriptionSpec{t.Arn, in.Protocol, in.Endpoint, c.Principal.Arn, map[string]string{}},
+			subscriptionSpec{t.Arn, in.Protocol, in.Endpoint, c.Principal.Arn, !c.Principal.Root || c.FromTask, map[string]string{}},
 			subscriptionStatus{V: 1},
 		}
 		for name, v := range in.Attributes {
@@ -149,7 +158,13 @@ func (s *Service) Subscribe(ctx context.Context, c op.Call, in *apisns.Subscribe
 // invite asks the endpoint to confirm, within confirmTime from now. What it was
 // asked by before holds as well.
 func (s *Service) invite(tx store.Tx, x *subscription, t *topic, now time.Time) error {
-	x.Phase, x.Due = phasePending, now.Add(confirmTime)
+	if x.Phase == phasePending && now.Sub(x.At) < askAgain {
+		return x.put(tx) // it has been asked just now
+	}
+	if err := s.bound(tx, x, now); err != nil {
+		return err
+	}
+	x.Phase, x.Due, x.At = phasePending, now.Add(confirmTime), now
 	x.Asked++
 	if x.Token == "" {
 		x.Token = newToken(x.Name)
@@ -162,6 +177,38 @@ func (s *Service) invite(tx store.Tx, x *subscription, t *topic, now time.Time) 
 		return err
 	}
 	return x.put(tx)
+}
+
+// asked is how often an address was asked to confirm something, on a day: nobody
+// is to be flooded with invitations.
+type asked struct {
+	V     int       `json:"v"`
+	Since time.Time `json:"since"`
+	Times int       `json:"times"`
+}
+
+// bound counts an invitation, and refuses it where there were too many.
+func (*Service) bound(tx store.Tx, x *subscription, now time.Time) error {
+	sum := sha256.Sum256([]byte(x.Endpoint))
+	k := resource.Key{Account: x.Account, Kind: kindAsked, Name: hex.EncodeToString(sum[:16])}
+	r, err := tx.Get(k)
+	if errors.Is(err, store.ErrNotFound) {
+		r, err = &resource.Record{Key: k, UID: resource.NewUID(), Phase: "Active", Created: now}, nil
+	}
+	if err != nil {
+		return err
+	}
+	a, err := resource.As[asked](r.Status)
+	if err != nil {
+		return err
+	}
+	if now.Sub(a.Since) > askDay {
+		*a = asked{V: 1, Since: now}
+	}
+	if a.Times++; a.Times > maxAsked {
+		return fault(http.StatusTooManyRequests, "Throttled", "Rate exceeded: %s has been asked to confirm subscriptions %d times within a day", x.Endpoint, maxAsked)
+	}
+	return put(tx, r, struct{}{}, a)
 }
 
 // newToken holds the subscription's name, and what nobody guesses.

@@ -1,6 +1,7 @@
 package sns
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,8 +31,8 @@ func TestSubscribe(t *testing.T) {
 	if err != nil || out.SubscriptionArn != "pending confirmation" {
 		t.Fatalf("%+v %v", out, err)
 	}
-	x := s.subscribe(t, id, "email", "a@example.com", nil) // asks again
-	if n := len(s.sent(t, "a@example.com")); n != 2 {
+	x := s.subscribe(t, id, "email", "a@example.com", nil) // too soon to ask again
+	if n := len(s.sent(t, "a@example.com")); n != 1 {
 		t.Errorf("%d letters", n)
 	}
 	list, err := s.ListSubscriptionsByTopic(t.Context(), call(), &apisns.ListSubscriptionsByTopicInput{TopicArn: id})
@@ -84,6 +85,27 @@ func TestConfirm(t *testing.T) {
 		}
 		_, err := s.GetSubscriptionAttributes(t.Context(), call(), &apisns.GetSubscriptionAttributesInput{SubscriptionArn: x})
 		refused(t, "expired", err, "NotFound", "Subscription does not exist")
+
+		// asked again, but not at once, and not without end
+		x = s.subscribe(t, id, "email", "b@example.com", nil)
+		token = s.token(t, x)
+		for _, want := range []int{1, 2} {
+			s.subscribe(t, id, "email", "b@example.com", nil)
+			if n := len(s.sent(t, "b@example.com")); n != want {
+				t.Errorf("%d letters, want %d", n, want)
+			}
+			time.Sleep(askAgain)
+		}
+		if s.token(t, x) != token {
+			t.Error("the first letter's link has ended")
+		}
+		for i := range maxAsked {
+			_, err = s.Subscribe(t.Context(), call(), &apisns.SubscribeInput{TopicArn: s.topic(t, "many"+strconv.Itoa(i), nil), Protocol: "email", Endpoint: "b@example.com"})
+			if i < maxAsked-2 && err != nil {
+				t.Fatal(i, err)
+			}
+		}
+		refused(t, "a flood", err, "Throttled", "b@example.com")
 
 		// asked anew, and confirmed with a key: nobody ends it without one
 		x = s.subscribe(t, id, "email", "a@example.com", nil)
