@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	api "clary/internal/api/budgets"
+	room "clary/internal/budget"
 	"clary/internal/client"
 )
 
@@ -61,6 +62,7 @@ func (b *budgets) account(more ...string) map[string]any {
 type budgetFlags struct {
 	emails, topics, tags []string
 	alerts               []int
+	regions              []string
 	unit, role           string
 	stop, ask            bool
 }
@@ -80,7 +82,8 @@ func (a *app) budgetCreate() *cobra.Command {
 	g.IntSliceVar(&f.alerts, "alert", []int{80, 100}, "tell them when so many percent of the limit are spent")
 	g.StringArrayVar(&f.tags, "tag", nil, "only what has this tag, KEY=VALUE; may be repeated")
 	g.StringVar(&f.unit, "unit", "MONTHLY", "DAILY, MONTHLY, QUARTERLY or ANNUALLY")
-	g.BoolVar(&f.stop, "stop", false, "stop notebooks, endpoints and jobs that it covers, before the limit is reached")
+	g.BoolVar(&f.stop, "stop", false, "stop notebooks, endpoints and jobs that it covers, in --region, before the limit is reached")
+	g.StringArrayVar(&f.regions, "region", nil, "with --stop: where it stops, up to five times (default: the server's own region)")
 	g.BoolVar(&f.ask, "ask", false, "with --stop: name what would be stopped at the limit, and wait for somebody's approval")
 	g.StringVar(&f.role, "role", "", "with --stop: ARN of the role that stops (default: ClaryBudgets of the account, which is made if there is none)")
 	return cmd
@@ -95,6 +98,8 @@ func (b *budgets) create(ctx context.Context, name, dollars string, f budgetFlag
 		to = append(to, api.Subscriber{SubscriptionType: "SNS", Address: t})
 	}
 	switch {
+	case len(f.regions) > 0 && !f.stop:
+		return errors.New("--region goes with --stop: a budget is of all regions, and an action stops in one")
 	case f.ask && !f.stop:
 		return errors.New("--ask goes with --stop: without it nothing would be stopped")
 	case f.stop && len(to) == 0:
@@ -121,6 +126,9 @@ func (b *budgets) create(ctx context.Context, name, dollars string, f budgetFlag
 			})
 		}
 	}
+	if len(f.regions) == 0 {
+		f.regions = []string{b.t.Region}
+	}
 	if err := b.call(ctx, "CreateBudget", in, nil); err != nil {
 		return err
 	}
@@ -130,7 +138,11 @@ func (b *budgets) create(ctx context.Context, name, dollars string, f budgetFlag
 			return errors.Join(err, b.call(ctx, "DeleteBudget", b.account("BudgetName", name), nil))
 		}
 	}
-	_, err := fmt.Fprintf(b.Out, "Budget %s: %s, %s; clary budget describe %s\n", name, money(in.Budget.BudgetLimit), strings.ToLower(f.unit), name)
+	text := fmt.Sprintf("Budget %s: %s, %s", name, money(in.Budget.BudgetLimit), strings.ToLower(f.unit))
+	if f.stop {
+		text += "; it stops in " + strings.Join(f.regions, ", ") + " alone"
+	}
+	_, err := fmt.Fprintf(b.Out, "%s; clary budget describe %s\n", text, room.Quote(name))
 	return err
 }
 
@@ -145,10 +157,19 @@ func (b *budgets) addStop(ctx context.Context, name string, to []api.Subscriber,
 	if f.ask {
 		model = "MANUAL"
 	}
+	for _, region := range f.regions {
+		if err := b.stopIn(ctx, region, name, role, model, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *budgets) stopIn(ctx context.Context, region, name, role, model string, to []api.Subscriber) error {
 	return b.call(ctx, "CreateBudgetAction", api.CreateBudgetActionRequest{
 		AccountId: b.t.Account, BudgetName: name, NotificationType: "ACTUAL", ActionType: "RUN_SSM_DOCUMENTS", ApprovalModel: model, ExecutionRoleArn: role, Subscribers: to,
 		ActionThreshold: &api.ActionThreshold{ActionThresholdValue: 100, ActionThresholdType: "PERCENTAGE"},
-		Definition:      &api.Definition{SsmActionDefinition: &api.SsmActionDefinition{ActionSubType: "STOP_EC2_INSTANCES", Region: b.t.Region, InstanceIds: []string{"All"}}},
+		Definition:      &api.Definition{SsmActionDefinition: &api.SsmActionDefinition{ActionSubType: "STOP_EC2_INSTANCES", Region: region, InstanceIds: []string{"All"}}},
 	}, nil)
 }
 
@@ -364,7 +385,7 @@ func (b *budgets) printBudget(d described) error {
 	for _, x := range d.Actions {
 		text += fmt.Sprintf("  action %s, %s: %s\n", x.ActionId, x.ApprovalModel, x.Status)
 		if x.Status == "PENDING" {
-			text += fmt.Sprintf("    approve it: aws budgets execute-budget-action --account-id %s --budget-name %s --action-id %s --execution-type APPROVE_BUDGET_ACTION\n", b.t.Account, x.BudgetName, x.ActionId)
+			text += fmt.Sprintf("    approve it: aws budgets execute-budget-action --account-id %s --budget-name %s --action-id %s --execution-type APPROVE_BUDGET_ACTION\n", b.t.Account, room.Quote(x.BudgetName), x.ActionId)
 		}
 		for _, h := range d.Histories[x.ActionId] {
 			message := ""

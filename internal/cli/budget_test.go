@@ -24,7 +24,7 @@ func TestBudgetCreate(t *testing.T) {
 	})
 	b.answer("/", nil) // IAM
 	code, out, e := b.run("budget", "create", "team", "$50", "--email", "a@example.com", "--alert", "90", "--tag", "team=x", "--stop", "--ask")
-	if code != 0 || !strings.HasPrefix(out, "Budget team: $50, monthly;") {
+	if code != 0 || !strings.HasPrefix(out, "Budget team: $50, monthly; it stops in eu-west-1 alone;") {
 		t.Fatalf("%d %s%s", code, out, e)
 	}
 	in := budget["Budget"].(map[string]any)
@@ -40,12 +40,24 @@ func TestBudgetCreate(t *testing.T) {
 	if code, _, _ := b.run("budget", "create", "team", "50", "--topic", "arn:t", "--stop", "--role", "arn:r"); code != 0 || action["ApprovalModel"] != "AUTOMATIC" || action["ExecutionRoleArn"] != "arn:r" || deleted != 0 {
 		t.Errorf("%d, %v", code, action)
 	}
+	regions := []string{}
+	b.on(gateway+"CreateBudgetAction", func(in map[string]any) (int, any) {
+		action = in
+		regions = append(regions, in["Definition"].(map[string]any)["SsmActionDefinition"].(map[string]any)["Region"].(string))
+		if refuse {
+			return 400, map[string]any{"__type": "InvalidParameterException", "message": "no such role"}
+		}
+		return 200, map[string]any{"ActionId": "a"}
+	})
+	if code, out, _ := b.run("budget", "create", "my team's", "50", "--email", "a@b.example", "--stop", "--region", "us-east-1", "--region", "eu-west-1"); code != 0 || strings.Join(regions, " ") != "us-east-1 eu-west-1" || !strings.HasSuffix(out, "it stops in us-east-1, eu-west-1 alone; clary budget describe 'my team'\\''s'\n") {
+		t.Errorf("%d %v %s", code, regions, out)
+	}
 	refuse = true
 	if code, _, e := b.run("budget", "create", "team", "50", "--email", "a@example.com", "--stop"); code != 1 || !strings.Contains(e, "no such role") || deleted != 1 {
 		t.Errorf("%d %s, deleted %d times", code, e, deleted)
 	}
 	budget = nil
-	for _, args := range []string{"budget create x 1 --stop", "budget create x 1 --ask --email a@b", "budget create x 1 --tag k", "budget create x"} {
+	for _, args := range []string{"budget create x 1 --stop", "budget create x 1 --ask --email a@b", "budget create x 1 --region eu-west-1", "budget create x 1 --tag k", "budget create x"} {
 		if code, _, e := b.run(strings.Fields(args)...); code != 1 || e == "" || budget != nil {
 			t.Errorf("%s: %d %s, %v", args, code, e, budget)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"clary/internal/api"
 	"clary/internal/api/cloudwatch"
+	"clary/internal/budget"
 )
 
 const (
@@ -144,7 +145,7 @@ func (c *Console) alarm(v *view) error {
 	if err != nil {
 		return err
 	}
-	body := &alarmBody{Remove: "aws cloudwatch delete-alarms --region " + v.call.Region + " --alarm-names " + name}
+	body := &alarmBody{Remove: "aws cloudwatch delete-alarms --region " + v.call.Region + " --alarm-names " + budget.Quote(name)}
 	switch {
 	case len(out.MetricAlarms) > 0:
 		a := out.MetricAlarms[0]

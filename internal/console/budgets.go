@@ -11,6 +11,7 @@ import (
 	"time"
 
 	api "clary/internal/api/budgets"
+	"clary/internal/budget"
 )
 
 const (
@@ -191,7 +192,7 @@ func (c *Console) budget(v *view) error {
 		return err
 	}
 	body := &budgetBody{Row: rowOfBudget(*b), Budget: b, Path: budgetPath(b.BudgetName), Config: budgetConfig(b)}
-	body.Remove = fmt.Sprintf("clary budget rm %s\naws budgets delete-budget --account-id %s --budget-name %s", b.BudgetName, v.call.Account, b.BudgetName)
+	body.Remove = fmt.Sprintf("clary budget rm %s\naws budgets delete-budget --account-id %s --budget-name %s", budget.Quote(b.BudgetName), v.call.Account, budget.Quote(b.BudgetName))
 	if body.Alerts, err = v.alerts(b.BudgetName); err != nil {
 		return err
 	}

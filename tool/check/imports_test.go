@@ -97,7 +97,7 @@ func rules() []rule {
 		{from: []string{"audit"}, may: join(vocabulary, []string{"identity", "store"})},
 		{from: []string{"forgotten"}, may: join(vocabulary, contracts)},
 		// the store is for sign-ins alone: pages read through operations
-		{from: []string{"console/..."}, may: join(vocabulary, []string{"identity", "identity/browser", "meter", "store", "reconcile", "outbox", "forgotten", "console/..."})},
+		{from: []string{"console/..."}, may: join(vocabulary, []string{"identity", "identity/browser", "meter", "store", "reconcile", "outbox", "budget", "forgotten", "console/..."})},
 		{from: []string{"identity/browser"}, may: join(vocabulary, []string{"store", "reconcile"})},
 		{from: []string{"dataplane"}, may: join(vocabulary, []string{"compute", "identity", "identity/browser", "store", "reconcile"})},
 		{from: []string{"dataplane/router"}, may: join(vocabulary, contracts)},
