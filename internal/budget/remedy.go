@@ -32,3 +32,16 @@ func Remedy(kind resource.Kind, name string) Advice {
 func RemedyForVolume(name string) Advice {
 	return Advice{"clary notebook delete " + name, "aws sagemaker delete-notebook-instance --notebook-instance-name " + name}
 }
+
+// Quote is a word as shells read it: names of budgets and alarms may hold
+// anything, and what shows commands to copy must not let them be more than a
+// name.
+func Quote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+=,", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -233,7 +233,7 @@ func (s *Service) actOn(ctx context.Context, b *budget, a *action, st standing, 
 		if a.Ask.ApprovalModel != automatic {
 			text += " If it is approved, this action will stop" + list(targets)
 			a.becomes(pending, eventSystem, text, st.Now)
-			m := message{subject("AWS Budgets: an action of %s awaits your approval", b.Name), text + "\n\nTo approve it: aws budgets execute-budget-action --account-id " + a.Account + " --budget-name " + b.Name + " --action-id " + a.Name + " --execution-type APPROVE_BUDGET_ACTION\n"}
+			m := message{subject("AWS Budgets: an action of %s awaits your approval", b.Name), text + "\n\nTo approve it: aws budgets execute-budget-action --account-id " + a.Account + " --budget-name " + contract.Quote(b.Name) + " --action-id " + a.Name + " --execution-type APPROVE_BUDGET_ACTION\n"}
 			return s.tell(tx, b, a.toldID(), a.Ask.Subscribers, m, st.Now)
 		}
 		a.Stops = slices.DeleteFunc(a.Stops, func(t stop) bool {
@@ -269,7 +269,7 @@ func (s *Service) move(ctx context.Context, b *budget, a *action, now time.Time,
 		if err != nil {
 			return err
 		}
-		if r.Version != a.Version || of.UID != b.UID || !bytes.Equal(of.Spec, b.Record.Spec) {
+		if r.Version != a.Version || of.UID != b.UID || !bytes.Equal(of.Spec, b.Spec) {
 			return errMoved
 		}
 		cur, err := readAction(r)
@@ -359,7 +359,7 @@ func (x Actions) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 			a.adds(fresh)
 			return nil
 		})
-		return again(err, moment)
+		return again(err)
 	}
 	trouble := s.stopAll(ctx, b, a)
 	began := a.History[len(a.History)-1].At
@@ -393,7 +393,7 @@ func (x Actions) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resul
 		}
 		return s.tell(tx, b, id, a.Ask.Subscribers, message{subject("AWS Budgets: %s %s", b.Name, verb), text + "\n"}, now)
 	})
-	return again(err, moment)
+	return again(err)
 }
 
 // stopAll stops what an action has not stopped, and says what went wrong.

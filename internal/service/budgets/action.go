@@ -298,7 +298,7 @@ func (s *Service) DeleteBudgetAction(ctx context.Context, c op.Call, in *apib.De
 // ExecuteBudgetAction approves an action that waits, tries one again that
 // failed, or puts one on standby again.
 func (s *Service) ExecuteBudgetAction(ctx context.Context, c op.Call, in *apib.ExecuteBudgetActionRequest) (*apib.ExecuteBudgetActionResponse, error) {
-	err := s.changeAction(ctx, c.Account, in.BudgetName, in.ActionId, "execute budget action", func(tx store.Tx, b *budget, a *action) error {
+	err := s.changeAction(ctx, c.Account, in.BudgetName, in.ActionId, "execute budget action", func(tx store.Tx, _ *budget, a *action) error {
 		if err := a.free(); err != nil {
 			return err
 		}

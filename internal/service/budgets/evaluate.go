@@ -56,15 +56,24 @@ func (s *Service) unsettled(now time.Time) time.Duration {
 	return wait
 }
 
-// cover is what a budget covers, summed up.
+// cover is what budgets of one scope cover, summed up.
 type cover struct {
-	text string // what it was made of
 	only *meter.Filter
 	sums *meter.Sums
+	used time.Time
 }
 
-// coverOf keeps a budget's sums from look to look; they begin anew when it
-// covers something else.
+const (
+	// unused is how long a cover is kept that no budget asks for: each is looked
+	// at more often.
+	unused = 3 * seldom
+	// maxCovers bounds what many scopes may hold, beyond which they are folded
+	// anew.
+	maxCovers = 200
+)
+
+// coverOf keeps the sums of a budget's scope from look to look; budgets of one
+// scope share them.
 func (s *Service) coverOf(b *budget) (*cover, error) {
 	only, err := scopeOf(&b.Budget)
 	if err != nil {
@@ -74,13 +83,26 @@ func (s *Service) coverOf(b *budget) (*cover, error) {
 	if err != nil {
 		return nil, err
 	}
+	key, now := b.Account+" "+text, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.covers[b.UID]
-	if c == nil || c.text != text {
-		c = &cover{text, only, meter.NewSums(s.Store, s.Books[:1]).Only(only)}
-		s.covers[b.UID] = c
+	c := s.covers[key]
+	if c == nil {
+		oldest := ""
+		for k, other := range s.covers {
+			if now.Sub(other.used) > unused {
+				delete(s.covers, k)
+			} else if oldest == "" || other.used.Before(s.covers[oldest].used) {
+				oldest = k
+			}
+		}
+		if len(s.covers) >= maxCovers {
+			delete(s.covers, oldest)
+		}
+		c = &cover{only: only, sums: meter.NewSums(s.Store, s.Books[:1]).Only(only)}
+		s.covers[key] = c
 	}
+	c.used = now
 	return c, nil
 }
 
@@ -90,7 +112,11 @@ func (s *Service) spent(ctx context.Context, b *budget, p period, now time.Time)
 	if err != nil || !p.From.Before(p.To) || !now.After(p.From) {
 		return 0, false, err
 	}
-	sum, err := c.sums.Spend(ctx, meter.SpendQuery{Account: b.Account, From: p.From, To: p.To, Now: now})
+	to := p.To
+	if today := midnight(now).Add(day); today.Before(to) {
+		to = today // nothing was used later
+	}
+	sum, err := c.sums.Spend(ctx, meter.SpendQuery{Account: b.Account, From: p.From, To: to, Now: now})
 	if err != nil {
 		return 0, false, err
 	}
@@ -115,8 +141,8 @@ func (s *Service) stand(ctx context.Context, b *budget, p period, now time.Time)
 		return st, err
 	}
 	st.Costs = len(open) > 0
-	if now.Before(p.From) || !now.Before(p.To) {
-		st.Forecast = st.Spent
+	st.Forecast = st.Spent
+	if now.Before(p.From) {
 		return st, nil
 	}
 	var covered []resource.Usage
@@ -139,7 +165,12 @@ func (s *Service) foresee(ctx context.Context, b *budget, st *standing) error {
 	if err != nil {
 		return err
 	}
+	// Whole days to come are alike: one stands for all that follow it.
 	q := meter.ForecastQuery{Account: b.Account, From: st.Period.From, To: st.Period.To, Now: st.Now}
+	rest := int64(0)
+	if known := maxTime(midnight(st.Now), st.Period.From).Add(2 * day); known.Before(q.To) {
+		rest, q.To = int64(q.To.Sub(known)/day), known
+	}
 	if b.Budget.BudgetType == typeUsage {
 		q.Unit = ledgerUnit(b.unit())
 	}
@@ -148,10 +179,20 @@ func (s *Service) foresee(ctx context.Context, b *budget, st *standing) error {
 		return err
 	}
 	st.Forecast = f.Total.Mean
+	if rest > 0 {
+		st.Forecast += rest * f.Days[len(f.Days)-1].Mean
+	}
 	if b.Budget.BudgetType == typeUsage {
-		st.Forecast = quantity(b.unit(), f.Total.Mean)
+		st.Forecast = quantity(b.unit(), st.Forecast)
 	}
 	return nil
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // value is the amount that an alert compares.
@@ -176,15 +217,15 @@ func over(a alert, st standing) bool {
 	return v > at
 }
 
-// judge says which alerts are to be told of now, and what is known of all of
+// verdict says which alerts are to be told of now, and what is known of all of
 // them then. An alert is told of once for each period and threshold.
-func judge(alerts []alert, was map[string]told, st standing) (tell []alert, is map[string]told) {
+func verdict(alerts []alert, was map[string]told, st standing) (tell []alert, is map[string]told) {
 	is = make(map[string]told, len(alerts))
 	for _, a := range alerts {
 		t := was[a.ID]
 		at := threshold(a.Threshold, a.ThresholdType, st.Limit)
 		t.Alarm = over(a, st)
-		if t.Alarm && !(t.Period.Equal(st.Period.From) && t.Amount == at) {
+		if t.Alarm && (!t.Period.Equal(st.Period.From) || t.Amount != at) {
 			t.Period, t.Amount = st.Period.From, at
 			tell = append(tell, a)
 		}
@@ -225,20 +266,23 @@ func (s *Service) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resu
 		p.From = end // no period any more: the last one ends as any
 	}
 	if !last.IsZero() && !last.Equal(p.From) {
-		// What was spent until its very end is judged once more, however late.
-		if err := s.judgeAndTell(ctx, b, b.period(last), now, p.From); err != nil {
-			return again(err, moment)
+		// What was spent until its very end is judged once more, however late,
+		// and so is each period that nobody saw.
+		over := b.period(last)
+		if over.To.Before(p.From) {
+			p.From = over.To
+		}
+		if _, err := s.judge(ctx, b, over, now, p.From); err != nil {
+			return again(err)
 		}
 		return reconcile.Result{After: moment}, nil
 	}
 	if !now.Before(end) {
-		err := s.Store.Update(ctx, func(tx store.Tx) error { return s.expire(tx, b) })
-		s.forget(b.UID)
-		return again(err, moment)
+		return again(s.Store.Update(ctx, func(tx store.Tx) error { return s.expire(tx, b) }))
 	}
-	st, err := s.judgeStanding(ctx, b, p, now, p.From)
+	st, err := s.judge(ctx, b, p, now, p.From)
 	if err != nil {
-		return again(err, moment)
+		return again(err)
 	}
 	after := s.next(b, st)
 	switch soon, err := s.act(ctx, b, st); {
@@ -251,9 +295,9 @@ func (s *Service) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resu
 }
 
 // again is the result of a step that may have met a change.
-func again(err error, after time.Duration) (reconcile.Result, error) {
+func again(err error) (reconcile.Result, error) {
 	if errors.Is(err, errMoved) {
-		return reconcile.Result{After: after}, nil
+		return reconcile.Result{After: moment}, nil
 	}
 	return reconcile.Result{}, err
 }
@@ -273,23 +317,10 @@ func (s *Service) expire(tx store.Tx, b *budget) error {
 	return s.remove(tx, b)
 }
 
-// forget lets a budget's sums go.
-func (s *Service) forget(uid string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.covers, uid)
-}
-
-// judgeAndTell judges a period that is over.
-func (s *Service) judgeAndTell(ctx context.Context, b *budget, p period, now, next time.Time) error {
-	_, err := s.judgeStanding(ctx, b, p, now, next)
-	return err
-}
-
-// judgeStanding judges a period and keeps what it found, with the messages, in
+// judge judges a period and keeps what it found, with the messages, in
 // one transaction; next is the beginning of the period that is looked at from
 // then on.
-func (s *Service) judgeStanding(ctx context.Context, b *budget, p period, now, next time.Time) (standing, error) {
+func (s *Service) judge(ctx context.Context, b *budget, p period, now, next time.Time) (standing, error) {
 	st, err := s.stand(ctx, b, p, now)
 	if err != nil {
 		return st, err
@@ -299,7 +330,7 @@ func (s *Service) judgeStanding(ctx context.Context, b *budget, p period, now, n
 			return st, err
 		}
 	}
-	tell, is := judge(b.Alerts, b.Told, st)
+	tell, is := verdict(b.Alerts, b.Told, st)
 	if len(tell) == 0 && b.Period.Equal(next) && sameTold(is, b.Told) {
 		return st, nil
 	}

@@ -1,6 +1,7 @@
 package budgets
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -163,6 +164,47 @@ func TestPeriodEndsWhileDown(t *testing.T) {
 		settle()
 		if l := w.letters(); len(l) != 1 {
 			t.Errorf("%d letters", len(l))
+		}
+		// Days that nobody saw are judged, too.
+		w.kill()
+		time.Sleep(3 * 24 * time.Hour)
+		w.start()
+		settle()
+		var ended []string
+		for _, l := range w.letters() {
+			_, rest, _ := strings.Cut(l.Body, "for the period that ended ")
+			ended = append(ended, rest[:10])
+		}
+		slices.Sort(ended)
+		if want := []string{"2000-01-02", "2000-01-03", "2000-01-04", "2000-01-05"}; !slices.Equal(ended, want) {
+			t.Errorf("told of the periods that ended %v, want %v", ended, want)
+		}
+		if !strings.Contains(w.letters()[1].Body, "NotebookInstance nb") {
+			t.Error("a letter of a period that is over lacks what runs still")
+		}
+	})
+}
+
+// A scope is folded once, however many budgets have it; a budget until the end
+// of time looks no further than today.
+func TestShares(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 5 {
+			w.cost(fmt.Sprint("b", i), "1", 100, letterTo("me@example.com"))
+		}
+		w.create(&apib.Budget{BudgetName: "long", BudgetType: "COST", TimeUnit: "CUSTOM", BudgetLimit: usdLimit("1000"),
+			TimePeriod: &apib.TimePeriod{Start: api.At(date("2000-01-01")), End: api.At(date("2000-04-10"))}})
+		w.runs(thing("NotebookInstance", "nb"), "notebook", "ml.cent", nil)
+		settle()
+		if len(w.covers) != 1 {
+			t.Errorf("%d covers of one scope", len(w.covers))
+		}
+		if got := w.describe1("long").CalculatedSpend.ForecastedSpend.Amount; got != "1440.0" && !strings.HasPrefix(got, "1440.00") && !strings.HasPrefix(got, "1439.99") {
+			t.Errorf("forecast of 100 days at 14.40: %s", got)
+		}
+		if _, err := w.DeleteBudget(t.Context(), call(), &apib.DeleteBudgetRequest{AccountId: account, BudgetName: "b0"}); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

@@ -277,7 +277,7 @@ func (s *Service) Admit(ctx context.Context, tx store.Tx, ask contract.Ask) erro
 			}
 		}
 	}
-	m.Taken = append(keep, want)
+	m.Taken = slices.Concat(keep, []taken{want})
 	return m.put(tx, r, now)
 }
 

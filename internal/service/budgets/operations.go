@@ -59,11 +59,11 @@ func (s *Service) UpdateBudget(ctx context.Context, c op.Call, in *apib.UpdateBu
 		return nil, err
 	}
 	return nil, s.change(ctx, c.Account, full.BudgetName, "update budget", func(_ store.Tx, b *budget) error {
-		if full.TimeUnit != b.Budget.TimeUnit || in.NewBudget.TimePeriod != nil {
-			b.Period = time.Time{} // another way to count: no period ends by it
-		}
 		if in.NewBudget.TimePeriod == nil && full.TimeUnit == b.Budget.TimeUnit {
 			full.TimePeriod = b.Budget.TimePeriod
+		}
+		if is, was := full.TimePeriod, b.Budget.TimePeriod; full.TimeUnit != b.Budget.TimeUnit || !is.Start.Equal(was.Start.Time) || !is.End.Equal(was.End.Time) {
+			b.Period = time.Time{} // another way to count: no period ends by it
 		}
 		b.Budget = full
 		for _, a := range b.Alerts {

@@ -76,11 +76,11 @@ func read(r *resource.Record) (*budget, error) {
 
 // put stores the budget and has it looked at: due may be now.
 func (b *budget) put(tx store.Tx, now time.Time) (err error) {
-	if b.Record.Spec, err = json.Marshal(b.spec); err != nil {
+	if b.Spec, err = json.Marshal(b.spec); err != nil {
 		return err
 	}
 	b.V = 1
-	if b.Record.Status, err = json.Marshal(b.status); err != nil {
+	if b.Status, err = json.Marshal(b.status); err != nil {
 		return err
 	}
 	b.Modified, b.Due = now, now

@@ -92,6 +92,7 @@ const gather = 500 * time.Millisecond
 func (s *Service) Run(ctx context.Context) {
 	hints := s.Store.Watch(ctx, "TrainingJob", "ProcessingJob", "TransformJob", "NotebookInstance", "Endpoint")
 	seen := make(map[string]int64) // by account
+	s.warm(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -111,6 +112,26 @@ func (s *Service) Run(ctx context.Context) {
 		}
 		if err := s.wakeChanged(ctx, seen); err != nil && ctx.Err() == nil {
 			s.Log.Warn("budgets: the ledger was not read", "err", err)
+		}
+	}
+}
+
+// warm folds what budgets cover once, before somebody waits for it in a
+// transaction.
+func (s *Service) warm(ctx context.Context) {
+	for token := ""; ; {
+		recs, next, err := s.Store.List(ctx, resource.Query{Kind: Kind, Token: token, Limit: 1000})
+		if err != nil {
+			return // whoever asks folds
+		}
+		for _, r := range recs {
+			if b, err := read(r); err == nil {
+				now := time.Now()
+				_, _, _ = s.spent(ctx, b, b.period(now), now)
+			}
+		}
+		if token = next; token == "" {
+			return
 		}
 	}
 }
