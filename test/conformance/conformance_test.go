@@ -119,6 +119,9 @@ func fixed(m *facts.Model) map[*facts.Shape]string {
 		"BucketName": "conformance-bucket", "ObjectKey": "a/key", "CopySource": "conformance-bucket/a/key",
 		"MetadataKey": "name", "MetadataValue": "value", "ContentMD5": "", "MultipartUploadId": "none", "arnType": "arn:aws:iam::123456789012:role/Some",
 		"NameType": "conformance/secret", "SecretIdType": "conformance/secret", "DurationType": "3h",
+		"AccountId": "123456789012", "BudgetName": "conformance", "ZonedDateTime": "2026-01-01T00:00:00Z",
+		"topicARN": "arn:aws:sns:us-east-1:123456789012:conformance", "topicName": "conformance",
+		"BillingViewArn": "arn:aws:billing::123456789012:billingview/primary", "PolicyArn": "arn:aws:iam::123456789012:policy/Some",
 		// what a body's bytes would have to match
 		"ChecksumCRC32": "", "ChecksumCRC32C": "", "ChecksumSHA1": "", "ChecksumSHA256": "", "ChecksumCRC64NVME": "",
 	} {
@@ -281,8 +284,8 @@ func (w *world) unknown(t *testing.T, protocol string, o *facts.Operation, n val
 	}
 }
 
-func lists(o *facts.Operation, code string) bool {
-	return slices.ContainsFunc(o.Errors, func(s *facts.Shape) bool { return s.Name == code })
+func named(name string) func(*facts.Shape) bool {
+	return func(s *facts.Shape) bool { return s.Name == name }
 }
 
 // invalid: a broken constraint is refused for what it is.
@@ -299,8 +302,8 @@ func (w *world) invalid(t *testing.T, protocol string, o *facts.Operation, n *va
 		return
 	}
 	codes := []string{"ValidationException", "ValidationError"}
-	if lists(o, "InvalidParameterException") && !lists(o, "ValidationException") {
-		codes = []string{"InvalidParameterException"}
+	if i := slices.IndexFunc(o.Errors, named("InvalidParameterException")); i >= 0 && !slices.ContainsFunc(o.Errors, named("ValidationException")) {
+		codes = []string{or(o.Errors[i].ErrorCode, o.Errors[i].Name)}
 	}
 	text := plainText(protocol, a)
 	if a.status != http.StatusBadRequest || !slices.Contains(codes, code) && code != "MalformedInput" || !strings.Contains(text, want) && code != "MalformedInput" {

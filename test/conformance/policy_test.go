@@ -74,7 +74,7 @@ func TestEveryOperationAsks(t *testing.T) {
 	w, want := start(t), golden(t)
 	const all = `{"Effect":"Allow","Action":"*","Resource":"*"}`
 	nobody := w.role(t, "nobody", "")
-	denied := w.role(t, "denied", all+`,{"Effect":"Deny","Action":["s*","i*","l*","c*"],"Resource":"*"}`)
+	denied := w.role(t, "denied", all+`,{"Effect":"Deny","Action":["b*","s*","i*","l*","c*"],"Resource":"*"}`)
 	there := w.role(t, "there", `{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:RequestedRegion":"us-east-1"},"IpAddress":{"aws:SourceIp":"127.0.0.0/8"},"Bool":{"aws:SecureTransport":"false"},"StringLike":{"aws:UserAgent":"Go-http-client/*"},"DateGreaterThan":{"aws:CurrentTime":"2020-01-01T00:00:00Z"},"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/there"}}}`)
 	for _, service := range facts.Services() {
 		m, err := facts.Load(service)
@@ -200,7 +200,7 @@ func refusedBy(a answer, text, protocol string, o *facts.Operation) bool {
 	if protocol == "query" || strings.HasPrefix(protocol, "rest") {
 		status = http.StatusForbidden
 	}
-	return a.status == status && (o.HTTP.Method == http.MethodHead || strings.Contains(text, "AccessDenied"))
+	return a.status == status && (o.HTTP.Method == http.MethodHead || strings.Contains(text, "AccessDenied") || strings.Contains(text, "AuthorizationError"))
 }
 
 // ask0 is the fixed beginning of a resource.

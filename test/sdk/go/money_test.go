@@ -31,7 +31,9 @@ func TestCosts(t *testing.T) {
 	ctx := t.Context()
 	cfg, w := load(t)
 	c := costexplorer.NewFromConfig(cfg)
-	day := func(offset int) *string { return aws.String(time.Now().UTC().AddDate(0, 0, offset).Format(time.DateOnly)) }
+	day := func(offset int) *string {
+		return aws.String(time.Now().UTC().AddDate(0, 0, offset).Format(time.DateOnly))
+	}
 	ask := &costexplorer.GetCostAndUsageInput{
 		TimePeriod: &cetypes.DateInterval{Start: day(-1), End: day(1)}, Granularity: cetypes.GranularityDaily, Metrics: []string{"UnblendedCost"},
 	}

@@ -147,17 +147,16 @@ def test_missing_data(cw, alarm):
     until(cw, alarm(TreatMissingData="notBreaching")["AlarmName"], "OK")
 
 
-def test_m_of_n_and_math(cw, alarm):
+def test_m_of_n(cw, alarm):
     a = alarm(EvaluationPeriods=3, DatapointsToAlarm=2, Period=60)
     metric = {"Namespace": a["Namespace"], "MetricName": "m"}
-    math = alarm(**dict.fromkeys(("Namespace", "MetricName", "Statistic", "Period")), EvaluationPeriods=3, DatapointsToAlarm=2, Threshold=11.0, Metrics=[
-        {"Id": "twice", "Expression": "2 * m1", "Label": "twice"},
-        {"Id": "m1", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Maximum"}, "ReturnData": False}])
+    query = alarm(**dict.fromkeys(("Namespace", "MetricName", "Statistic", "Period")), EvaluationPeriods=3, DatapointsToAlarm=2, Metrics=[
+        {"Id": "m1", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Maximum"}, "ReturnData": True}])
     now = datetime.datetime.now(datetime.timezone.utc)
     cw.put_metric_data(Namespace=a["Namespace"], MetricData=[
         {"MetricName": "m", "Value": v, "Timestamp": now - datetime.timedelta(minutes=m)} for m, v in ((1, 6.0), (2, 1.0), (3, 6.0))])
     assert "[6.0 (" in until(cw, a["AlarmName"], "ALARM")["StateReason"]
-    until(cw, math["AlarmName"], "ALARM")
+    until(cw, query["AlarmName"], "ALARM")
 
 
 def test_describe(cw, alarm):
@@ -220,6 +219,12 @@ def test_bad_input(cw):
         with pytest.raises(ClientError) as failed:
             cw.put_metric_alarm(**args)
         assert failed.value.response["Error"]["Code"] in ("ValidationError", "MissingParameter", "InvalidParameterValue"), (wrong, failed.value)
-    refused(cw.put_metric_alarm, "InvalidParameterCombination", **good, ExtendedStatistic="p90")
+    for what, args in {  # not there: said, not dropped
+        "ExtendedStatistic": {**good, "ExtendedStatistic": "p90"},
+        "Expression": {k: v for k, v in good.items() if k not in ("Namespace", "MetricName", "Statistic", "Period")} | {"Metrics": [
+            {"Id": "twice", "Expression": "2 * m1"},
+            {"Id": "m1", "MetricStat": {"Metric": {"Namespace": "Space", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}, "ReturnData": False}]},
+    }.items():
+        refused(cw.put_metric_alarm, "ValidationError", what, **args)
     assert cw.describe_alarms(AlarmNames=["bad"])["MetricAlarms"] == []
     refused(cw.describe_alarms, "InvalidParameterCombination", AlarmNames=["a"], AlarmNamePrefix="a")

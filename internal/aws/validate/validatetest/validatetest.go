@@ -181,6 +181,10 @@ func Sites(path string, s *facts.Shape, n *validate.Node, out []Site) []Site {
 	return out
 }
 
+// longest is a text that requests still have room for: Budgets' model states
+// maxima of 2 GiB.
+const longest = 16 << 20
+
 // Spoil is one way to break one constraint.
 type Spoil struct {
 	Name string
@@ -200,7 +204,7 @@ func Spoils() []Spoil {
 			return text("no such value"), "Member must satisfy enum value set: [", len(s.Shape.Enum) > 0
 		}},
 		{"long", func(s Site) (validate.Node, string, bool) {
-			if s.Shape.Type != facts.String || s.Shape.Max == nil || len(s.Shape.Enum) > 0 {
+			if s.Shape.Type != facts.String || s.Shape.Max == nil || *s.Shape.Max > longest || len(s.Shape.Enum) > 0 {
 				return validate.Node{}, "", false
 			}
 			n := text(strings.Repeat("a", int(*s.Shape.Max)+1))
