@@ -87,7 +87,7 @@ func (s *Service) Operations() map[string]op.Handler {
 		"GetSubscriptionAttributes": op.Op(s.GetSubscriptionAttributes),
 		"SetSubscriptionAttributes": op.Op(s.SetSubscriptionAttributes),
 		"Publish":                   op.On(op.Op(s.Publish), func(_ op.Call, in *api.PublishInput) string { return cmp.Or(in.TopicArn, in.TargetArn, "*") }),
-		"PublishBatch":              op.Op(s.PublishBatch),
+		"PublishBatch":              op.Op(s.PublishBatch).As("sns:Publish"),
 		"TagResource":               op.Op(s.TagResource),
 		"UntagResource":             op.Op(s.UntagResource),
 		"ListTagsForResource":       op.Op(s.ListTagsForResource),
