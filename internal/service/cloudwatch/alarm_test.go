@@ -381,7 +381,7 @@ func (m *mortal) Update(ctx context.Context, fn func(store.Tx) error) error {
 	m.dead = m.dead || m.left < 0
 	dead, now := m.dead, m.left == -1
 	m.mu.Unlock()
-	if dead && !(now && m.after) {
+	if dead && (!now || !m.after) {
 		return errKilled
 	}
 	if err := m.Store.Update(ctx, fn); err != nil || !dead {
@@ -632,27 +632,31 @@ func TestAlarmsRefused(t *testing.T) {
 		}
 	}
 	for text, change := range map[string]func(*apicw.PutMetricAlarmInput){
-		"control characters":                          func(in *apicw.PutMetricAlarmInput) { in.AlarmName = "a\nb" },
-		"MetricName is required":                      func(in *apicw.PutMetricAlarmInput) { in.MetricName = "" },
-		"Namespace is required":                       func(in *apicw.PutMetricAlarmInput) { in.Namespace = "" },
-		"Statistic and ExtendedStatistic":             func(in *apicw.PutMetricAlarmInput) { in.Statistic = "" },
-		"Period is required":                          func(in *apicw.PutMetricAlarmInput) { in.Period = nil },
-		"must be 10, 20, 30 or":                       func(in *apicw.PutMetricAlarmInput) { in.Period = ptr(int64(90)) },
-		"EvaluationPeriods is required":               func(in *apicw.PutMetricAlarmInput) { in.EvaluationPeriods = nil },
-		"DatapointsToAlarm must be":                   func(in *apicw.PutMetricAlarmInput) { in.DatapointsToAlarm = ptr(int64(2)) },
-		"more than a day":                             func(in *apicw.PutMetricAlarmInput) { in.EvaluationPeriods = ptr(int64(1441)) },
-		"more than 7 days":                            func(in *apicw.PutMetricAlarmInput) { in.Period, in.EvaluationPeriods = ptr(int64(86400)), ptr(int64(8)) },
-		"ComparisonOperator is required":              func(in *apicw.PutMetricAlarmInput) { in.ComparisonOperator = "" },
-		"no anomaly detection":                        func(in *apicw.PutMetricAlarmInput) { in.ComparisonOperator = "GreaterThanUpperThreshold" },
-		"support ThresholdMetricId":                   func(in *apicw.PutMetricAlarmInput) { in.ThresholdMetricId = "m" },
-		"support ExtendedStatistic":                   func(in *apicw.PutMetricAlarmInput) { in.ExtendedStatistic = "p90" },
-		"Threshold is required":                       func(in *apicw.PutMetricAlarmInput) { in.Threshold = nil },
-		"finite":                                      func(in *apicw.PutMetricAlarmInput) { in.Threshold = ptr(math.NaN()) },
-		"must be one of breaching":                    func(in *apicw.PutMetricAlarmInput) { in.TreatMissingData = "bad" },
-		"Invalid arn syntax: mail":                    func(in *apicw.PutMetricAlarmInput) { in.OKActions = []string{"mail"} },
-		"Invalid arn syntax: " + topic + ":x":         func(in *apicw.PutMetricAlarmInput) { in.OKActions = []string{topic + ":x"} },
-		"Actions must be unique":                      func(in *apicw.PutMetricAlarmInput) { in.AlarmActions = []string{topic, topic} },
-		"of the service automate":                     func(in *apicw.PutMetricAlarmInput) { in.AlarmActions = []string{"arn:aws:automate:us-west-2:ec2:stop:x"} },
+		"control characters":              func(in *apicw.PutMetricAlarmInput) { in.AlarmName = "a\nb" },
+		"MetricName is required":          func(in *apicw.PutMetricAlarmInput) { in.MetricName = "" },
+		"Namespace is required":           func(in *apicw.PutMetricAlarmInput) { in.Namespace = "" },
+		"Statistic and ExtendedStatistic": func(in *apicw.PutMetricAlarmInput) { in.Statistic = "" },
+		"Period is required":              func(in *apicw.PutMetricAlarmInput) { in.Period = nil },
+		"must be 10, 20, 30 or":           func(in *apicw.PutMetricAlarmInput) { in.Period = ptr(int64(90)) },
+		"EvaluationPeriods is required":   func(in *apicw.PutMetricAlarmInput) { in.EvaluationPeriods = nil },
+		"DatapointsToAlarm must be":       func(in *apicw.PutMetricAlarmInput) { in.DatapointsToAlarm = ptr(int64(2)) },
+		"more than a day":                 func(in *apicw.PutMetricAlarmInput) { in.EvaluationPeriods = ptr(int64(1441)) },
+		"more than 7 days": func(in *apicw.PutMetricAlarmInput) {
+			in.Period, in.EvaluationPeriods = ptr(int64(86400)), ptr(int64(8))
+		},
+		"ComparisonOperator is required":      func(in *apicw.PutMetricAlarmInput) { in.ComparisonOperator = "" },
+		"no anomaly detection":                func(in *apicw.PutMetricAlarmInput) { in.ComparisonOperator = "GreaterThanUpperThreshold" },
+		"support ThresholdMetricId":           func(in *apicw.PutMetricAlarmInput) { in.ThresholdMetricId = "m" },
+		"support ExtendedStatistic":           func(in *apicw.PutMetricAlarmInput) { in.ExtendedStatistic = "p90" },
+		"Threshold is required":               func(in *apicw.PutMetricAlarmInput) { in.Threshold = nil },
+		"finite":                              func(in *apicw.PutMetricAlarmInput) { in.Threshold = ptr(math.NaN()) },
+		"must be one of breaching":            func(in *apicw.PutMetricAlarmInput) { in.TreatMissingData = "bad" },
+		"Invalid arn syntax: mail":            func(in *apicw.PutMetricAlarmInput) { in.OKActions = []string{"mail"} },
+		"Invalid arn syntax: " + topic + ":x": func(in *apicw.PutMetricAlarmInput) { in.OKActions = []string{topic + ":x"} },
+		"Actions must be unique":              func(in *apicw.PutMetricAlarmInput) { in.AlarmActions = []string{topic, topic} },
+		"of the service automate": func(in *apicw.PutMetricAlarmInput) {
+			in.AlarmActions = []string{"arn:aws:automate:us-west-2:ec2:stop:x"}
+		},
 		"Invalid region eu-west-1 specified":          func(in *apicw.PutMetricAlarmInput) { in.AlarmActions = []string{"arn:aws:sns:eu-west-1:1:t"} },
 		"Duplicate tag":                               func(in *apicw.PutMetricAlarmInput) { in.Tags = []apicw.Tag{{Key: "a"}, {Key: "a"}} },
 		"same dimension key twice":                    func(in *apicw.PutMetricAlarmInput) { in.Dimensions = append(in.Dimensions, in.Dimensions[0]) },
@@ -674,8 +678,12 @@ func TestAlarmsRefused(t *testing.T) {
 	for _, change := range []func(*apicw.PutMetricAlarmInput){
 		one(func(*apicw.MetricDataQuery) {}),
 		func(in *apicw.PutMetricAlarmInput) { in.Period = ptr(int64(10)) },
-		func(in *apicw.PutMetricAlarmInput) { in.Period, in.EvaluationPeriods = ptr(int64(86400)), ptr(int64(7)) },
-		func(in *apicw.PutMetricAlarmInput) { in.EvaluationWindow = &apicw.EvaluationWindow{SlidingWindow: &apicw.SlidingWindow{}} },
+		func(in *apicw.PutMetricAlarmInput) {
+			in.Period, in.EvaluationPeriods = ptr(int64(86400)), ptr(int64(7))
+		},
+		func(in *apicw.PutMetricAlarmInput) {
+			in.EvaluationWindow = &apicw.EvaluationWindow{SlidingWindow: &apicw.SlidingWindow{}}
+		},
 	} {
 		if _, err := w.PutMetricAlarm(t.Context(), call(), onLoad(change)); err != nil {
 			t.Error(err)

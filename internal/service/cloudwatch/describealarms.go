@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -154,9 +155,7 @@ func (w *CloudWatch) TagResource(ctx context.Context, c op.Call, in *apicw.TagRe
 		if err != nil {
 			return err
 		}
-		for k, v := range add {
-			have[k] = v
-		}
+		maps.Copy(have, add)
 		if len(have) > mostTags {
 			return apierr.Validation("A resource can have at most %d tags.", mostTags)
 		}
@@ -208,4 +207,3 @@ func tagged(tx store.Tx, c op.Call, of string) (map[string]string, error) {
 	e.Fields = map[string]string{"ResourceType": "alarm", "ResourceId": of}
 	return nil, e
 }
-

@@ -98,12 +98,18 @@ func TestOperatorsAndStatistics(t *testing.T) {
 		threshold float64
 		want      string
 	}{
-		{"Sum", "GreaterThanThreshold", 10, stateOK}, {"Sum", "GreaterThanOrEqualToThreshold", 10, stateAlarm},
-		{"Sum", "LessThanThreshold", 10, stateOK}, {"Sum", "LessThanOrEqualToThreshold", 10, stateAlarm},
-		{"SampleCount", "GreaterThanThreshold", 2.5, stateAlarm}, {"SampleCount", "GreaterThanThreshold", 3, stateOK},
-		{"Average", "GreaterThanThreshold", 3.3, stateAlarm}, {"Average", "GreaterThanThreshold", 3.4, stateOK},
-		{"Minimum", "LessThanThreshold", 1.5, stateAlarm}, {"Minimum", "LessThanThreshold", 1, stateOK},
-		{"Maximum", "GreaterThanThreshold", 5.5, stateAlarm}, {"Maximum", "GreaterThanThreshold", 6, stateOK},
+		{"Sum", "GreaterThanThreshold", 10, stateOK},
+		{"Sum", "GreaterThanOrEqualToThreshold", 10, stateAlarm},
+		{"Sum", "LessThanThreshold", 10, stateOK},
+		{"Sum", "LessThanOrEqualToThreshold", 10, stateAlarm},
+		{"SampleCount", "GreaterThanThreshold", 2.5, stateAlarm},
+		{"SampleCount", "GreaterThanThreshold", 3, stateOK},
+		{"Average", "GreaterThanThreshold", 3.3, stateAlarm},
+		{"Average", "GreaterThanThreshold", 3.4, stateOK},
+		{"Minimum", "LessThanThreshold", 1.5, stateAlarm},
+		{"Minimum", "LessThanThreshold", 1, stateOK},
+		{"Maximum", "GreaterThanThreshold", 5.5, stateAlarm},
+		{"Maximum", "GreaterThanThreshold", 6, stateOK},
 	} {
 		in := request(1, 0, 300)
 		in.Statistic, in.ComparisonOperator, in.Threshold = tt.stat, tt.op, &tt.threshold
@@ -159,7 +165,7 @@ func TestReasons(t *testing.T) {
 		in.TreatMissingData = tt.treat
 		r := ruleOf(in)
 		v := r.at(rows(tt.picture, end, 1), end.Unix()/60, tt.before)
-		if got := r.reason(v, in, tt.before); got != tt.want {
+		if got := r.reason(v, in); got != tt.want {
 			t.Errorf("%d of %d, %q:\n%s, want\n%s", tt.m, tt.n, tt.picture, got, tt.want)
 		}
 	}

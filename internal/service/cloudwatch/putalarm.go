@@ -245,7 +245,7 @@ func tagMap(list []apicw.Tag) (map[string]string, error) {
 // of it.
 func (w *CloudWatch) SetAlarmState(ctx context.Context, c op.Call, in *apicw.SetAlarmStateInput) (*struct{}, error) {
 	if in.StateReasonData != "" && !validJSON(in.StateReasonData) {
-		return nil, apierr.New(400, "InvalidFormatFault", "TheStateReasonData %s is not valid JSON.", in.StateReasonData)
+		return nil, apierr.New(400, "InvalidFormatFault", "The StateReasonData %s is not valid JSON.", in.StateReasonData)
 	}
 	now := time.Now()
 	// As AWS does, the alarm goes back to what its data say with the next

@@ -61,8 +61,8 @@ func operatorWords(op string) string {
 	return "less than or equal to"
 }
 
-// reason says why an evaluation came to its state; from is the one before.
-func (r *rule) reason(v verdict, in *apicw.PutMetricAlarmInput, from string) string {
+// reason says why an evaluation came to its state.
+func (r *rule) reason(v verdict, in *apicw.PutMetricAlarmInput) string {
 	if v.state == stateInsufficient {
 		return fmt.Sprintf("Insufficient Data: %s %s unknown.", count(v.lack, "datapoint"), were(v.lack))
 	}

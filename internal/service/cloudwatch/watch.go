@@ -245,7 +245,7 @@ func (e evaluator) Reconcile(ctx context.Context, k resource.Key) (reconcile.Res
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	reason := r.reason(v, &a.spec, a.Phase)
+	reason := r.reason(v, &a.spec)
 	return reconcile.Result{}, e.records.Update(ctx, func(tx store.Tx) error {
 		cur, err := tx.Get(k)
 		if errors.Is(err, store.ErrNotFound) {
