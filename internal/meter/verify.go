@@ -190,7 +190,7 @@ func sane(usages []resource.Usage) Check {
 // apart looks for time that is charged twice. Instances of an endpoint run
 // beside each other; everything else is one after the other.
 func apart(usages []resource.Usage) Check {
-	c := Check{Name: "no two intervals of a resource's component overlap", OK: true}
+	c := Check{Name: "no two intervals of a resource's component overlap, unless the clock was set back between them", OK: true}
 	last := make(map[string]*resource.Usage)
 	byStart := make([]*resource.Usage, 0, len(usages))
 	for i := range usages {

@@ -12,6 +12,7 @@ import (
 	"clary/internal/feature/training"
 	"clary/internal/feature/transform"
 	"clary/internal/logs"
+	"clary/internal/meter"
 	"clary/internal/metrics"
 	"clary/internal/resource"
 	"clary/internal/stage/plan"
@@ -81,6 +82,29 @@ func (s *sim) judge(l *life) {
 	}
 	s.judgeBooks(ctx, l, bills)
 	s.judgeSites(ctx, l, bills)
+	s.judgeMoney(ctx, l)
+}
+
+// judgeMoney reckons the ledger once more: whatever was done to the servers that
+// wrote it, the bill and the running sums are what it says, and nothing is left
+// open.
+func (s *sim) judgeMoney(ctx context.Context, l *life) {
+	prices, err := meter.ListPrices()
+	if err != nil {
+		s.fail("prices: %v", err)
+		return
+	}
+	books := []meter.Book{meter.MinuteBook(prices), meter.AWSBook(prices)}
+	p, err := meter.Verify(ctx, l.store, books, account, time.Now(), meter.NewSums(l.store, books).Witness())
+	if err != nil {
+		s.fail("the ledger: %v", err)
+	}
+	for _, c := range p.Checks {
+		// Simulated clocks are set back, so what follows may overlap what was.
+		if !c.OK && !strings.Contains(c.Name, "clock was set back") {
+			s.fail("it does not hold that %s: %s", c.Name, strings.Join(c.Found, "; "))
+		}
+	}
 }
 
 func (s *sim) judgeJob(ctx context.Context, l *life, j *job, starts map[int]int, bill []resource.Usage) {
