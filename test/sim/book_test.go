@@ -304,7 +304,7 @@ func (s *sim) turned(l *life, turns []turn) {
 func (s *sim) client(b *book) {
 	time.Sleep(b.create)
 	first := true
-	in := &apism.CreateNotebookInstanceInput{NotebookInstanceName: b.name, InstanceType: "ml.t3.medium", RoleArn: "arn:aws:iam::" + account + ":role/Role"}
+	in := &apism.CreateNotebookInstanceInput{NotebookInstanceName: b.name, InstanceType: "ml.t3.medium", RoleArn: "arn:aws:iam::" + account + ":role/Role", Tags: s.tagged(b.name)}
 	if b.code {
 		s.insist(scripts)
 		in.LifecycleConfigName, in.DefaultCodeRepository, in.AdditionalCodeRepositories = "scripts", "https://git.example/a/x.git", []string{"https://git.example/b/x"}
@@ -328,7 +328,11 @@ func (s *sim) client(b *book) {
 			return
 		}
 	}
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Minute) {
+	bound := patience
+	if s.team != nil {
+		bound = 3 * time.Hour
+	}
+	for deadline := time.Now().Add(bound); time.Now().Before(deadline); time.Sleep(time.Minute) {
 		switch s.phaseOf(b) {
 		case "Stopped", "Failed", "":
 			return

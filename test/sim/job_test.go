@@ -223,7 +223,7 @@ func (l *life) createJob(j *job) error {
 		return err
 	}
 	_, err := l.training.Create(context.Background(), call(), &apism.CreateTrainingJobRequest{
-		TrainingJobName: j.name, RoleArn: role,
+		TrainingJobName: j.name, RoleArn: role, Tags: l.s.tagged(j.name),
 		AlgorithmSpecification: &apism.AlgorithmSpecification{
 			TrainingImage: "image", TrainingInputMode: "File",
 			MetricDefinitions: []apism.MetricDefinition{{Name: "loss", Regex: "loss=([0-9]+);"}},

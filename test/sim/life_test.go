@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"clary/internal/budget"
 	"clary/internal/compute"
 	"clary/internal/feature/endpoint"
 	"clary/internal/feature/notebook"
@@ -22,6 +23,7 @@ import (
 	"clary/internal/metrics"
 	"clary/internal/reconcile"
 	"clary/internal/resource"
+	"clary/internal/service/budgets"
 	"clary/internal/serving"
 	"clary/internal/stage/plan"
 	"clary/internal/store"
@@ -47,6 +49,7 @@ type life struct {
 	transform  *transform.Transform
 	books      *notebook.Notebooks
 	sites      *endpoint.Endpoints
+	budgets    *budgets.Service
 	cancel     context.CancelFunc
 	ended      chan struct{}
 }
@@ -113,22 +116,26 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 		},
 	})
 	db := mortalStore{st, l}
+	l.budgets = budgets.New(budgets.Config{Store: db, Auth: nobody{}, Books: simBooks(), Settle: budgets.Settle, Wake: func(k resource.Key) { loop.Wake(k) }, Log: slog.New(s.log)})
 	jobs := engine.Config{
 		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: output{l.ingest}, Logs: mortalLogs{lg, l},
 		Auth: nobody{}, Sessions: nobody{}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room, Queue: new(engine.Queue),
+		Gate: l.budgets, Record: l.record(db), Clock: s.moment,
 	}
 	l.training, l.processing, l.transform = training.New(training.Config{Config: jobs}), processing.New(jobs), transform.New(jobs)
 	l.books = notebook.New(notebook.Config{
 		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: bookOutput{output{l.ingest}}, Logs: mortalLogs{lg, l},
 		Auth: nobody{}, Sessions: nobody{}, Door: mortalDoor{l}, Keeper: mortalKeeper{l}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
-		IdleStop: idleStop, Record: l.record(db), Clock: s.moment, Site: func(uid string) string { return uid },
+		Gate: l.budgets, IdleStop: idleStop, Record: l.record(db), Clock: s.moment, Site: func(uid string) string { return uid },
 	})
 	l.sites = endpoint.New(endpoint.Config{
 		Store: db, Driver: drv, Catalog: &builds{s: s}, Output: bookOutput{output{l.ingest}}, Logs: mortalLogs{lg, l},
 		Auth: nobody{}, Sessions: nobody{}, Instances: l.metrics, Traffic: mortalTraffic{l}, Wake: func(k resource.Key) { loop.Wake(k) }, Free: s.room,
+		Gate: l.budgets, Record: l.record(db), Clock: s.moment,
 	})
+	l.budgets.Stoppers = []budget.Stopper{l.books.Stopper(), l.sites.Stopper(), l.training.Stopper(), l.processing.Stopper(), l.transform.Stopper()}
 	loop = reconcile.New(reconcile.Config{
-		Store: db, Reconcilers: []reconcile.Reconciler{l.training, l.processing, l.transform, l.books, l.sites}, Owner: fmt.Sprint("life", s.lives),
+		Store: db, Reconcilers: []reconcile.Reconciler{l.training, l.processing, l.transform, l.books, l.sites, l.budgets, budgets.Actions{Service: l.budgets}}, Owner: fmt.Sprint("life", s.lives),
 		Workers: map[resource.Kind]int{training.Kind: 4, processing.Kind: 4, transform.Kind: 4, notebook.Kind: 4, serving.KindEndpoint: 4}, Log: slog.New(s.log),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -147,8 +154,14 @@ func (s *sim) begin(step time.Duration) (*life, error) {
 	}()
 	go func() {
 		defer close(l.ended)
+		watching := make(chan struct{})
+		go func() {
+			defer close(watching)
+			l.budgets.Run(ctx)
+		}()
 		loop.Run(ctx)
 		<-hints
+		<-watching
 	}()
 	for _, wake := range []func(context.Context) error{l.training.WakeAll, l.processing.WakeAll, l.transform.WakeAll, l.books.WakeAll, l.sites.WakeAll} {
 		if err := wake(ctx); err != nil && !errors.Is(err, errDead) {

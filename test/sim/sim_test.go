@@ -55,6 +55,7 @@ type sim struct {
 	names   map[compute.TaskID]*job
 	boot    int
 	kept    map[string]string // objects by key, of what was rescued
+	team    map[string]bool   // names of what the budget covers
 	failed  bool
 }
 
@@ -170,6 +171,9 @@ type options struct {
 	kill  func(rng *rand.Rand) func(point int) bool
 	// score has so many of three jobs be transform jobs.
 	score int
+	// budget has three things forgotten below a budget, which 1 stops and 2 only
+	// tells of.
+	budget int
 	// left are books whose client goes away.
 	left bool
 	// calm leaves out clocks that jump and machines that sleep.
@@ -206,6 +210,9 @@ func run(t *testing.T, dir string, o options) (points int) {
 		w := newSite(rng, fmt.Sprintf("site-%d", i), o.calm)
 		s.sites[w.name] = w
 	}
+	if o.budget > 0 {
+		s.forgets(rng, o)
+	}
 	s.world = fake.NewWorld(func(t compute.Task) fake.Script {
 		if w := s.sites[t.Name]; w != nil {
 			return s.siteScript(w, t.ID)
@@ -217,16 +224,19 @@ func run(t *testing.T, dir string, o options) (points int) {
 	}, nil)
 
 	if !o.calm {
-		if o.books == 0 {
+		if o.books == 0 && o.budget == 0 {
 			s.most = 3 + rng.IntN(6)
 			for _, j := range s.plans {
 				s.most = max(s.most, len(j.scripts)) // or it waits for ever
 			}
 		}
-		if o.books > 0 || o.sites > 0 {
+		if o.books > 0 || o.sites > 0 || o.budget > 0 {
 			s.naps = newNaps(rng)
 		}
 		for range rng.IntN(3) {
+			if o.budget > 0 {
+				break // what cannot be written cannot be stopped
+			}
 			from := time.Now().Add(time.Duration(rng.Int64N(int64(3 * time.Hour))))
 			s.fulls = append(s.fulls, span{from, from.Add(time.Duration(rng.Int64N(int64(40 * time.Minute))))})
 		}
@@ -235,6 +245,9 @@ func run(t *testing.T, dir string, o options) (points int) {
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)
+		if o.budget > 0 {
+			s.limits(o.budget == 1)
+		}
 		s.clients()
 		s.settle()
 	}()
@@ -254,11 +267,18 @@ func run(t *testing.T, dir string, o options) (points int) {
 		case <-l.killed:
 		case <-settled:
 			done = true
-			s.judge(l)
+			if o.budget > 0 {
+				s.judgeBudget(l, o.budget == 1)
+			} else {
+				s.judge(l)
+			}
 		}
 		s.mu.Lock()
 		s.current, s.up = nil, make(chan struct{})
 		down := []time.Duration{0, 0, 5 * time.Second, time.Minute, 20 * time.Minute}[s.rng.IntN(5)]
+		if o.budget > 0 {
+			down = min(down, 20*time.Second) // who came later would find the dollar spent
+		}
 		s.mu.Unlock()
 		if err := l.end(); err != nil {
 			s.fail("end of a server: %v", err)
@@ -462,14 +482,18 @@ func everyPoint(t *testing.T, world options, then []int) {
 
 // settle waits until every job is over and cleared away.
 func (s *sim) settle() {
-	deadline := time.Now().Add(patience)
+	bound := patience
+	if s.team != nil {
+		bound = 3 * time.Hour
+	}
+	deadline := time.Now().Add(bound)
 	for time.Now().Before(deadline) {
 		if s.quiet() {
 			return
 		}
 		time.Sleep(30 * time.Second)
 	}
-	s.fail("not settled after %s: %s", patience, s.state())
+	s.fail("not settled after %s: %s", bound, s.state())
 }
 
 // quiet tells whether nothing is left to do.

@@ -183,7 +183,7 @@ func (s *sim) visitor(w *site) {
 	s.insist(s.stock)
 	first, config := true, 1
 	s.insist(func(l *life) error {
-		_, err := l.sites.Create(context.Background(), call(), &apism.CreateEndpointInput{EndpointName: w.name, EndpointConfigName: w.name + "-1"})
+		_, err := l.sites.Create(context.Background(), call(), &apism.CreateEndpointInput{EndpointName: w.name, EndpointConfigName: w.name + "-1", Tags: s.tagged(w.name)})
 		if !first && invalid(err) {
 			err = nil // the call before did it after all
 		}
