@@ -28,7 +28,7 @@ func (r *rooms) proofPath(w http.ResponseWriter, req *http.Request, c op.Call) {
 		return
 	}
 	proof, err := meter.Verify(req.Context(), r.store, r.books, c.Account, time.Now().UTC(),
-		r.sums.Witness(), costexplorer.New(r.store, r.sums, r.books[0]).Witness())
+		r.sums.Witness(), costexplorer.New(r.store, r.sums, r.books).Witness())
 	if err != nil {
 		writeError(w, err)
 		return

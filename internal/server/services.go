@@ -54,7 +54,7 @@ func (r *rooms) services() []op.Service {
 		sagemakermetrics.New(r.store, r.metrics, r.samples),
 		r.router,
 		r.secrets,
-		costexplorer.New(r.store, r.sums, r.books[0]),
+		costexplorer.New(r.store, r.sums, r.books),
 		r.topics,
 		r.budgets,
 	}

@@ -30,14 +30,14 @@ type Ledger interface {
 type Service struct {
 	ledger Ledger
 	sums   *meter.Sums
-	book   meter.Book // the first of the sums' books
+	books  []meter.Book // of the sums; the first one counts
 	now    func() time.Time
 	page   int // groups in an answer
 }
 
-// New serves what sums say; book is the first of theirs.
-func New(ledger Ledger, sums *meter.Sums, book meter.Book) *Service {
-	return &Service{ledger: ledger, sums: sums, book: book, now: time.Now, page: 5000}
+// New serves what sums say by the first of their books.
+func New(ledger Ledger, sums *meter.Sums, books []meter.Book) *Service {
+	return &Service{ledger: ledger, sums: sums, books: books, now: time.Now, page: 5000}
 }
 
 // Name is the service's name.

@@ -42,7 +42,6 @@ func bench(t *testing.T) (*Service, store.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	book := meter.MinuteBook(prices)
 	red, blue := map[string]string{"team": "red"}, map[string]string{"team": "blue", "stage": "test"}
 	rows := []resource.Usage{
 		use("TrainingJob", "train-a", "training", "ml.m5.large", "2026-09-30T23:30:00Z", "2026-10-01T00:30:00Z", red),
@@ -65,7 +64,8 @@ func bench(t *testing.T) (*Service, store.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(db, meter.NewSums(db, []meter.Book{book, meter.AWSBook(prices)}), book)
+	books := []meter.Book{meter.MinuteBook(prices), meter.AWSBook(prices)}
+	s := New(db, meter.NewSums(db, books), books)
 	s.now = func() time.Time { return at("2026-10-10T12:00:00Z") }
 	return s, db
 }
@@ -180,7 +180,7 @@ func TestSumsUpToTheBill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := meter.Bill(us, s.book, at("2026-09-26T00:00:00Z"), time.Time{}, s.now()).MicroUSD
+	whole := meter.Bill(us, s.books[0], at("2026-09-26T00:00:00Z"), time.Time{}, s.now()).MicroUSD
 	if whole == 0 {
 		t.Fatal("nothing to sum up")
 	}
@@ -220,7 +220,7 @@ func TestSumsUpToTheBill(t *testing.T) {
 		}
 	}
 	got, err := s.Witness().Month(t.Context(), "123456789012", at("2026-10-01T00:00:00Z"), at("2026-11-01T00:00:00Z"), s.now())
-	if want := meter.Bill(us, s.book, at("2026-10-01T00:00:00Z"), time.Time{}, s.now()).MicroUSD; err != nil || got != want {
+	if want := meter.Bill(us, s.books[0], at("2026-10-01T00:00:00Z"), time.Time{}, s.now()).MicroUSD; err != nil || got != want {
 		t.Errorf("the witness says %d, the bill %d; %v", got, want, err)
 	}
 }

@@ -188,7 +188,7 @@ func TestDisturbancesCostNothing(t *testing.T) {
 					t.Fatalf("seed %d, round %d, book %s: %d, undisturbed %d", seed, round, b.Name, got, want[i])
 				}
 			}
-			s := New(w.db, sums, books[0])
+			s := New(w.db, sums, books)
 			s.now = func() time.Time { return now }
 			w.agree(s, now, want[0], books)
 			_ = w.db.Close()

@@ -204,7 +204,7 @@ func (s *Service) each(ctx context.Context, q question, f func(*meter.Entry)) er
 		return err
 	}
 	usages = slices.DeleteFunc(usages, func(u resource.Usage) bool { return !q.filter.Match(&u) })
-	meter.Hours(usages, s.book, q.from, q.to, q.now, f)
+	meter.Hours(usages, s.books[0], q.from, q.to, q.now, f)
 	return nil
 }
 
