@@ -22,6 +22,7 @@ import (
 	"clary/internal/service/budgets"
 	"clary/internal/service/cloudwatch"
 	"clary/internal/service/sns"
+	"clary/internal/service/budgets"
 	"clary/internal/serving"
 )
 
@@ -77,7 +78,7 @@ func (r *rooms) changes(ctx context.Context, more ...resource.Kind) <-chan struc
 
 // charges is what publishes what is spent.
 func (r *rooms) charges(ctx context.Context) charges.Config {
-	return charges.Config{Account: r.cfg.Account, Sums: r.sums, Ledger: r.store, Metrics: r.metrics, Changes: r.changes(ctx), Log: r.log}
+	return charges.Config{Account: r.cfg.Account, Settle: budgets.Settle, Sums: r.sums, Ledger: r.store, Metrics: r.metrics, Changes: r.changes(ctx), Log: r.log}
 }
 
 // calls is the front, once there is one.

@@ -27,6 +27,8 @@ const (
 	// idle is how often they are when nothing does, as AWS publishes some times
 	// a day.
 	idle = 4 * time.Hour
+	// leapt is how long nothing is published after the clock leapt, as above.
+	leapt = 45 * time.Second
 	// gap is the least time between two looks that were asked for.
 	gap = 2 * time.Second
 )
@@ -37,6 +39,10 @@ type Config struct {
 	Sums    *meter.Sums
 	Ledger  meter.Changes
 	Metrics metrics.Store
+	// Settle is how long after a start nothing is published: what ended while
+	// nobody looked is still open in the ledger, and a sum that is too high
+	// would stay the maximum of its period.
+	Settle time.Duration
 	// Changes signals when a record changed that may cost something.
 	Changes <-chan struct{}
 	Log     *slog.Logger
@@ -44,7 +50,7 @@ type Config struct {
 
 // Run publishes until ctx is done.
 func Run(ctx context.Context, c Config) {
-	p := publisher{Config: c}
+	p := publisher{Config: c, settling: meter.Settling{Start: c.Settle, Leap: leapt}}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	changes := c.Changes
@@ -75,6 +81,7 @@ func Run(ctx context.Context, c Config) {
 
 type publisher struct {
 	Config
+	settling  meter.Settling
 	open      bool // something costs
 	looked    time.Time
 	published time.Time
@@ -84,6 +91,10 @@ type publisher struct {
 // look publishes the sum where that tells something new, and says when to look
 // again.
 func (p *publisher) look(ctx context.Context, now time.Time) (time.Time, error) {
+	if wait := p.settling.Wait(now); wait > 0 {
+		p.open = true // changes are seen then
+		return now.Add(wait), nil
+	}
 	now = now.UTC()
 	p.looked = now
 	month := time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)

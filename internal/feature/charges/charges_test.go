@@ -27,6 +27,9 @@ type world struct {
 	stop    func()
 }
 
+// settle is what ends late after a restart.
+const settle = 15 * time.Second
+
 func open(t *testing.T, path string) *world {
 	t.Helper()
 	db, err := sqlite.Open(path, sqlite.Options{})
@@ -42,7 +45,7 @@ func open(t *testing.T, path string) *world {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		Run(ctx, Config{
-			Account: account, Sums: meter.NewSums(db, []meter.Book{w.book, meter.AWSBook(list)}), Ledger: db,
+			Account: account, Settle: settle, Sums: meter.NewSums(db, []meter.Book{w.book, meter.AWSBook(list)}), Ledger: db,
 			Metrics: metrics.New(db.Metrics()), Changes: w.changes, Log: slog.New(slog.DiscardHandler),
 		})
 	})
@@ -138,6 +141,7 @@ func TestPublished(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	synctest.Test(t, func(t *testing.T) {
 		w := open(t, path)
+		time.Sleep(settle + time.Second)
 		if v, _ := w.last(); v != 0 {
 			t.Errorf("nothing costs, and %v is published", v)
 		}
@@ -171,6 +175,7 @@ func TestPublished(t *testing.T) {
 		// A restart says the same, never more.
 		w.stop()
 		w = open(t, path)
+		time.Sleep(settle + time.Second)
 		if again, since := w.last(); again != v || since.Before(at) {
 			t.Errorf("%v at %s after a restart, %v at %s before", again, since, v, at)
 		}
@@ -192,6 +197,32 @@ func TestPublished(t *testing.T) {
 		w.same("the first of the month")
 		if v, at := w.last(); v > 0.01 || at.Before(time.Date(2000, 2, 1, 0, 0, 0, 0, time.UTC)) {
 			t.Errorf("%v at %s in a new month", v, at)
+		}
+		w.stop()
+	})
+}
+
+// What ended while the server was away is closed some time after its start:
+// until then nothing is said of it.
+func TestSettles(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, path)
+		w.begin("a")
+		began := time.Now()
+		time.Sleep(5 * time.Minute)
+		w.stop()
+		time.Sleep(time.Hour)
+		w = open(t, path)
+		time.Sleep(10 * time.Second)
+		w.update(func(tx store.Tx) error { return meter.Close(tx, "a", began.Add(6*time.Minute)) })
+		time.Sleep(time.Minute)
+		w.same("it ended long ago")
+		for _, p := range w.points(began)[0] {
+			if p.Max > w.bill() {
+				t.Errorf("%v at %s, in the end it is %v", p.Max, p.Start, w.bill())
+			}
 		}
 		w.stop()
 	})

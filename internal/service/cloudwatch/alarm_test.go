@@ -657,7 +657,12 @@ func TestAlarmsRefused(t *testing.T) {
 		"of the service automate": func(in *apicw.PutMetricAlarmInput) {
 			in.AlarmActions = []string{"arn:aws:automate:us-west-2:ec2:stop:x"}
 		},
-		"Invalid region eu-west-1 specified":          func(in *apicw.PutMetricAlarmInput) { in.AlarmActions = []string{"arn:aws:sns:eu-west-1:1:t"} },
+		"Invalid region eu-west-1 specified": func(in *apicw.PutMetricAlarmInput) {
+			in.AlarmActions = []string{"arn:aws:sns:eu-west-1:123456789012:t"}
+		},
+		"topics of their own account": func(in *apicw.PutMetricAlarmInput) {
+			in.AlarmActions = []string{"arn:aws:sns:us-west-2:210987654321:t"}
+		},
 		"Duplicate tag":                               func(in *apicw.PutMetricAlarmInput) { in.Tags = []apicw.Tag{{Key: "a"}, {Key: "a"}} },
 		"same dimension key twice":                    func(in *apicw.PutMetricAlarmInput) { in.Dimensions = append(in.Dimensions, in.Dimensions[0]) },
 		"support Expression":                          one(func(q *apicw.MetricDataQuery) { q.Expression, q.MetricStat = "m*2", nil }),

@@ -216,6 +216,8 @@ func checkActions(c op.Call, actions []string) error {
 			return apierr.Validation("Clary's alarms act through SNS topics only; the action %s is of the service %s. Nothing was changed.", text, a.Service)
 		case a.Account == "" || strings.ContainsAny(a.Resource, ":/"):
 			return apierr.Validation("Invalid arn syntax: %s", text)
+		case a.Account != c.Account:
+			return apierr.Validation("Clary's alarms act through topics of their own account; %s is of another one. Nothing was changed.", text)
 		case a.Region != c.Region:
 			return apierr.Validation("Invalid region %s specified. Only %s is supported.", a.Region, c.Region)
 		}
@@ -251,8 +253,9 @@ func (w *CloudWatch) SetAlarmState(ctx context.Context, c op.Call, in *apicw.Set
 	// As AWS does, the alarm goes back to what its data say with the next
 	// evaluation, which is at the end of a minute.
 	due := now.Truncate(time.Minute).Add(time.Minute + grace)
-	return nil, w.records.Update(ctx, func(tx store.Tx) error {
-		rec, err := tx.Get(alarmKey(c, in.AlarmName))
+	k := alarmKey(c, in.AlarmName)
+	err := w.records.Update(ctx, func(tx store.Tx) error {
+		rec, err := tx.Get(k)
 		if errors.Is(err, store.ErrNotFound) {
 			return apierr.New(404, "ResourceNotFound", "Alarm %s does not exist", in.AlarmName)
 		}
@@ -265,6 +268,10 @@ func (w *CloudWatch) SetAlarmState(ctx context.Context, c op.Call, in *apicw.Set
 		}
 		return a.become(tx, in.StateValue, in.StateReason, in.StateReasonData, now, due)
 	})
+	if err == nil {
+		w.watch.state(k, in.StateValue)
+	}
+	return nil, err
 }
 
 // EnableAlarmActions has alarms act; names of alarms that are not there are

@@ -36,9 +36,10 @@ type watch struct {
 type place struct{ account, region, namespace, name string }
 
 type watching struct {
-	rule rule
-	at   place
-	sign string
+	rule  rule
+	state string // as of the last look, or of whoever set it since
+	at    place
+	sign  string
 }
 
 func newWatch(wake func(resource.Key)) *watch {
@@ -60,8 +61,8 @@ func (w *watch) count(account, region string) int {
 	return n
 }
 
-func (w *watch) note(k resource.Key, r rule) {
-	x := &watching{r, place{k.Account, k.Region, r.Namespace, r.Name}, r.Key()}
+func (w *watch) note(k resource.Key, r rule, state string) {
+	x := &watching{r, state, place{k.Account, k.Region, r.Namespace, r.Name}, r.Key()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if old := w.rules[k]; old != nil && (old.at != x.at || old.sign != x.sign) {
@@ -76,6 +77,15 @@ func (w *watch) note(k resource.Key, r rule) {
 	}
 	w.by[x.at][x.sign][k] = x
 	w.any.Store(int64(len(w.rules)))
+}
+
+// state notes that an alarm's state was set.
+func (w *watch) state(k resource.Key, state string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if x := w.rules[k]; x != nil {
+		x.state = state
+	}
 }
 
 func (w *watch) forget(k resource.Key) {
@@ -120,7 +130,7 @@ func (w *watch) added(data []metrics.Datum, now time.Time) {
 		d = d.Rolled()
 		minute := d.Time.Unix() / 60
 		for k, x := range signs[metrics.Series{Namespace: d.Namespace, Name: d.Name, Dimensions: d.Dimensions}.Key()] {
-			if minute < ended || x.rule.sure(d) {
+			if minute < ended || x.state != stateAlarm && x.rule.sure(d) {
 				w.wake(k)
 				continue
 			}
@@ -227,7 +237,7 @@ func (e evaluator) Reconcile(ctx context.Context, k resource.Key) (reconcile.Res
 		return reconcile.Result{}, err
 	}
 	r := ruleOf(&a.spec)
-	e.watch.note(k, r) // before the data are read: what comes from now on wakes it
+	e.watch.note(k, r, a.Phase) // before the data are read: what comes from now on wakes it
 	now := time.Now()
 	points, err := e.points(ctx, k, &r, now)
 	if err != nil {
@@ -246,7 +256,7 @@ func (e evaluator) Reconcile(ctx context.Context, k resource.Key) (reconcile.Res
 		return reconcile.Result{}, err
 	}
 	reason := r.reason(v, &a.spec)
-	return reconcile.Result{}, e.records.Update(ctx, func(tx store.Tx) error {
+	err = e.records.Update(ctx, func(tx store.Tx) error {
 		cur, err := tx.Get(k)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
@@ -263,6 +273,10 @@ func (e evaluator) Reconcile(ctx context.Context, k resource.Key) (reconcile.Res
 		}
 		return a.become(tx, v.state, reason, data, now, due)
 	})
+	if err == nil {
+		e.watch.state(k, v.state)
+	}
+	return reconcile.Result{}, err
 }
 
 // points are the minutes that an evaluation at now may look at, of all units
