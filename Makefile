@@ -30,9 +30,10 @@ sim: ## N crash simulations, each from its own seed: make sim N=10000
 soak: build ## ten minutes of jobs, S3 traffic and kills; what the server holds must stay flat: make soak FOR=10m
 	@$(GO) run ./test/soak -for $(FOR)
 
-nightly: sim soak ## 10,000 crash simulations, the soak, all unit tests with the race detector, TensorFlow, the builds for arm64 and macOS
+nightly: sim soak ## 10,000 crash simulations, the soak, all unit tests with the race detector, TensorFlow, a budget on a real clock, the builds for arm64 and macOS
 	@CGO_ENABLED=1 $(GO) test -race -timeout 60m ./internal/... ./test/conformance
 	@$(GO) test -timeout 60m -tags nightly -run TestRealTensorFlow ./internal/runtimes/catalog
+	@$(GO) test -count=1 -timeout 30m -tags nightly -run TestRealBudget ./test/daemon
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary-task
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./cmd/clary
 	@CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/clary
