@@ -3,6 +3,7 @@ package outbox
 import (
 	"errors"
 	"net/mail"
+	"net/url"
 	"strings"
 )
 
@@ -22,4 +23,14 @@ func Address(s string) (*mail.Address, error) {
 		return nil, errors.New("the address is too long")
 	}
 	return a, nil
+}
+
+// Shown is an address as it is shown: without the password that one of http(s)
+// may hold.
+func Shown(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return address
+	}
+	return strings.Replace(u.Redacted(), ":xxxxx@", ":****@", 1)
 }

@@ -39,7 +39,7 @@ func List(ctx context.Context, s store.Store, account, region, phase, about, tok
 			return nil, "", err
 		}
 		t := Told{
-			ID: r.Name, Channel: d.Channel, To: d.To, About: d.About, Subject: d.Subject, Phase: r.Phase, Attempts: p.Attempts, Reason: p.Reason,
+			ID: r.Name, Channel: d.Channel, To: Shown(d.To), About: d.About, Subject: d.Subject, Phase: r.Phase, Attempts: p.Attempts, Reason: p.Reason,
 			Created: r.Created, Changed: r.Modified,
 		}
 		if r.Phase == PhasePending {

@@ -48,6 +48,15 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+func TestShown(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]string{"http://u:secret@a.example.com/x?y": "http://u:****@a.example.com/x?y", "http://u@a.example.com/": "http://u@a.example.com/", "a@example.com": "a@example.com", "arn:aws:sns:x": "arn:aws:sns:x"} {
+		if got := Shown(s); got != want {
+			t.Errorf("%s is shown as %s", s, got)
+		}
+	}
+}
+
 func TestAddress(t *testing.T) {
 	t.Parallel()
 	for s, ok := range map[string]bool{"a@example.com": true, "A B <a@example.com>": true, "a": false, "a@b@c": false, "ü@example.com": false, "": false, "a@example.com\r\nBcc: b@example.com": false, "a@": false} {

@@ -7,7 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"clary/internal/api"
 	apisns "clary/internal/api/sns"
+	"clary/internal/aws/op"
 	"clary/internal/resource"
 )
 
@@ -285,6 +287,42 @@ func TestDeliveryPolicies(t *testing.T) {
 			if r := own.over(d).retry.retry(); err != nil || r.AtOnce != 3 || r.Before != 2 || r.Backoff != 10 || r.After != 35 || r.Min != 1 || r.Max != 60 {
 				t.Errorf("%+v %v", r, err)
 			}
+		}
+	}
+}
+
+// TestWhoSubscribed: what is not subscribed with the account's own key is
+// delivered under the rules of tasks, the invitation first; and the password
+// in an address is not shown.
+func TestWhoSubscribed(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	id := s.topic(t, "alerts", nil)
+	role := call()
+	role.Principal = resource.Principal{Account: account, Arn: "arn:aws:sts::123456789012:assumed-role/R/task", RoleArn: "arn:aws:iam::123456789012:role/R"}
+	inTask := call()
+	inTask.FromTask = true
+	for name, c := range map[string]op.Call{"role": role, "task": inTask, "account": call()} {
+		to := "http://u:secret@" + name + ".example.com/"
+		out, err := s.Subscribe(t.Context(), c, &apisns.SubscribeInput{TopicArn: id, Protocol: "http", Endpoint: to, ReturnSubscriptionArn: api.Ptr(true)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.confirm(t, id, out.SubscriptionArn)
+		s.publish(t, apisns.PublishInput{TopicArn: id, Message: name})
+		for _, d := range s.sent(t, to) {
+			if d.Strict != (name != "account") {
+				t.Errorf("%s: %+v", name, d)
+			}
+		}
+	}
+	list, err := s.ListSubscriptions(t.Context(), call(), &apisns.ListSubscriptionsInput{})
+	if err != nil || len(list.Subscriptions) != 3 {
+		t.Fatalf("%+v %v", list, err)
+	}
+	for _, x := range list.Subscriptions {
+		if strings.Contains(x.Endpoint, "secret") {
+			t.Error(x.Endpoint)
 		}
 	}
 }

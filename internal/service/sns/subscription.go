@@ -7,6 +7,7 @@ import (
 
 	api "clary/internal/api/sns"
 	"clary/internal/aws/op"
+	"clary/internal/outbox"
 	"clary/internal/resource"
 	"clary/internal/store"
 )
@@ -84,7 +85,7 @@ func (s *Service) GetSubscriptionAttributes(ctx context.Context, c op.Call, in *
 			return err
 		}
 		out = map[string]string{
-			"SubscriptionArn": x.Arn, "TopicArn": x.TopicArn, "Owner": x.Account, "Protocol": x.Protocol, "Endpoint": x.Endpoint,
+			"SubscriptionArn": x.Arn, "TopicArn": x.TopicArn, "Owner": x.Account, "Protocol": x.Protocol, "Endpoint": outbox.Shown(x.Endpoint),
 			"PendingConfirmation": strconv.FormatBool(x.Phase == phasePending), "ConfirmationWasAuthenticated": strconv.FormatBool(x.Signed),
 			"RawMessageDelivery": "false", "SubscriptionPrincipal": x.By,
 		}
@@ -159,7 +160,7 @@ func (s *Service) subscriptions(ctx context.Context, c op.Call, topicUID, token 
 			if err != nil {
 				return nil, "", err
 			}
-			one := api.Subscription{SubscriptionArn: x.Arn, Owner: x.Account, Protocol: x.Protocol, Endpoint: x.Endpoint, TopicArn: x.TopicArn}
+			one := api.Subscription{SubscriptionArn: x.Arn, Owner: x.Account, Protocol: x.Protocol, Endpoint: outbox.Shown(x.Endpoint), TopicArn: x.TopicArn}
 			switch x.Phase {
 			case phaseDeleted:
 				continue
