@@ -22,7 +22,6 @@ import (
 	"clary/internal/service/budgets"
 	"clary/internal/service/cloudwatch"
 	"clary/internal/service/sns"
-	"clary/internal/service/budgets"
 	"clary/internal/serving"
 )
 
