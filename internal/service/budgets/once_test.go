@@ -82,7 +82,7 @@ func once(t *testing.T, w *world, seed uint64) {
 		m.left.Store(1 + r.Int64N(120))
 		return m
 	}
-	filters := map[string][]string{"TagKeyValue": {"user:team$blue"}}
+	filters := map[string][]string{"Region": {"us-east-1"}}
 	at := []float64{30, 100, 170}
 	var n []apib.NotificationWithSubscribers
 	for _, percent := range at {
@@ -98,9 +98,10 @@ func once(t *testing.T, w *world, seed uint64) {
 	for i := 0; time.Now().Before(end); i++ {
 		switch n := r.IntN(10); {
 		case n < 3:
-			team := []string{"blue", "red"}[r.IntN(2)]
+			k := thing("NotebookInstance", fmt.Sprint("nb", i))
+			k.Region = []string{"us-east-1", "eu-west-1"}[r.IntN(2)]
 			typ := []string{"ml.cent", "ml.dime"}[r.IntN(8)/7]
-			alive = append(alive, w.runs(thing("NotebookInstance", fmt.Sprint("nb", i)), "notebook", typ, map[string]string{"team": team}))
+			alive = append(alive, w.runs(k, "notebook", typ, nil))
 		case n < 7 && len(alive) > 0:
 			k := r.IntN(len(alive))
 			w.ends(alive[k], "notebook")
@@ -134,7 +135,7 @@ func (w *world) bill(day, now time.Time) int64 {
 	}
 	var covered []resource.Usage
 	for _, u := range list {
-		if u.Tags["team"] != "blue" || u.Start.After(now) {
+		if u.Region != "us-east-1" || u.Start.After(now) {
 			continue
 		}
 		if u.End.After(now) {
