@@ -71,14 +71,17 @@ func TestRealBudget(t *testing.T) {
 		t.Helper()
 		w.must(w.JSON(ctx, "budgets", "AWSBudgetServiceGateway."+operation, in, out))
 	}
-	const account, role = "123456789012", "arn:aws:iam::123456789012:role/Unknown"
+	const account, role, stops = "123456789012", "arn:aws:iam::123456789012:role/Unknown", "arn:aws:iam::123456789012:role/Stops"
+	w.must(w.IAM(ctx, "CreateRole", "RoleName", "Stops", "AssumeRolePolicyDocument", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"budgets.amazonaws.com"},"Action":"sts:AssumeRole"}]}`))
+	w.must(w.IAM(ctx, "PutRolePolicy", "RoleName", "Stops", "PolicyName", "stops", "PolicyDocument",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["sagemaker:StopNotebookInstance","sagemaker:StopTrainingJob","sagemaker:DeleteEndpoint"],"Resource":"*"}]}`))
 	budgets("CreateBudget", map[string]any{"AccountId": account, "Budget": map[string]any{
 		"BudgetName": "small", "BudgetType": "COST", "TimeUnit": "MONTHLY", "BudgetLimit": map[string]string{"Amount": "1.00", "Unit": "USD"},
 		"CostFilters": map[string][]string{"TagKeyValue": {"user:team$a"}},
 	}}, nil)
 	var action struct{ ActionId string }
 	budgets("CreateBudgetAction", map[string]any{
-		"AccountId": account, "BudgetName": "small", "NotificationType": "ACTUAL", "ActionType": "RUN_SSM_DOCUMENTS", "ApprovalModel": "AUTOMATIC", "ExecutionRoleArn": role,
+		"AccountId": account, "BudgetName": "small", "NotificationType": "ACTUAL", "ActionType": "RUN_SSM_DOCUMENTS", "ApprovalModel": "AUTOMATIC", "ExecutionRoleArn": stops,
 		"ActionThreshold": map[string]any{"ActionThresholdValue": 100, "ActionThresholdType": "PERCENTAGE"},
 		"Definition":      map[string]any{"SsmActionDefinition": map[string]any{"ActionSubType": "STOP_EC2_INSTANCES", "Region": daemon.Region, "InstanceIds": []string{"All"}}},
 		"Subscribers":     []any{map[string]string{"SubscriptionType": "EMAIL", "Address": "a@example.com"}},
