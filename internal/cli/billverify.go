@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -42,14 +43,16 @@ func (a *app) billVerify() *cobra.Command {
 
 // printProof says what was proven, and of what differs a few of each sort.
 func printProof(w io.Writer, p meter.Proof) error {
-	text := fmt.Sprintf("Account %s, %s: %d intervals, of which %d go on.\n", p.Account, p.At.UTC().Format("2006-01-02 15:04:05 UTC"), p.Intervals, p.Open)
+	var text strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&text, format, args...) }
+	say("Account %s, %s: %d intervals, of which %d go on.\n", p.Account, p.At.UTC().Format("2006-01-02 15:04:05 UTC"), p.Intervals, p.Open)
 	for _, b := range p.Books {
 		sum := sum{micro: b.Bill, incomplete: b.Unpriced}
-		text += fmt.Sprintf("Book %s: %s in %d lines; ", b.Book, sum, b.Lines)
+		say("Book %s: %s in %d lines; ", b.Book, sum, b.Lines)
 		if d := b.Bill - b.Again; d != 0 {
-			text += fmt.Sprintf("reckoned again it is %s: the bill is %s off.\n", dollars(b.Again), dollars(d))
+			say("reckoned again it is %s: the bill is %s off.\n", dollars(b.Again), dollars(d))
 		} else {
-			text += "reckoned again it is the same.\n"
+			say("reckoned again it is the same.\n")
 		}
 	}
 	for _, c := range p.Checks {
@@ -57,15 +60,15 @@ func printProof(w io.Writer, p meter.Proof) error {
 		if !c.OK {
 			word = "WRONG "
 		}
-		text += word + c.Name + "\n"
+		say("%s%s\n", word, c.Name)
 		for _, f := range c.Found {
-			text += "       " + printable(f) + "\n"
+			say("       %s\n", printable(f))
 		}
 		if more := c.Count - len(c.Found); more > 0 {
-			text += fmt.Sprintf("       and %d more\n", more)
+			say("       and %d more\n", more)
 		}
 	}
-	text += map[bool]string{true: "The bill is proven.\n", false: "The bill is not proven.\n"}[p.OK]
-	_, err := io.WriteString(w, text)
+	say("The bill is %s.\n", map[bool]string{true: "proven", false: "not proven"}[p.OK])
+	_, err := io.WriteString(w, text.String())
 	return err
 }

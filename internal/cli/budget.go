@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -370,31 +371,33 @@ func (b *budgets) printBudget(d described) error {
 		return errors.New("the server describes no budget")
 	}
 	actual, forecast := spentOf(*d.Budget)
-	text := fmt.Sprintf("%s: %s of %s spent (%s), %s", d.Budget.BudgetName, actual, money(d.Budget.BudgetLimit), percent(*d.Budget), d.Budget.TimeUnit)
+	var text strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&text, format, args...) }
+	say("%s: %s of %s spent (%s), %s", d.Budget.BudgetName, actual, money(d.Budget.BudgetLimit), percent(*d.Budget), d.Budget.TimeUnit)
 	if forecast != "" {
-		text += ", forecast " + forecast
+		say(", forecast %s", forecast)
 	}
-	text += "\n"
+	say("\n")
 	for _, n := range d.Notifications {
 		unit := " %"
 		if n.ThresholdType == "ABSOLUTE_VALUE" {
 			unit = ""
 		}
-		text += fmt.Sprintf("  tells at %s %s %g%s: %s\n", n.NotificationType, n.ComparisonOperator, n.Threshold, unit, n.NotificationState)
+		say("  tells at %s %s %g%s: %s\n", n.NotificationType, n.ComparisonOperator, n.Threshold, unit, n.NotificationState)
 	}
 	for _, x := range d.Actions {
-		text += fmt.Sprintf("  action %s, %s: %s\n", x.ActionId, x.ApprovalModel, x.Status)
+		say("  action %s, %s: %s\n", x.ActionId, x.ApprovalModel, x.Status)
 		if x.Status == "PENDING" {
-			text += fmt.Sprintf("    approve it: aws budgets execute-budget-action --account-id %s --budget-name %s --action-id %s --execution-type APPROVE_BUDGET_ACTION\n", b.t.Account, room.Quote(x.BudgetName), x.ActionId)
+			say("    approve it: aws budgets execute-budget-action --account-id %s --budget-name %s --action-id %s --execution-type APPROVE_BUDGET_ACTION\n", b.t.Account, room.Quote(x.BudgetName), x.ActionId)
 		}
 		for _, h := range d.Histories[x.ActionId] {
 			message := ""
 			if h.ActionHistoryDetails != nil {
 				message = h.ActionHistoryDetails.Message
 			}
-			text += fmt.Sprintf("    %s %s %s: %s\n", h.Timestamp.UTC().Format(time.RFC3339), h.EventType, h.Status, printable(message))
+			say("    %s %s %s: %s\n", h.Timestamp.UTC().Format(time.RFC3339), h.EventType, h.Status, printable(message))
 		}
 	}
-	_, err := fmt.Fprint(b.Out, text)
+	_, err := io.WriteString(b.Out, text.String())
 	return err
 }

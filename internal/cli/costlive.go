@@ -31,10 +31,13 @@ func (a *app) costLive(ctx context.Context, c *client.Client, o costOptions) err
 	}
 	place := newPlace(a.Out)
 	last := ""
-	for {
+	for ctx.Err() == nil {
 		u, err := readUsage(ctx, c, "*", o.from, o.to)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
 		if err != nil {
-			return stopped(ctx, err)
+			break // whoever looked has seen enough
 		}
 		u = o.filter(u)
 		running := u.running()
@@ -63,18 +66,10 @@ func (a *app) costLive(ctx context.Context, c *client.Client, o costOptions) err
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(liveEvery): // the ledger's sums grow by the clock; there is no event for that
 		}
 	}
-}
-
-// stopped is no error where the reader ended it.
-func stopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // running counts the resources that go on.
