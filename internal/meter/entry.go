@@ -22,10 +22,15 @@ type Entry struct {
 // Each gives the lines of whole UTC days to f, in no order; sums of them are
 // Spend's. f asks nothing of s.
 func (s *Sums) Each(ctx context.Context, q SpendQuery, f func(*Entry)) error {
+	return s.read(ctx, q, func(t *table) { t.each(q, f) })
+}
+
+// read gives the tables of the months of a query, as they are at its now, to f,
+// which keeps nothing of them.
+func (s *Sums) read(ctx context.Context, q SpendQuery, f func(*table)) error {
 	from, to := q.From.UTC(), q.To.UTC()
 	for m := time.Date(from.Year(), from.Month(), 1, 0, 0, 0, 0, time.UTC); m.Before(to); m = m.AddDate(0, 1, 0) {
-		err := s.month(q.Account, m).read(ctx, s.ledger, q.Now, func(t *table) { t.each(q, f) })
-		if err != nil {
+		if err := s.month(q.Account, m).read(ctx, s.ledger, q.Now, f); err != nil {
 			return fmt.Errorf("usage of %s: %w", m.Format("2006-01"), err)
 		}
 	}

@@ -48,24 +48,28 @@ func (s *Sums) Forecast(ctx context.Context, q ForecastQuery) (Forecast, error) 
 	p.jobs = make([]int64, len(p.all))
 	out := Forecast{}
 	look := SpendQuery{Account: q.Account, Region: q.Region, From: begin, To: today.Add(day), Now: q.Now}
-	err := s.Each(ctx, look, func(e *Entry) {
-		if q.Unit != "" && e.Of.Unit != q.Unit {
-			return
+	err := s.read(ctx, look, func(t *table) {
+		for ri, ok := range t.wanted(look) {
+			r, sum := &t.rate[ri], t.totals[0][ri]
+			c := &t.class[r.class]
+			if !ok || sum.lines == 0 || q.Unit != "" && c.unit != q.Unit {
+				continue
+			}
+			v := sum.units
+			if q.Unit == "" {
+				v = sum.micro
+				out.Unpriced = out.Unpriced || !r.known[0]
+			}
+			i := int(r.day - dayOf(begin))
+			p.all[i] += v
+			if !stands(c.kind, c.unit) {
+				p.jobs[i] += v
+			}
+			if d := begin.Add(time.Duration(i) * day); d.Before(p.began) {
+				p.began = d
+			}
+			p.any = true
 		}
-		v := e.Units
-		if q.Unit == "" {
-			v = e.By[0].MicroUSD
-			out.Unpriced = out.Unpriced || e.By[0].Unpriced
-		}
-		i := int(e.Day.Sub(begin) / day)
-		p.all[i] += v
-		if !stands(e.Of) {
-			p.jobs[i] += v
-		}
-		if e.Day.Before(p.began) {
-			p.began = e.Day
-		}
-		p.any = true
 	})
 	if err != nil {
 		return Forecast{}, err
@@ -76,7 +80,7 @@ func (s *Sums) Forecast(ctx context.Context, q ForecastQuery) (Forecast, error) 
 	}
 	for i := range open {
 		u := &open[i]
-		if q.Region != "" && u.Region != q.Region || q.Unit != "" && u.Unit != q.Unit || !stands(u) {
+		if q.Region != "" && u.Region != q.Region || q.Unit != "" && u.Unit != q.Unit || !stands(u.Kind, u.Unit) {
 			continue
 		}
 		p.any = true
@@ -94,8 +98,8 @@ func (s *Sums) Forecast(ctx context.Context, q ForecastQuery) (Forecast, error) 
 }
 
 // stands says that usage goes on until somebody ends it: all but jobs.
-func stands(u *resource.Usage) bool {
-	return u.Kind != "TrainingJob" && u.Kind != "ProcessingJob" && u.Kind != "TransformJob" && u.Unit != Request
+func stands(kind resource.Kind, unit string) bool {
+	return kind != "TrainingJob" && kind != "ProcessingJob" && kind != "TransformJob" && unit != Request
 }
 
 // past is what a forecast rests on, by days up to today.
@@ -170,13 +174,7 @@ func (s *Sums) Running(ctx context.Context, account string, now time.Time) ([]re
 	now = now.UTC()
 	var out []resource.Usage
 	m := s.month(account, time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC))
-	err := m.read(ctx, s.ledger, now, func(*table) {
-		for _, u := range m.open {
-			if u.Unit != Request {
-				out = append(out, u)
-			}
-		}
-	})
+	err := m.running(ctx, s.ledger, now, func(u resource.Usage) { out = append(out, u) })
 	slices.SortFunc(out, func(a, b resource.Usage) int {
 		if c := a.Start.Compare(b.Start); c != 0 {
 			return c

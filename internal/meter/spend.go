@@ -54,7 +54,7 @@ type Spend struct {
 	Total     Amounts
 	Days      []DaySpend       // those with a line, in order
 	Top       []ResourceSpend  // the dearest by the first book
-	Resources int              // with a line, a component each
+	Resources int              // with a line, a component each; counted where Top is asked for
 	Kinds     []resource.Kind  // those asked for; nil: all
 	ByKind    []KindSpend      // those with a line, by name
 	ByTag     []TagSpend       // of the tag asked for: by value
@@ -90,7 +90,8 @@ type Changes interface {
 
 // Sums answers what days cost without folding the ledger each time. It keeps
 // the fold of the closed intervals of months that were asked for, reads what
-// changed since the last look, and adds what is open. An amount is the same as
+// changed since the last look, and adds what is open. Lines are walked only for
+// Top and Tag: the rest are running totals. An amount is the same as
 // Bill's, since a line is complete before it is rounded. All of it comes from
 // the ledger, so nothing is lost with the process. Nows must not go back.
 type Sums struct {
@@ -132,15 +133,12 @@ func (s *Sums) Spend(ctx context.Context, q SpendQuery) (Spend, error) {
 	total := newGather(q, len(s.books))
 	first := time.Date(from.Year(), from.Month(), 1, 0, 0, 0, 0, time.UTC)
 	many := to.After(first.AddDate(0, 1, 0))
-	if many {
+	if many && q.Top > 0 {
 		total.merged = make(map[resourceKey]*ResourceSpend)
 	}
-	for m := first; m.Before(to); m = m.AddDate(0, 1, 0) {
-		if err := s.month(q.Account, m).read(ctx, s.ledger, q.Now, total.take); err != nil {
-			return Spend{}, fmt.Errorf("usage of %s: %w", m.Format("2006-01"), err)
-		}
+	if err := s.read(ctx, q, total.take); err != nil {
+		return Spend{}, err
 	}
-	s.forget()
 	return total.spend(), nil
 }
 
@@ -200,7 +198,6 @@ func (m *month) read(ctx context.Context, ledger Changes, now time.Time, f func(
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.look(ctx, ledger, now); err != nil {
-		m.table = nil // what was read in part is read anew
 		return err
 	}
 	for _, u := range m.open {
@@ -209,6 +206,21 @@ func (m *month) read(ctx context.Context, ledger Changes, now time.Time, f func(
 	f(m.table)
 	for _, u := range m.open {
 		m.table.add(&u, now, -1)
+	}
+	return nil
+}
+
+// running gives what is open to f.
+func (m *month) running(ctx context.Context, ledger Changes, now time.Time, f func(resource.Usage)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.look(ctx, ledger, now); err != nil {
+		return err
+	}
+	for _, u := range m.open {
+		if u.Unit != Request {
+			f(u)
+		}
 	}
 	return nil
 }
@@ -234,6 +246,7 @@ func (m *month) look(ctx context.Context, ledger Changes, now time.Time) error {
 	}
 	place, err := ledger.UsageSince(ctx, m.account, m.from, m.to, m.place, seen)
 	if err != nil {
+		m.table = nil // what was read in part is read anew
 		return err
 	}
 	m.place = place
@@ -288,24 +301,43 @@ type resourceKey struct{ region, uid, name, component, instanceType string }
 // take adds the days asked for of a table.
 func (g *gather) take(t *table) {
 	wanted := t.wanted(g.q)
-	days := make([]Amounts, len(t.rate)) // by rate; rates of one day share theirs
-	ofDay := make(map[int32]Amounts)
-	for i, r := range t.rate {
-		if !wanted[i] {
+	g.sum(t, wanted)
+	if g.q.Top > 0 || g.q.Tag != "" {
+		g.walk(t, wanted)
+	}
+}
+
+// sum adds what totals say.
+func (g *gather) sum(t *table, wanted []bool) {
+	for ri, ok := range wanted {
+		if !ok {
 			continue
 		}
-		if ofDay[r.day] == nil {
-			ofDay[r.day] = make(Amounts, g.books)
+		r := &t.rate[ri]
+		c := &t.class[r.class]
+		for b := range t.books {
+			sum := t.totals[b][ri]
+			if sum.lines == 0 {
+				continue
+			}
+			if b == 0 {
+				g.units[c.unit] += sum.units
+			}
+			part := Amount{sum.micro, sum.seconds, !r.known[b]}
+			of(g.days, r.day, g.books)[b].add(part)
+			of(g.kinds, c.kind, g.books)[b].add(part)
 		}
-		days[i] = ofDay[r.day]
 	}
+}
+
+// walk looks at each line: whose it is, and how tagged.
+func (g *gather) walk(t *table, wanted []bool) {
 	top := ranking{t: t, max: g.q.Top}
 	sum := make(Amounts, g.books)
 	labels := make([]Amounts, len(t.label))
 	for id := range t.things {
 		clear(sum)
 		any := false
-		class := t.class[t.things[id].class]
 		for i := t.things[id].line; i >= 0; i = t.lines[i].next {
 			r, label := t.lines[i].rate, t.lines[i].label
 			if !wanted[r] {
@@ -317,13 +349,8 @@ func (g *gather) take(t *table) {
 					continue
 				}
 				any = true
-				if b == 0 {
-					g.units[class.unit] += a.units
-				}
 				part := Amount{a.micro, a.seconds, !t.rate[r].known[b]}
 				sum[b].add(part)
-				days[r][b].add(part)
-				g.days[t.rate[r].day] = days[r]
 				if g.q.Tag != "" {
 					if labels[label] == nil {
 						labels[label] = of(g.tags, t.label[label][g.q.Tag], g.books)
@@ -332,21 +359,17 @@ func (g *gather) take(t *table) {
 				}
 			}
 		}
-		if !any {
-			continue
-		}
-		of(g.kinds, class.kind, g.books).add(sum)
-		if g.merged != nil {
+		switch {
+		case !any || g.q.Top == 0:
+		case g.merged != nil:
 			g.merge(t, int32(id), sum)
-			continue
+		default:
+			g.count++
+			top.offer(int32(id), sum)
 		}
-		g.count++
-		top.offer(int32(id), sum)
 	}
-	if g.merged == nil {
-		for _, p := range top.list {
-			g.top = append(g.top, t.resource(p.id, p.sum))
-		}
+	for _, p := range top.list {
+		g.top = append(g.top, t.resource(p.id, p.sum))
 	}
 }
 
@@ -422,7 +445,7 @@ func (r *ranking) compare(a, b ranked) int {
 func (r *ranking) offer(id int32, sum Amounts) {
 	p := ranked{id, sum}
 	if len(r.list) == r.max {
-		if r.max == 0 || r.compare(p, r.list[r.max-1]) >= 0 {
+		if r.compare(p, r.list[r.max-1]) >= 0 {
 			return
 		}
 		r.list = r.list[:r.max-1]

@@ -135,7 +135,9 @@ func folded(usages []resource.Usage, books []Book, only *Filter, q SpendQuery) S
 		return cmp.Or(cmp.Compare(b.By[0].MicroUSD, a.By[0].MicroUSD), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID),
 			cmp.Compare(a.Component, b.Component), cmp.Compare(a.InstanceType, b.InstanceType), cmp.Compare(a.Region, b.Region))
 	})
-	s.Resources, s.Kinds = len(s.Top), q.Kinds
+	if s.Kinds = q.Kinds; q.Top > 0 {
+		s.Resources = len(s.Top)
+	}
 	if s.Top = s.Top[:min(len(s.Top), q.Top)]; len(s.Top) == 0 {
 		s.Top = nil
 	}
@@ -255,7 +257,7 @@ func TestSumsForget(t *testing.T) {
 		}
 	}
 	s := NewSums(ledger, []Book{MinuteBook(list(t))})
-	got, err := s.Spend(t.Context(), SpendQuery{Account: "123456789012", From: start, To: start.AddDate(1, 0, 0), Now: start.AddDate(2, 0, 0)})
+	got, err := s.Spend(t.Context(), SpendQuery{Account: "123456789012", From: start, To: start.AddDate(1, 0, 0), Now: start.AddDate(2, 0, 0), Top: 1})
 	if err != nil || got.Resources != 240_000 || len(s.months) == 0 || len(s.months) > 11 {
 		t.Errorf("%d resources, %d months are kept, %v", got.Resources, len(s.months), err)
 	}

@@ -26,6 +26,7 @@ type table struct {
 	class   []class
 	rates   map[classDay]int32
 	rate    []rate
+	totals  [][]total // by book, by rate
 	labels  map[string]int32
 	label   []map[string]string // tags; the first: none
 }
@@ -62,10 +63,16 @@ type slot struct {
 
 type amount struct{ units, seconds, micro int64 }
 
+// total is the sum of all lines of a rate, kept as they change.
+type total struct {
+	amount
+	lines int64 // that have units: others are none
+}
+
 func newTable(books []Book, from, to time.Time) *table {
 	return &table{
 		books: books, from: from, to: to, seed: maphash.MakeSeed(), byHash: make(map[uint64]int32),
-		classes: make(map[class]int32), rates: make(map[classDay]int32), amounts: make([][]amount, len(books)),
+		classes: make(map[class]int32), rates: make(map[classDay]int32), amounts: make([][]amount, len(books)), totals: make([][]total, len(books)),
 		labels: map[string]int32{"": 0}, label: []map[string]string{nil},
 	}
 }
@@ -97,10 +104,12 @@ func (t *table) add(u *resource.Usage, end time.Time, n int64) {
 			until = to
 		}
 		i := t.line(id, dayOf(d), label)
-		r := &t.rate[t.lines[i].rate]
+		ri := t.lines[i].rate
+		r := &t.rate[ri]
 		for b, book := range t.books {
 			charged := n * (book.charged(*u, end, until) - book.charged(*u, end, d))
-			a := &t.amounts[b][i]
+			a := t.amounts[b][i]
+			t.totals[b][ri].add(a, -1)
 			a.units += charged * u.Quantity
 			if u.Unit != Request {
 				a.seconds += charged
@@ -108,8 +117,22 @@ func (t *table) add(u *resource.Usage, end time.Time, n int64) {
 			if r.known[b] {
 				a.micro = r.price[b].micro(a.units)
 			}
+			t.totals[b][ri].add(a, 1)
+			t.amounts[b][i] = a
 		}
 	}
+}
+
+// add counts a line in, n = 1, or out, n = -1. It was rounded, so totals are
+// the sums of lines and nothing else.
+func (t *total) add(a amount, n int64) {
+	if a.units == 0 {
+		return
+	}
+	t.lines += n
+	t.units += n * a.units
+	t.seconds += n * a.seconds
+	t.micro += n * a.micro
 }
 
 func (t *table) thing(u *resource.Usage) int32 {
@@ -193,6 +216,9 @@ func (t *table) newRate(k classDay) int32 {
 	}
 	i := int32(len(t.rate))
 	t.rate = append(t.rate, r)
+	for b := range t.totals {
+		t.totals[b] = append(t.totals[b], total{})
+	}
 	t.rates[k] = i
 	return i
 }

@@ -77,7 +77,7 @@ type Books interface {
 
 // Verify reckons an account's ledger once more, in another way and with exact
 // fractions, and compares with Bill and with what else tells of money. It
-// shares nothing with them but the prices. What it finds wrong is in the proof;
+// shares nothing with them but the prices and what tells tags apart. What it finds wrong is in the proof;
 // an error is of reading.
 func Verify(ctx context.Context, ledger Books, books []Book, account string, now time.Time, witnesses ...Witness) (Proof, error) {
 	for try := 0; ; try++ {
@@ -270,7 +270,7 @@ func reckon(usages []resource.Usage, b Book, now time.Time) reckoning {
 			}
 			name := time.Unix(d*86400, 0).UTC().Format("2006-01-02")
 			p, ok := b.Prices.Price(u.Region, u.Component, u.InstanceType, u.Unit, name)
-			k := lineName{u.Account, u.Region, string(u.Kind), u.Name, u.UID, u.Component, u.InstanceType, u.Unit, name, p.Version, fmt.Sprint(u.Tags)}
+			k := lineName{u.Account, u.Region, string(u.Kind), u.Name, u.UID, u.Component, u.InstanceType, u.Unit, name, p.Version, tagText(u.Tags)}
 			if out[k] == nil {
 				out[k] = &reckoned{units: new(big.Int)}
 				if ok {
@@ -359,7 +359,7 @@ func (r reckoning) compare(s Statement, book string, c *Check) BookProof {
 	for _, l := range s.Lines {
 		name := fmt.Sprintf("book %s, %s, %s %s, %s", book, l.Day, l.Kind, l.Name, l.Component)
 		sum.Add(sum, big.NewInt(l.MicroUSD))
-		x := r[lineName{l.Account, l.Region, string(l.Kind), l.Name, l.UID, l.Component, l.InstanceType, l.Unit, l.Day, l.PriceVersion, fmt.Sprint(l.Tags)}]
+		x := r[lineName{l.Account, l.Region, string(l.Kind), l.Name, l.UID, l.Component, l.InstanceType, l.Unit, l.Day, l.PriceVersion, tagText(l.Tags)}]
 		switch {
 		case x == nil:
 			c.found("%s: the bill has %d units, the reckoning none", name, l.Units)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,22 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// Tags that look alike are two lines, as in the bill.
+func TestVerifyTellsTagsApart(t *testing.T) {
+	t.Parallel()
+	ledger := &paper{}
+	for i, tags := range []map[string]string{{"a": "b c:d"}, {"a": "b", "c": "d"}} {
+		u := training("2026-10-01T10:00:00Z", "2026-10-01T10:00:30Z")
+		u.Account, u.ID, u.Tags = "1", ID(u.UID, u.Component, i+1), tags
+		u.Start, u.End = u.Start.Add(time.Duration(i)*time.Hour), u.End.Add(time.Duration(i)*time.Hour)
+		ledger.open(u)
+	}
+	p, err := Verify(t.Context(), ledger, []Book{MinuteBook(list(t))}, "1", at("2026-10-02T00:00:00Z"))
+	if err != nil || !p.OK || p.Books[0].Lines != 2 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 // Whatever is wrong with a ledger is found, and said of whom.
 func TestVerifyFinds(t *testing.T) {
 	t.Parallel()
@@ -176,11 +193,16 @@ func TestCompareDoubtsTheBill(t *testing.T) {
 	ledger, now := history(rand.New(rand.NewPCG(6, 6)), at("2026-09-20T00:00:00Z"), 10)
 	again := reckon(ledger.rows, b, now)
 	for what, change := range map[string]func(*Statement){
-		"money":     func(s *Statement) { s.Lines[3].MicroUSD++; s.MicroUSD++ },
-		"units":     func(s *Statement) { s.Lines[3].Units++ },
-		"sum":       func(s *Statement) { s.MicroUSD++ },
-		"left out":  func(s *Statement) { s.MicroUSD -= s.Lines[3].MicroUSD; s.Lines = append(s.Lines[:3], s.Lines[4:]...) },
-		"added":     func(s *Statement) { s.Lines = append(s.Lines, Line{Name: "x"}) },
+		"money":    func(s *Statement) { s.Lines[3].MicroUSD++; s.MicroUSD++ },
+		"units":    func(s *Statement) { s.Lines[3].Units++ },
+		"sum":      func(s *Statement) { s.MicroUSD++ },
+		"left out": func(s *Statement) { s.MicroUSD -= s.Lines[3].MicroUSD; s.Lines = append(s.Lines[:3], s.Lines[4:]...) },
+		"added":    func(s *Statement) { s.Lines = append(s.Lines, Line{Name: "x"}) },
+		// No sum tells of it.
+		"left out, without a price": func(s *Statement) {
+			i := slices.IndexFunc(s.Lines, func(l Line) bool { return l.Unpriced })
+			s.Lines = slices.Delete(s.Lines, i, i+1)
+		},
 		"unpriced":  func(s *Statement) { s.Lines[3].Unpriced = !s.Lines[3].Unpriced },
 		"no change": func(*Statement) {},
 	} {
