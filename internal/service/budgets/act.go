@@ -448,7 +448,7 @@ func list(targets []stop) string {
 		}
 		fmt.Fprintf(&w, "%s %s %s in %s", sep, t.Kind, t.Name, t.Region)
 		if t.PerHour > 0 {
-			fmt.Fprintf(&w, " (%s per hour)", dollars(t.PerHour))
+			fmt.Fprintf(&w, " (%s per hour)", price(t.PerHour))
 		}
 		switch t.Kind {
 		case "NotebookInstance":

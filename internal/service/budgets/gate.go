@@ -351,5 +351,5 @@ func (s *Service) refusal(b *budget, ask contract.Ask, uses []resource.Usage, st
 		"The account-level service limit 'budget %s' is %s, with current utilization of %s and a request delta of %s. "+
 			"The %s %s costs %s per hour, and %s are left of the budget until %s: %s were spent, and %s are kept back for what runs until it is stopped. Nothing was started; raise the limit of the budget, or stop something else.",
 		b.Name, b.words(limit), b.words(st.Spent+kept), b.words(delta),
-		ask.Kind, ask.Name, dollars(perHour), b.words(left), st.Period.To.Format(time.RFC3339), b.words(st.Spent), b.words(kept))
+		ask.Kind, ask.Name, price(perHour), b.words(left), st.Period.To.Format(time.RFC3339), b.words(st.Spent), b.words(kept))
 }
