@@ -227,4 +227,4 @@ def test_bad_input(cw):
     }.items():
         refused(cw.put_metric_alarm, "ValidationError", what, **args)
     assert cw.describe_alarms(AlarmNames=["bad"])["MetricAlarms"] == []
-    refused(cw.describe_alarms, "InvalidParameterCombination", AlarmNames=["a"], AlarmNamePrefix="a")
+    refused(cw.describe_alarms, "ValidationError", AlarmNames=["a"], AlarmNamePrefix="a")

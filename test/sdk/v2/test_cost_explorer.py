@@ -203,6 +203,5 @@ def test_bad_input(ce):
     ask("", code="InvalidNextTokenException", NextPageToken="nothing")
     ask("", call=ce.get_cost_and_usage_with_resources, Filter={"Dimensions": {"Key": "SERVICE", "Values": ["Amazon SageMaker"]}})
     today = datetime.datetime.now(datetime.timezone.utc).date()
-    for period in (days(-2, 1), days(3, 20)):  # backwards, and from what is past
-        refused(ce.get_cost_forecast, "", TimePeriod=period, Granularity="DAILY", Metric="UNBLENDED_COST")
+    refused(ce.get_cost_forecast, "", TimePeriod=days(-2, 1), Granularity="DAILY", Metric="UNBLENDED_COST")  # backwards
     refused(ce.get_cost_forecast, "", TimePeriod={"Start": str(today), "End": str(today + datetime.timedelta(9))}, Granularity="HOURLY", Metric="UNBLENDED_COST")
