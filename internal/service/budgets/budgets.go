@@ -48,18 +48,17 @@ type Config struct {
 type Service struct {
 	Config
 
-	began time.Time
-
-	mu     sync.Mutex // guards what follows
-	looked time.Time  // when any budget was
-	leapt  time.Time  // when the clock was seen to have
-	covers map[string]*cover
-	open   map[string]*ledger // by account
+	mu       sync.Mutex // guards what follows
+	settling meter.Settling
+	covers   map[string]*cover
+	open     map[string]*ledger // by account
 }
 
 // New makes the service.
 func New(c Config) *Service {
-	return &Service{Config: c, began: time.Now(), covers: make(map[string]*cover), open: make(map[string]*ledger)}
+	s := &Service{Config: c, settling: meter.Settling{Start: c.Settle, Leap: leapSettle}, covers: make(map[string]*cover), open: make(map[string]*ledger)}
+	s.settling.Wait(time.Now()) // from now on
+	return s
 }
 
 // Name is the service's name.

@@ -26,11 +26,9 @@ const (
 	seldom = 5 * time.Minute
 	// moment is how soon after an instant it is seen to be over.
 	moment = time.Millisecond
-	// leap is by how much the wall clock and the machine's own part when the
-	// machine slept or its clock was set; what runs is looked at then, and tells
-	// of it within leapSettle, a sign of life and a look. Until then its
-	// intervals are too long. An action's margin bears that.
-	leap       = 30 * time.Second
+	// leapSettle is how long sums are not believed after the machine slept or
+	// its clock was set: what runs is looked at then, and tells of it within a
+	// sign of life and a look. An action's margin bears that.
 	leapSettle = 45 * time.Second
 )
 
@@ -42,18 +40,7 @@ const Settle = 15 * time.Second
 func (s *Service) unsettled(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.Settle == 0 {
-		return 0
-	}
-	if !s.looked.IsZero() && (now.Round(0).Sub(s.looked.Round(0))-now.Sub(s.looked)).Abs() > leap {
-		s.leapt = now
-	}
-	s.looked = now
-	wait := s.Settle - now.Sub(s.began)
-	if !s.leapt.IsZero() {
-		wait = max(wait, leapSettle-now.Sub(s.leapt))
-	}
-	return wait
+	return s.settling.Wait(now)
 }
 
 // cover is what budgets of one scope cover, summed up.
