@@ -33,11 +33,11 @@ func (a *app) costLive(ctx context.Context, c *client.Client, o costOptions) err
 	last := ""
 	for ctx.Err() == nil {
 		u, err := readUsage(ctx, c, "*", o.from, o.to)
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
 		if err != nil {
-			break // whoever looked has seen enough
+			if errors.Is(err, context.Canceled) {
+				return nil // whoever looked has seen enough
+			}
+			return err
 		}
 		u = o.filter(u)
 		running := u.running()
