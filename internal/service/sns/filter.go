@@ -219,7 +219,7 @@ func readNumeric(key string, raw jsontext.Value) (condition, error) {
 
 // scalar reads a value: a string, a number, a truth value or null.
 func scalar(raw jsontext.Value) (any, bool) {
-	switch raw.Kind() {
+	switch raw.Kind() { //nolint:exhaustive // the others are no scalars
 	case '"':
 		var s string
 		err := json.Unmarshal(raw, &s)

@@ -47,8 +47,14 @@ type message struct {
 func (m *message) canonical() string {
 	var b strings.Builder
 	for _, p := range [][2]string{
-		{"Message", m.text}, {"MessageId", m.id}, {"Subject", m.subject}, {"SubscribeURL", m.subscribe}, {"Timestamp", m.at.UTC().Format(timeForm)},
-		{"Token", m.token}, {"TopicArn", m.topic}, {"Type", m.typ},
+		{"Message", m.text},
+		{"MessageId", m.id},
+		{"Subject", m.subject},
+		{"SubscribeURL", m.subscribe},
+		{"Timestamp", m.at.UTC().Format(timeForm)},
+		{"Token", m.token},
+		{"TopicArn", m.topic},
+		{"Type", m.typ},
 	} {
 		if p[1] != "" || p[0] == "Message" {
 			b.WriteString(p[0] + "\n" + p[1] + "\n")
@@ -63,9 +69,20 @@ func (s *Service) body(m *message, version, region string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	list := []member{{"Type", m.typ}, {"MessageId", m.id}, {"Token", m.token}, {"TopicArn", m.topic}, {"Subject", m.subject}, {"Message", m.text}, {"SubscribeURL", m.subscribe},
-		{"Timestamp", m.at.UTC().Format(timeForm)}, {"SignatureVersion", version}, {"Signature", sig},
-		{"SigningCertURL", "https://sns." + region + ".amazonaws.com" + s.cfg.Signer.Path()}, {"UnsubscribeURL", m.unsubscribe}}
+	list := []member{
+		{"Type", m.typ},
+		{"MessageId", m.id},
+		{"Token", m.token},
+		{"TopicArn", m.topic},
+		{"Subject", m.subject},
+		{"Message", m.text},
+		{"SubscribeURL", m.subscribe},
+		{"Timestamp", m.at.UTC().Format(timeForm)},
+		{"SignatureVersion", version},
+		{"Signature", sig},
+		{"SigningCertURL", "https://sns." + region + ".amazonaws.com" + s.cfg.Signer.Path()},
+		{"UnsubscribeURL", m.unsubscribe},
+	}
 	if len(m.attributes) > 0 {
 		list = append(list, member{"MessageAttributes", m.attributes})
 	}

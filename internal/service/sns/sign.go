@@ -94,11 +94,11 @@ func readKey(b []byte) (*Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	any, err := x509.ParsePKCS8PrivateKey(k.Bytes)
+	secret, err := x509.ParsePKCS8PrivateKey(k.Bytes)
 	if err != nil {
 		return nil, err
 	}
-	key, ok := any.(*rsa.PrivateKey)
+	key, ok := secret.(*rsa.PrivateKey)
 	if !ok || !key.PublicKey.Equal(cert.PublicKey) {
 		return nil, errors.New("the key is not the certificate's")
 	}
