@@ -151,7 +151,7 @@ func TestClients(t *testing.T) {
 	// beginning, whatever else the test program runs.
 	var all sync.WaitGroup
 	all.Go(func() { t.Run("languages", func(t *testing.T) { languages(t, d) }) })
-	for _, c := range []struct{ name, venv, workers string }{{"v2", v2, "5"}, {"v3", v3, "3"}} {
+	for _, c := range []struct{ name, venv, workers string }{{"v2", v2, "6"}, {"v3", v3, "3"}} {
 		all.Go(func() { t.Run(c.name, func(t *testing.T) { python(t, d, mail, c.name, c.venv, c.workers) }) })
 	}
 	all.Wait()

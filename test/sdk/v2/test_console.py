@@ -12,6 +12,7 @@ SERVED = {"v2": "af-south-1", "boto3": "ap-east-1", "cli": "eu-south-1"}
 CALLS = {"v2": "ap-south-1", "boto3": "us-east-2", "cli": "ap-southeast-2"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("client", JOBS)
 def test_training_snippet(client, tmp_path):
     region = JOBS[client]
@@ -25,6 +26,7 @@ def test_training_snippet(client, tmp_path):
     assert "iris" in console.page("/billing")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("client", CODE)
 def test_processing_snippet(client, tmp_path):
     region = CODE[client]
@@ -72,6 +74,7 @@ def test_code_snippets(client, tmp_path):
     assert "pip install" in console.page("/lifecycle-configurations/install-packages")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("client", SERVED)
 def test_serving_snippets(client, tmp_path):
     serve_snippets(client, SERVED[client], tmp_path)

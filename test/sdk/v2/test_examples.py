@@ -7,11 +7,14 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from helpers import archive, gone, name, run
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "examples")
 
 
+@pytest.mark.long
 def test_processing(tmp_path):
     r = subprocess.run([sys.executable, os.path.join(EXAMPLES, "processing", "run.py"), str(tmp_path)], capture_output=True, text=True, timeout=600)
     assert r.returncode == 0, r.stdout + r.stderr
@@ -24,6 +27,7 @@ def test_processing(tmp_path):
     assert list(archive(said["model"])) == ["model.joblib"]
 
 
+@pytest.mark.long
 def test_transform(tmp_path):
     r = subprocess.run([sys.executable, os.path.join(EXAMPLES, "transform", "run.py"), str(tmp_path)], capture_output=True, text=True, timeout=600)
     assert r.returncode == 0, r.stdout + r.stderr

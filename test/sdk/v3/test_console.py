@@ -1,5 +1,7 @@
 """The code that an empty page of the console shows is run as it stands."""
 
+import pytest
+
 from pages import Console, end_notebook, jobs, run, serve_snippets
 
 
@@ -11,6 +13,7 @@ def test_training_snippet(tmp_path):
     assert "data-snippet" not in page and "iris" in page and "Completed" in page
 
 
+@pytest.mark.long
 def test_processing_snippet(tmp_path):
     region = "ap-northeast-3"
     console = Console(region)
@@ -49,5 +52,6 @@ def test_code_snippets(tmp_path):
         assert "data-snippet" not in page and thing in page, section
 
 
+@pytest.mark.long
 def test_serving_snippets(tmp_path):
     serve_snippets("v3", "me-south-1", tmp_path)

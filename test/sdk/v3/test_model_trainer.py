@@ -83,6 +83,7 @@ def test_failing_script(session):
     assert reason.startswith("AlgorithmError:") and "division by zero" in reason
 
 
+@pytest.mark.long
 def test_stop(session):
     t = trainer(session, "patient.py")
     t.train(wait=False)
