@@ -181,7 +181,14 @@ type month struct {
 	mu    sync.Mutex // guards what follows
 	table *table     // of the intervals that are final
 	place int64      // in the ledger's history, up to which was read
-	open  map[string]resource.Usage
+	open  map[string]*opened
+}
+
+// opened is an open interval, whose whole days are in the table up to a
+// midnight: what it costs on them stays as it is while it is open.
+type opened struct {
+	resource.Usage
+	until time.Time // zero: nothing is
 }
 
 func (m *month) size() int {
@@ -200,14 +207,45 @@ func (m *month) read(ctx context.Context, ledger Changes, now time.Time, f func(
 	if err := m.look(ctx, ledger, now); err != nil {
 		return err
 	}
-	for _, u := range m.open {
-		m.table.add(&u, now, 1)
+	for _, o := range m.open {
+		m.settle(o, now.UTC().Truncate(day))
+		m.table.span(&o.Usage, now, m.after(o), 1)
 	}
 	f(m.table)
-	for _, u := range m.open {
-		m.table.add(&u, now, -1)
+	for _, o := range m.open {
+		m.table.span(&o.Usage, now, m.after(o), -1)
 	}
 	return nil
+}
+
+// after is from when on o is not in the table.
+func (m *month) after(o *opened) time.Time {
+	if o.until.IsZero() {
+		return m.from
+	}
+	return o.until
+}
+
+// settle brings o into the table up to a midnight.
+func (m *month) settle(o *opened, midnight time.Time) {
+	if m.to.Before(midnight) {
+		midnight = m.to
+	}
+	if midnight.Before(o.until) {
+		m.unsettle(o) // the clock was set back
+	}
+	if o.Start.Before(midnight) && m.from.Before(midnight) && !midnight.Equal(o.until) {
+		m.table.span(&o.Usage, midnight, m.after(o), 1)
+		o.until = midnight
+	}
+}
+
+// unsettle takes out of the table what of o is there.
+func (m *month) unsettle(o *opened) {
+	if !o.until.IsZero() {
+		m.table.add(&o.Usage, o.until, -1)
+		o.until = time.Time{}
+	}
 }
 
 // running gives what is open to f.
@@ -217,9 +255,9 @@ func (m *month) running(ctx context.Context, ledger Changes, now time.Time, f fu
 	if err := m.look(ctx, ledger, now); err != nil {
 		return err
 	}
-	for _, u := range m.open {
-		if u.Unit != Request {
-			f(u)
+	for _, o := range m.open {
+		if o.Unit != Request {
+			f(o.Usage)
 		}
 	}
 	return nil
@@ -230,18 +268,20 @@ func (m *month) running(ctx context.Context, ledger Changes, now time.Time, f fu
 // no more. Of an open one it tells again when it has other tags.
 func (m *month) look(ctx context.Context, ledger Changes, now time.Time) error {
 	if m.table == nil {
-		m.table, m.place, m.open = newTable(m.books, m.from, m.to), 0, make(map[string]resource.Usage)
+		m.table, m.place, m.open = newTable(m.books, m.from, m.to), 0, make(map[string]*opened)
 	}
 	seen := func(u resource.Usage) {
-		if !m.only.Match(&u) {
+		if o := m.open[u.ID]; o != nil {
+			m.unsettle(o)
 			delete(m.open, u.ID)
+		}
+		if !m.only.Match(&u) {
 			return
 		}
 		if end, ok := final(u, now); ok {
-			delete(m.open, u.ID)
 			m.table.add(&u, end, 1)
 		} else if u.Start.Before(m.to) {
-			m.open[u.ID] = u
+			m.open[u.ID] = &opened{Usage: u}
 		}
 	}
 	place, err := ledger.UsageSince(ctx, m.account, m.from, m.to, m.place, seen)
@@ -250,9 +290,9 @@ func (m *month) look(ctx context.Context, ledger Changes, now time.Time) error {
 		return err
 	}
 	m.place = place
-	for _, u := range m.open { // requests whose time has come
-		if u.Unit == Request {
-			seen(u)
+	for _, o := range m.open { // requests whose time has come
+		if _, over := final(o.Usage, now); over {
+			seen(o.Usage)
 		}
 	}
 	return nil

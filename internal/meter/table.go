@@ -85,14 +85,17 @@ func dayText(d int32) string { return time.Unix(int64(d)*86400, 0).UTC().Format(
 
 // add folds u, which ends at end, n times: once, or -1 times to take it out
 // again.
-func (t *table) add(u *resource.Usage, end time.Time, n int64) {
+func (t *table) add(u *resource.Usage, end time.Time, n int64) { t.span(u, end, t.from, n) }
+
+// span is add for what of the table's days from a midnight on is left.
+func (t *table) span(u *resource.Usage, end, from time.Time, n int64) {
 	to := end
 	if t.to.Before(end) {
 		to = t.to
 	}
 	first := u.Start
-	if t.from.After(first) {
-		first = t.from
+	if from.After(first) {
+		first = from
 	}
 	if !first.Before(to) {
 		return

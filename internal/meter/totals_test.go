@@ -3,6 +3,7 @@ package meter
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 	"time"
 
@@ -66,6 +67,42 @@ func TestTotalsDoNotDrift(t *testing.T) {
 	}
 	if many < 10_000 {
 		t.Errorf("%d lines test little", many)
+	}
+}
+
+// Whole days of what is open are kept: when it closes before them, its tags
+// move it or the clock is set back, they are taken out again.
+func TestOpenDaysAreTakenOut(t *testing.T) {
+	t.Parallel()
+	books := []Book{MinuteBook(list(t)), AWSBook(list(t))}
+	ledger := &paper{}
+	for i, start := range []string{"2026-09-28T23:59:30Z", "2026-10-02T00:00:00Z", "2026-10-03T10:00:01Z"} {
+		u := training(start, "")
+		u.Account, u.ID, u.UID = "1", fmt.Sprint(i), fmt.Sprint(i)
+		ledger.open(u)
+	}
+	only := &Filter{Tag: &Term{Key: "team", Values: []string{""}}}
+	sums := NewSums(ledger, books).Only(only)
+	for what, now := range []string{
+		"2026-10-10T12:00:00Z", "2026-10-10T12:30:00Z", "2026-10-08T01:00:00Z", "2026-10-02T00:00:00Z", "2026-11-03T00:00:00Z",
+		"2026-11-04T10:00:00Z", "2026-11-05T10:00:00Z", "2026-11-06T10:00:00Z",
+	} {
+		switch what {
+		case 5:
+			ledger.close(1, at("2026-10-04T00:00:30Z"))
+		case 6:
+			ledger.tag("0", map[string]string{"team": "red"})
+		case 7:
+			ledger.tag("0", nil)
+			ledger.close(2, at("2026-10-03T10:00:01Z"))
+		}
+		for _, top := range []int{0, 9} {
+			q := SpendQuery{Account: "1", From: at("2026-09-01T00:00:00Z"), To: at("2026-12-01T00:00:00Z"), Now: at(now), Top: top}
+			got, err := sums.Spend(t.Context(), q)
+			if want := folded(ledger.rows, books, only, q); err != nil || !reflect.DeepEqual(got, want) {
+				t.Fatalf("at %s: %+v, %v; the fold says %+v", now, got, err, want)
+			}
+		}
 	}
 }
 
@@ -155,6 +192,9 @@ func BenchmarkTotals(b *testing.B) {
 	}
 	q := SpendQuery{Account: "123456789012", From: start, To: start.AddDate(0, 1, 0), Now: start.AddDate(0, 0, 29)}
 	s := NewSums(ledger, []Book{MinuteBook(list(b)), AWSBook(list(b))})
+	if _, err := s.Spend(b.Context(), q); err != nil { // the first look folds
+		b.Fatal(err)
+	}
 	b.Run("spend", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
