@@ -193,8 +193,10 @@ func TestShares(t *testing.T) {
 		for i := range 5 {
 			w.cost(fmt.Sprint("b", i), "1", 100, letterTo("me@example.com"))
 		}
-		w.create(&apib.Budget{BudgetName: "long", BudgetType: "COST", TimeUnit: "CUSTOM", BudgetLimit: usdLimit("1000"),
-			TimePeriod: &apib.TimePeriod{Start: api.At(date("2000-01-01")), End: api.At(date("2000-04-10"))}})
+		w.create(&apib.Budget{
+			BudgetName: "long", BudgetType: "COST", TimeUnit: "CUSTOM", BudgetLimit: usdLimit("1000"),
+			TimePeriod: &apib.TimePeriod{Start: api.At(date("2000-01-01")), End: api.At(date("2000-04-10"))},
+		})
 		w.runs(thing("NotebookInstance", "nb"), "notebook", "ml.cent", nil)
 		settle()
 		if len(w.covers) != 1 {
@@ -291,8 +293,10 @@ func TestForecast(t *testing.T) {
 func TestUsageBudget(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
-		w.create(&apib.Budget{BudgetName: "hours", BudgetType: "USAGE", TimeUnit: "MONTHLY", BudgetLimit: &apib.Spend{Amount: "2", Unit: "Hrs"},
-			CostFilters: map[string][]string{"UsageType": {"USE1-Notebk:ml.cent"}}},
+		w.create(&apib.Budget{
+			BudgetName: "hours", BudgetType: "USAGE", TimeUnit: "MONTHLY", BudgetLimit: &apib.Spend{Amount: "2", Unit: "Hrs"},
+			CostFilters: map[string][]string{"UsageType": {"USE1-Notebk:ml.cent"}},
+		},
 			notice("ACTUAL", "GREATER_THAN", 100, "PERCENTAGE", letterTo("me@example.com")))
 		begun := time.Now()
 		w.runs(thing("NotebookInstance", "nb"), "notebook", "ml.cent", nil)
@@ -319,8 +323,10 @@ func TestUsageBudget(t *testing.T) {
 func TestExpires(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
-		w.create(&apib.Budget{BudgetName: "short", BudgetType: "COST", TimeUnit: "CUSTOM", BudgetLimit: usdLimit("28.79"),
-			TimePeriod: &apib.TimePeriod{Start: api.At(date("2000-01-01")), End: api.At(date("2000-01-03"))}},
+		w.create(&apib.Budget{
+			BudgetName: "short", BudgetType: "COST", TimeUnit: "CUSTOM", BudgetLimit: usdLimit("28.79"),
+			TimePeriod: &apib.TimePeriod{Start: api.At(date("2000-01-01")), End: api.At(date("2000-01-03"))},
+		},
 			notice("ACTUAL", "GREATER_THAN", 100, "PERCENTAGE", letterTo("me@example.com")))
 		w.runs(thing("NotebookInstance", "nb"), "notebook", "ml.cent", nil)
 		time.Sleep(48*time.Hour - time.Second)
