@@ -23,7 +23,7 @@ def test_training_snippet(client, tmp_path):
     assert "model.tar.gz" in out or "Completed" in out, out
     page = console.page("/training-jobs")
     assert "data-snippet" not in page and "iris" in page and "Completed" in page
-    assert "iris" in console.page("/billing")
+    assert "iris" in console.bill()
 
 
 @pytest.mark.long
