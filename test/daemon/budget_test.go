@@ -6,7 +6,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,10 +18,10 @@ import (
 
 // All cost five cents a minute, storage next to nothing.
 const budgetPrices = `region,component,unit,instance_type,usd_per_unit,as_of
-*,notebook,instance-hour,ml.t3.medium,3.00,2000-01-01
-*,notebook,GB-month,volume,0.001,2000-01-01
-*,hosting,instance-hour,ml.m5.large,3.00,2000-01-01
-*,training,instance-hour,ml.m5.large,3.00,2000-01-01
+us-east-1,notebook,instance-hour,ml.t3.medium,3.00,2000-01-01
+us-east-1,notebook,GB-month,volume,0.001,2000-01-01
+us-east-1,hosting,instance-hour,ml.m5.large,3.00,2000-01-01
+us-east-1,training,instance-hour,ml.m5.large,3.00,2000-01-01
 `
 
 // stubborn is a program that does not listen.
@@ -123,10 +122,15 @@ func TestRealBudget(t *testing.T) {
 		}
 	}
 	var h history
+	said := ""
 	within(t, 6*time.Minute, "the budget to act", func() bool {
 		h = history{}
 		budgets("DescribeBudgetActionHistories", map[string]string{"AccountId": account, "BudgetName": "small", "ActionId": action.ActionId}, &h)
-		return h.ActionHistories[0].Status == "EXECUTION_SUCCESS"
+		if now := h.ActionHistories[0]; now.Status != said {
+			said = now.Status
+			t.Logf("%s %s %s", time.Unix(int64(now.Timestamp), 0).UTC().Format(time.TimeOnly), now.Status, now.ActionHistoryDetails.Message)
+		}
+		return said == "EXECUTION_SUCCESS"
 	})
 	within(t, 4*time.Minute, "all to be at rest", func() bool {
 		w.must(w.SageMaker(ctx, "DescribeNotebookInstance", in, &book))
@@ -135,9 +139,6 @@ func TestRealBudget(t *testing.T) {
 		err = w.SageMaker(ctx, "DescribeEndpoint", map[string]string{"EndpointName": "site"}, new(hosted))
 		return book.NotebookInstanceStatus == "Stopped" && j.TrainingJobStatus == "Stopped" && client.Code(err) == "ValidationException"
 	})
-	for _, x := range slices.Backward(h.ActionHistories) {
-		t.Logf("%s %s %s", time.Unix(int64(x.Timestamp), 0).UTC().Format(time.TimeOnly), x.Status, x.ActionHistoryDetails.Message)
-	}
 	other, err := w.Describe(ctx, "other")
 	w.must(err)
 	if other.TrainingJobStatus != "InProgress" {

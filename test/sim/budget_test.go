@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,12 +55,18 @@ func TestBudgets(t *testing.T) {
 	if one := env("SIM_SEED", -1); one >= 0 {
 		first, n = one, 1
 	}
+	var seen atomic.Int64 // worlds that ended while somebody could act
+	t.Cleanup(func() {
+		if n > 1 && 2*int(seen.Load()) < n {
+			t.Errorf("only %d of %d worlds say whether the limit holds", seen.Load(), n)
+		}
+	})
 	for seed := first; seed < first+n; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			dir := folder(t)
 			synctest.Test(t, func(t *testing.T) {
-				run(t, dir, options{seed: uint64(seed), calm: seed%3 > 0, budget: 1 + seed%5/4, kill: anywhere})
+				run(t, dir, options{seed: uint64(seed), calm: seed%3 > 0, budget: 1 + seed%5/4, judged: &seen, kill: anywhere})
 			})
 		})
 	}
@@ -146,7 +153,7 @@ func (s *sim) limits(acts bool) {
 }
 
 // judgeBudget sees what became of the dollar.
-func (s *sim) judgeBudget(l *life, acts bool) {
+func (s *sim) judgeBudget(l *life, acts bool, judged *atomic.Int64) {
 	ctx := context.Background()
 	usage, err := l.store.ListUsage(ctx, resource.UsageQuery{})
 	if err != nil {
@@ -189,6 +196,7 @@ func (s *sim) judgeBudget(l *life, acts bool) {
 	// The reserve bears a minute without a server, each start of which waits for
 	// what the ledger does not know yet.
 	if away := s.away(last.Add(-5*time.Minute), last); away <= time.Minute {
+		judged.Add(1)
 		if is := spent(month); is > budgetLimit {
 			s.fail("the ledger closes at %d, stopped at %s: %v", is, last.Format(time.TimeOnly), stops)
 		}

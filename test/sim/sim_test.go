@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,6 +175,7 @@ type options struct {
 	// budget has three things forgotten below a budget, which 1 stops and 2 only
 	// tells of.
 	budget int
+	judged *atomic.Int64
 	// left are books whose client goes away.
 	left bool
 	// calm leaves out clocks that jump and machines that sleep.
@@ -268,7 +270,7 @@ func run(t *testing.T, dir string, o options) (points int) {
 		case <-settled:
 			done = true
 			if o.budget > 0 {
-				s.judgeBudget(l, o.budget == 1)
+				s.judgeBudget(l, o.budget == 1, o.judged)
 			} else {
 				s.judge(l)
 			}

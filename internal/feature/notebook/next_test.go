@@ -626,7 +626,7 @@ func (w *walk) follow(o observed, d decision) {
 			w.fail("the volume is destroyed; kept: %t, tasks: %d", w.kept, len(w.tasks))
 		}
 		w.gone = true
-	case effectNone, effectForget, effectVolume, effectCreated, effectWarn, effectStop, effectRenew:
+	case effectNone, effectForget, effectVolume, effectCreated, effectWarn, effectStop, effectRenew, effectYield:
 	}
 	if d.rests() && (d.st.Bill != nil || d.st.Task != "" || len(w.tasks) > 0) {
 		w.fail("%s rests with bill %v, task %q and %d tasks", d.phase, d.st.Bill, d.st.Task, len(w.tasks))

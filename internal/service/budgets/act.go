@@ -228,10 +228,12 @@ func (s *Service) actOn(ctx context.Context, b *budget, a *action, st standing, 
 	if err != nil {
 		return err
 	}
+	if a.Ask.ApprovalModel != automatic {
+		text += " If it is approved, this action will stop" + list(targets)
+	}
 	return s.move(ctx, b, a, st.Now, func(tx store.Tx, a *action) error {
 		a.Period = st.Period.From
 		if a.Ask.ApprovalModel != automatic {
-			text += " If it is approved, this action will stop" + list(targets)
 			a.becomes(pending, eventSystem, text, st.Now)
 			m := message{subject("AWS Budgets: an action of %s awaits your approval", b.Name), text + "\n\nTo approve it: aws budgets execute-budget-action --account-id " + a.Account + " --budget-name " + contract.Quote(b.Name) + " --action-id " + a.Name + " --execution-type APPROVE_BUDGET_ACTION\n"}
 			return s.tell(tx, b, a.toldID(), a.Ask.Subscribers, m, st.Now)
