@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,8 +62,8 @@ type Courier struct {
 	ends map[string]ending // by UID, of what could not be recorded
 	// queue are those that found their receiver busy, by it; "" is all of the web.
 	queue  map[string][]resource.Key
-	queued map[resource.Key]bool
-	called map[resource.Key]bool // of the queue: due whatever their record says
+	queued map[resource.Key]string // where
+	called map[resource.Key]bool   // of the queue: due whatever their record says
 }
 
 // ending is how an attempt ended.
@@ -76,7 +77,7 @@ type ending struct {
 func New(s store.Store, web, mail Sender, wake func(resource.Key)) *Courier {
 	return &Courier{
 		store: s, web: web, mail: mail, wake: wake, busy: map[string]int{}, ends: map[string]ending{},
-		queue: map[string][]resource.Key{}, queued: map[resource.Key]bool{}, called: map[resource.Key]bool{},
+		queue: map[string][]resource.Key{}, queued: map[resource.Key]string{}, called: map[resource.Key]bool{},
 	}
 }
 
@@ -85,6 +86,7 @@ func (*Courier) Kind() resource.Kind { return outbox.KindDelivery }
 
 // Reconcile makes one attempt, or forgets what has been over for long.
 func (c *Courier) Reconcile(ctx context.Context, k resource.Key) (reconcile.Result, error) {
+	called := c.wasCalled(k)
 	rec, err := c.store.Get(ctx, k)
 	if errors.Is(err, store.ErrNotFound) {
 		return reconcile.Result{}, nil
@@ -104,7 +106,7 @@ func (c *Courier) Reconcile(ctx context.Context, k resource.Key) (reconcile.Resu
 	case rec.Phase != outbox.PhasePending && left <= 0:
 		return reconcile.Result{}, c.forget(ctx, k)
 	case rec.Phase != outbox.PhasePending,
-		left > 0 && !c.wasCalled(k) && (!p.NoMail || c.mail == nil): // settings for mail end that wait
+		left > 0 && !called && (!p.NoMail || c.mail == nil): // settings for mail end that wait
 		return reconcile.Result{After: max(left, time.Millisecond)}, nil
 	}
 	d, err := resource.As[outbox.Delivery](rec.Spec)
@@ -170,12 +172,18 @@ func (c *Courier) enter(k resource.Key, receiver string, web bool) bool {
 		line = receiver
 	}
 	if line != "" || web && c.busy[""] >= allWeb {
-		if !c.queued[k] {
-			c.queued[k] = true
+		if _, had := c.queued[k]; !had {
+			c.queued[k] = line
 			c.queue[line] = append(c.queue[line], k)
 		}
 		return false
 	}
+	// One that came by its own due time waits and is called no more: its next
+	// attempt is its policy's.
+	if in, had := c.queued[k]; had {
+		c.dequeue(in, slices.Index(c.queue[in], k))
+	}
+	delete(c.called, k)
 	c.busy[receiver]++
 	if web {
 		c.busy[""]++
@@ -194,17 +202,28 @@ func (c *Courier) leave(receiver string, web bool) {
 	}
 	for _, line := range []string{receiver, ""} {
 		if q := c.queue[line]; len(q) > 0 {
-			delete(c.queued, q[0])
-			c.called[q[0]] = true
-			c.wake(q[0])
-			if c.queue[line] = q[1:]; len(q) == 1 {
-				delete(c.queue, line)
-			}
+			k := q[0]
+			c.dequeue(line, 0)
+			c.called[k] = true
+			c.wake(k)
 		}
 	}
 }
 
-// wasCalled says whether a delivery was called out of its queue.
+func (c *Courier) dequeue(line string, i int) {
+	q := c.queue[line]
+	delete(c.queued, q[i])
+	if i == 0 {
+		q = q[1:] // the usual
+	} else {
+		q = slices.Delete(q, i, i+1)
+	}
+	if c.queue[line] = q; len(q) == 0 {
+		delete(c.queue, line)
+	}
+}
+
+// wasCalled says, once, whether a delivery was called out of its queue.
 func (c *Courier) wasCalled(k resource.Key) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -192,10 +192,22 @@ func TestSlowReceivers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t)
-		web := &post{answer: func(ctx context.Context, _ string, d *outbox.Delivery) error {
+		var mu sync.Mutex                // guards failed
+		failed := map[string]time.Time{} // when, last
+		web := &post{answer: func(ctx context.Context, uid string, d *outbox.Delivery) error {
 			if d.To == "http://quick" {
 				return nil
 			}
+			mu.Lock()
+			if at, ok := failed[uid]; ok && time.Since(at) < time.Duration(outbox.WebRetry().Min)*time.Second {
+				t.Errorf("tried again after %s", time.Since(at))
+			}
+			mu.Unlock()
+			defer func() {
+				mu.Lock()
+				failed[uid] = time.Now()
+				mu.Unlock()
+			}()
 			select {
 			case <-time.After(15 * time.Second):
 			case <-ctx.Done():
@@ -221,11 +233,54 @@ func TestSlowReceivers(t *testing.T) {
 		}
 		// who waits for a place keeps count of its attempts: all end, by their policy
 		time.Sleep(time.Hour)
-		failed, _, err := outbox.List(t.Context(), s, account, region, outbox.PhaseFailed, "", "", 1000)
-		if err != nil || len(failed) != 80 || web.times("http://slow") != 4*80 {
-			t.Errorf("%d of 80 have ended after %d attempts, %v", len(failed), web.times("http://slow"), err)
+		ended, _, err := outbox.List(t.Context(), s, account, region, outbox.PhaseFailed, "", "", 1000)
+		if err != nil || len(ended) != 80 || web.times("http://slow") != 4*80 {
+			t.Errorf("%d of 80 have ended after %d attempts, %v", len(ended), web.times("http://slow"), err)
 		}
 	})
+}
+
+// TestQueue: a place that is free goes to who waits for it; who got one by its
+// own due time meanwhile waits no more, and is not due before its policy says.
+func TestQueue(t *testing.T) {
+	t.Parallel()
+	var woken []string
+	c := New(nil, nil, nil, func(k resource.Key) { woken = append(woken, k.Name) })
+	key := func(name string) resource.Key { return resource.Key{Kind: outbox.KindDelivery, Name: name} }
+	enter := func(name string, want bool) {
+		t.Helper()
+		if got := c.enter(key(name), "slow", true); got != want {
+			t.Fatalf("%s entered: %t", name, got)
+		}
+	}
+	for i := range perReceiver {
+		enter(fmt.Sprint(i), true)
+	}
+	for _, name := range []string{"a", "b", "c", "a"} {
+		enter(name, false)
+	}
+	c.leave("slow", true) // calls a
+	enter("b", true)      // is due by itself, and quicker
+	if !c.wasCalled(key("a")) || c.wasCalled(key("a")) {
+		t.Error("a was to be called once")
+	}
+	enter("a", false)
+	c.leave("slow", true) // calls c, not b
+	c.leave("slow", true) // calls a, behind it
+	if got := fmt.Sprint(woken); got != "[a c a]" || c.wasCalled(key("b")) {
+		t.Errorf("called: %s", got)
+	}
+	enter("c", true) // before it looked whether it was called
+	if c.wasCalled(key("c")) {
+		t.Error("c has its place and is called")
+	}
+	enter("a", true)
+	for range perReceiver {
+		c.leave("slow", true)
+	}
+	if len(woken) != 3 || len(c.busy) != 1 || c.busy[""] != 0 || len(c.queue)+len(c.queued)+len(c.called) != 0 {
+		t.Errorf("left: %v %v %v %v %v", woken, c.busy, c.queue, c.queued, c.called)
+	}
 }
 
 // full is a store whose disk is full for a while.

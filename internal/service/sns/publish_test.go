@@ -9,11 +9,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	apisns "clary/internal/api/sns"
+	"clary/internal/aws/op"
 	"clary/internal/outbox"
 	"clary/internal/resource"
 	"clary/internal/store"
@@ -296,5 +298,97 @@ func TestFilters(t *testing.T) {
 	} {
 		_, err := readFilter(policy)
 		refused(t, policy, err, "InvalidParameter", "")
+	}
+}
+
+// TestOtherAccount: an account's topic is not there for another one, whose
+// policies may allow everything.
+func TestOtherAccount(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	id := s.topic(t, "alerts", nil)
+	x := s.subscribe(t, id, "email", "a@example.com", nil)
+	s.confirm(t, id, x)
+	other := call()
+	other.Account = "999999999999"
+	other.Principal = resource.Principal{Account: other.Account, Arn: "arn:aws:iam::999999999999:root", Root: true}
+	for name, do := range map[string]func() error{
+		"Publish": func() error {
+			_, err := s.Publish(t.Context(), other, &apisns.PublishInput{TopicArn: id, Message: "m"})
+			return err
+		},
+		"PublishBatch": func() error {
+			_, err := s.PublishBatch(t.Context(), other, &apisns.PublishBatchInput{TopicArn: id, PublishBatchRequestEntries: []apisns.PublishBatchRequestEntry{{Id: "1", Message: "m"}}})
+			return err
+		},
+		"Subscribe": func() error {
+			_, err := s.Subscribe(t.Context(), other, &apisns.SubscribeInput{TopicArn: id, Protocol: "email", Endpoint: "b@example.com"})
+			return err
+		},
+		"SetTopicAttributes": func() error {
+			_, err := s.SetTopicAttributes(t.Context(), other, &apisns.SetTopicAttributesInput{TopicArn: id, AttributeName: "DisplayName", AttributeValue: "theirs"})
+			return err
+		},
+		"GetTopicAttributes": func() error {
+			_, err := s.GetTopicAttributes(t.Context(), other, &apisns.GetTopicAttributesInput{TopicArn: id})
+			return err
+		},
+	} {
+		refused(t, name, do(), "NotFound", "Topic does not exist")
+	}
+	if _, err := s.DeleteTopic(t.Context(), other, &apisns.DeleteTopicInput{TopicArn: id}); err != nil {
+		t.Error(err)
+	}
+	s.publish(t, apisns.PublishInput{TopicArn: id, Message: "m"})
+	if n := len(s.sent(t, "a@example.com")); n != 2 {
+		t.Errorf("%d letters, want the invitation and one message", n)
+	}
+}
+
+// TestEndedMeanwhile: whoever unsubscribes while a message fans out has no more
+// of it.
+func TestEndedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	id := s.topic(t, "alerts", nil)
+	var ids []string
+	for _, to := range []string{"link@example.com", "key@example.com", "stays@example.com"} {
+		x := s.subscribe(t, id, "email", to, nil)
+		s.confirm(t, id, x)
+		ids = append(ids, x)
+	}
+	out, err := s.Publish(t.Context(), call(), &apisns.PublishInput{TopicArn: id, Message: "the message"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pubs, _, err := s.store.List(t.Context(), resource.Query{Kind: outbox.KindPublication})
+	if err != nil || len(pubs) != 1 {
+		t.Fatalf("%d publications, %v", len(pubs), err)
+	}
+	p, err := resource.As[outbox.Publication](pubs[0].Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, _, err := s.store.List(t.Context(), resource.Query{Account: account, Region: region, Kind: KindSubscription, Phase: phaseConfirmed})
+	if err != nil || len(seen) != 3 {
+		t.Fatalf("%d subscriptions, %v", len(seen), err)
+	}
+	for i, c := range []op.Call{nobodys(), call()} {
+		if _, err := s.Unsubscribe(t.Context(), c, &apisns.UnsubscribeInput{SubscriptionArn: ids[i]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	top, err := s.viewTopic(t.Context(), call(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (fanout{s}).leave(t.Context(), top, pubs[0], p, seen); err != nil {
+		t.Fatal(err)
+	}
+	for to, want := range map[string]bool{"link@example.com": false, "key@example.com": false, "stays@example.com": true} {
+		got := slices.ContainsFunc(s.sent(t, to), func(d *outbox.Delivery) bool { return strings.Contains(d.Body, "the message") })
+		if got != want {
+			t.Errorf("%s has %s: %t", to, out.MessageId, got)
+		}
 	}
 }

@@ -63,7 +63,7 @@ func (*Service) Name() string { return "sns" }
 
 // Reconcilers are what the loop looks at.
 func (s *Service) Reconcilers() []reconcile.Reconciler {
-	return []reconcile.Reconciler{fanout{s}, expiry{s}, remains{s}}
+	return []reconcile.Reconciler{fanout{s}, expiry{s, KindSubscription}, expiry{s, kindAsked}, remains{s}}
 }
 
 // Operations lists what is served.

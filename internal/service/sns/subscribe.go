@@ -141,6 +141,11 @@ func (s *Service) Subscribe(ctx context.Context, c op.Call, in *apisns.Subscribe
 				return nil
 			}
 			had.Attributes = x.Attributes
+			if had.Strict && !x.Strict {
+				// The account makes it its own; what asked before may not have
+				// reached the endpoint.
+				had.By, had.Strict, had.At = x.By, false, time.Time{}
+			}
 			x = had
 		}
 		return s.invite(tx, x, t, now)
@@ -208,6 +213,7 @@ func (*Service) bound(tx store.Tx, x *subscription, now time.Time) error {
 	if a.Times++; a.Times > maxAsked {
 		return fault(http.StatusTooManyRequests, "Throttled", "Rate exceeded: %s has been asked to confirm subscriptions %d times within a day", x.Endpoint, maxAsked)
 	}
+	r.Due = a.Since.Add(askDay)
 	return put(tx, r, struct{}{}, a)
 }
 
@@ -354,11 +360,15 @@ func findSubscription(tx store.Tx, c op.Call, id string) (*subscription, error) 
 	return readSubscription(r)
 }
 
-// expiry deletes subscriptions that nobody confirmed, or took up again, in time.
-type expiry struct{ *Service }
+// expiry deletes subscriptions that nobody confirmed, or took up again, in time,
+// and the counts of invitations whose day is over.
+type expiry struct {
+	*Service
+	kind resource.Kind
+}
 
 // Kind implements reconcile.Reconciler.
-func (expiry) Kind() resource.Kind { return KindSubscription }
+func (s expiry) Kind() resource.Kind { return s.kind }
 
 // Reconcile deletes one whose time is over.
 func (s expiry) Reconcile(ctx context.Context, k resource.Key) (reconcile.Result, error) {

@@ -1,6 +1,7 @@
 package sns
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"clary/internal/api"
 	apisns "clary/internal/api/sns"
 	"clary/internal/aws/op"
+	"clary/internal/reconcile"
 	"clary/internal/resource"
 )
 
@@ -82,7 +84,7 @@ func TestConfirm(t *testing.T) {
 		refused(t, "locked by nobody", by(id, token, "true", false), "AuthorizationError", "")
 		time.Sleep(confirmTime)
 		refused(t, "too late", by(id, token, "", false), "InvalidParameter", "Token")
-		if _, err := (expiry{s}).Reconcile(t.Context(), s.key(t, x)); err != nil {
+		if _, err := (expiry{s, KindSubscription}).Reconcile(t.Context(), s.key(t, x)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := s.GetSubscriptionAttributes(t.Context(), call(), &apisns.GetSubscriptionAttributesInput{SubscriptionArn: x})
@@ -115,7 +117,7 @@ func TestConfirm(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(confirmTime)
-		if r, err := (expiry{s}).Reconcile(t.Context(), s.key(t, x)); err != nil || r.After != 0 {
+		if r, err := (expiry{s, KindSubscription}).Reconcile(t.Context(), s.key(t, x)); err != nil || r.After != 0 {
 			t.Errorf("%+v %v", r, err)
 		}
 		_, err = s.Unsubscribe(t.Context(), nobodys(), &apisns.UnsubscribeInput{SubscriptionArn: x})
@@ -325,4 +327,79 @@ func TestWhoSubscribed(t *testing.T) {
 			t.Error(x.Endpoint)
 		}
 	}
+}
+
+// TestOwn: the account makes its own what somebody else asked for first, whose
+// invitation may not have got there; nobody takes it from the account.
+func TestOwn(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	id := s.topic(t, "alerts", nil)
+	role := call()
+	role.Principal = resource.Principal{Account: account, Arn: "arn:aws:sts::123456789012:assumed-role/R/task", RoleArn: "arn:aws:iam::123456789012:role/R"}
+	const to = "http://127.0.0.1:8080/"
+	strict := func() (all []bool) {
+		for _, d := range s.sent(t, to) {
+			all = append(all, d.Strict)
+		}
+		return all
+	}
+	var x string
+	for i, step := range []struct {
+		by    op.Call
+		asked []bool // so far
+	}{{role, []bool{true}}, {role, []bool{true}}, {call(), []bool{true, false}}, {call(), []bool{true, false}}, {role, []bool{true, false}}} {
+		out, err := s.Subscribe(t.Context(), step.by, &apisns.SubscribeInput{TopicArn: id, Protocol: "http", Endpoint: to, ReturnSubscriptionArn: api.Ptr(true)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x = out.SubscriptionArn; !slices.Equal(strict(), step.asked) {
+			t.Errorf("%d: invitations %v, want %v", i, strict(), step.asked)
+		}
+	}
+	s.confirm(t, id, x)
+	s.publish(t, apisns.PublishInput{TopicArn: id, Message: "m"})
+	if all := strict(); !slices.Equal(all, []bool{true, false, false}) {
+		t.Errorf("%v", all)
+	}
+}
+
+// TestAskedForgotten: the count of an address's invitations lasts for its day.
+func TestAskedForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t)
+		s.subscribe(t, s.topic(t, "one", nil), "email", "a@example.com", nil)
+		asked := func() []*resource.Record {
+			recs, _, err := s.store.List(t.Context(), resource.Query{Account: account, Kind: kindAsked})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return recs
+		}
+		look := func() {
+			for _, r := range asked() {
+				if _, err := (expiry{s, kindAsked}).Reconcile(t.Context(), r.Key); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		first := asked()
+		if len(first) != 1 || first[0].Due.IsZero() {
+			t.Fatalf("%+v", first) // nothing would look at it
+		}
+		time.Sleep(askDay - time.Minute)
+		s.subscribe(t, s.topic(t, "two", nil), "email", "a@example.com", nil)
+		if look(); len(asked()) != 1 {
+			t.Error("forgotten within its day")
+		}
+		time.Sleep(time.Minute)
+		if look(); len(asked()) != 0 {
+			t.Error("kept after its day")
+		}
+		all := s.Reconcilers()
+		if !slices.ContainsFunc(all, func(r reconcile.Reconciler) bool { return r.Kind() == kindAsked }) {
+			t.Error("nothing looks at the counts")
+		}
+	})
 }
