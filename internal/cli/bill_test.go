@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,16 +116,33 @@ func TestCostLive(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	u := b.spent()
+	ended := u
+	ended.Usage = slices.Clone(u.Usage)
+	for i := range ended.Usage {
+		if ended.Usage[i].End.IsZero() {
+			ended.Usage[i].End = u.Now
+		}
+	}
+	b.answer("/_clary/usage", ended)
+	_, whole, _ := b.run("cost")
+	midnight := time.Date(2026, 3, 5, 0, 0, 0, 0, time.UTC)
 	looks := 0
 	b.on("/_clary/usage", func(map[string]any) (int, any) {
-		if looks++; looks > 1 {
-			for i := range u.Usage {
-				u.Usage[i].End = u.Now
-			}
+		if looks++; looks == 1 {
+			return 200, u
 		}
-		return 200, u
+		// from then on it asks for today alone
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if last := b.asked[len(b.asked)-1]; !strings.Contains(last, "from=2026-03-05T00%3A00%3A00Z") || strings.Contains(last, "to=") {
+			t.Errorf("look %d: %s", looks, last)
+		}
+		return 200, ended.since(midnight, u.Now)
 	})
-	code, out, e := b.run("cost", "--live")
+	code, out, e := b.run("cost", "--live", "--from", "2026-03-01")
+	if !strings.Contains(out, whole) {
+		t.Errorf("%s at the end, want\n%s", out, whole)
+	}
 	lines := strings.Split(out, "\n")
 	if code != 0 || looks != 2 || !strings.HasPrefix(lines[0], "2026-03-05T06:00:00Z $") || !strings.HasSuffix(lines[0], ", 2 resources run") || !strings.Contains(out, "Total") || !strings.Contains(out, "nothing runs") {
 		t.Errorf("%d, %d looks: %s%s", code, looks, out, e)
@@ -138,6 +156,63 @@ func TestCostLive(t *testing.T) {
 	}
 	if got, want := screen.String(), "head\na\nb\n\x1b[3A\r\x1b[Jhead\nc\nsum\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// since is what the server answers of from on, at a time.
+func (u usage) since(from, now time.Time) usage {
+	p, err := meter.ListPrices()
+	if err != nil {
+		panic(err)
+	}
+	out := usage{Account: u.Account, Now: now, Bills: map[string]meter.Statement{}}
+	for _, x := range u.Usage {
+		if x.End.IsZero() || x.End.After(from) {
+			out.Usage = append(out.Usage, x)
+		}
+	}
+	for _, book := range []meter.Book{meter.MinuteBook(p), meter.AWSBook(p)} {
+		out.Bills[book.Name] = meter.Bill(out.Usage, book, from, time.Time{}, now)
+	}
+	return out
+}
+
+// What is known of the days before stands until one more is over, or something
+// turns out to have ended on them; it is the whole bill at any time.
+func TestCostOfToday(t *testing.T) {
+	t.Parallel()
+	u := newBench(t).spent()
+	today, later := u.today(), u.Now.Add(3*time.Hour)
+	u.Usage[1].Start = today.Add(-time.Hour) // over midnight, and on
+	u = u.since(time.Time{}, u.Now)
+	got, ok := u.with(u.since(today, later))
+	want := u.since(time.Time{}, later)
+	for book := range want.Bills {
+		if got.total(book) != want.total(book) || len(got.Bills[book].Lines) != len(want.Bills[book].Lines) {
+			t.Errorf("%s: %s, want %s", book, got.total(book), want.total(book))
+		}
+	}
+	if !ok || len(got.Usage) != len(want.Usage) || got.running() != want.running() || !got.Now.Equal(later) {
+		t.Errorf("%t: %+v", ok, got)
+	}
+	if _, ok := u.with(u.since(today, today.Add(24*time.Hour))); ok {
+		t.Error("another day has begun")
+	}
+	for _, end := range []time.Time{today.Add(-time.Minute), today.Add(time.Minute)} {
+		now := u.since(today, later)
+		i := slices.IndexFunc(now.Usage, func(x resource.Usage) bool { return x.ID == u.Usage[1].ID })
+		now.Usage[i].End = end
+		if _, ok := u.with(now); ok == end.Before(today) {
+			t.Errorf("ended at %s: %t", end, ok)
+		}
+		now.Usage[i].End, now.Usage[i].Tags = time.Time{}, map[string]string{"team": "d"}
+		if _, ok := u.with(now); ok {
+			t.Error("its tags are others, those of the days before too")
+		}
+		now.Usage = slices.Delete(now.Usage, i, i+1)
+		if _, ok := u.with(now); ok {
+			t.Error("it is gone, so it ended before")
+		}
 	}
 }
 

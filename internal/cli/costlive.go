@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 
 	"clary/internal/client"
 	"clary/internal/meter"
+	"clary/internal/resource"
 )
 
 const liveEvery = 2 * time.Second
@@ -31,15 +34,16 @@ func (a *app) costLive(ctx context.Context, c *client.Client, o costOptions) err
 	}
 	place := newPlace(a.Out)
 	last := ""
+	var all usage
 	for ctx.Err() == nil {
-		u, err := readUsage(ctx, c, "*", o.from, o.to)
-		if err != nil {
+		var err error
+		if all, err = o.again(ctx, c, all); err != nil {
 			if errors.Is(err, context.Canceled) {
 				return nil // whoever looked has seen enough
 			}
 			return err
 		}
-		u = o.filter(u)
+		u := o.filter(all)
 		running := u.running()
 		if place == nil {
 			if line := fmt.Sprintf("%s, on AWS %s, %s", u.total("minute"), u.total("aws"), runs(running)); line != last && running > 0 {
@@ -70,6 +74,59 @@ func (a *app) costLive(ctx context.Context, c *client.Client, o costOptions) err
 		}
 	}
 	return nil
+}
+
+// again reads what was used, having read it before: only of today, unless
+// something of the days before is not as it was.
+func (o costOptions) again(ctx context.Context, c *client.Client, had usage) (usage, error) {
+	if today := had.today(); o.from.Before(today) && (o.to.IsZero() || today.Before(o.to)) && !had.Now.IsZero() {
+		now, err := readUsage(ctx, c, "*", today, o.to)
+		if err != nil {
+			return had, err
+		}
+		if all, ok := had.with(now); ok {
+			return all, nil
+		}
+	}
+	return readUsage(ctx, c, "*", o.from, o.to)
+}
+
+func (u usage) today() time.Time { return u.Now.UTC().Truncate(24 * time.Hour) }
+
+// with is u with what is known now of its last day; false where the days before
+// are not what they were: there is one more, or something turns out to have
+// ended on them, or to have other tags.
+func (u usage) with(now usage) (usage, bool) {
+	today := u.today()
+	if !now.today().Equal(today) {
+		return u, false
+	}
+	known := make(map[string]resource.Usage, len(now.Usage))
+	for _, x := range now.Usage {
+		known[x.ID] = x
+	}
+	list := make([]resource.Usage, 0, len(u.Usage))
+	for _, x := range u.Usage {
+		is, ok := known[x.ID]
+		if x.End.IsZero() && (!ok || !is.End.IsZero() && is.End.Before(today) || !maps.Equal(is.Tags, x.Tags)) {
+			return u, false
+		}
+		if !ok {
+			list = append(list, x)
+		}
+	}
+	u.Now, u.Usage = now.Now, append(list, now.Usage...)
+	bills := make(map[string]meter.Statement, len(now.Bills))
+	for book, s := range now.Bills { // filter sums the lines up
+		old := u.Bills[book].Lines
+		first := slices.IndexFunc(old, func(l meter.Line) bool { return l.Day >= today.Format(time.DateOnly) })
+		if first < 0 {
+			first = len(old)
+		}
+		bills[book] = meter.Statement{Lines: append(old[:first:first], s.Lines...)}
+	}
+	u.Bills = bills
+	return u, true
 }
 
 // running counts the resources that go on.

@@ -212,3 +212,40 @@ func checkLetters(t *testing.T, w *world, at []float64, downs []span) {
 		}
 	}
 }
+
+// TestOldVerdict: what was found by a limit that was raised meanwhile is neither
+// told nor kept.
+func TestOldVerdict(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cost("mine", "1.00", 100, letterTo("me@example.com"))
+		w.runs(thing("NotebookInstance", "nb"), "notebook", "ml.cent", nil)
+		time.Sleep(98*time.Minute + 30*time.Second)
+		r, err := w.Store.Get(t.Context(), keyOf(account, "mine"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		old, err := read(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.UpdateBudget(t.Context(), call(), &apib.UpdateBudgetRequest{AccountId: account, NewBudget: &apib.Budget{BudgetName: "mine", BudgetType: "COST", TimeUnit: "MONTHLY", BudgetLimit: usdLimit("10")}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		now := time.Now()
+		p := old.period(now)
+		st, err := w.judge(t.Context(), old, p, now, p.From)
+		if !errors.Is(err, errMoved) || st.Spent <= st.Limit {
+			t.Errorf("spent %d of %d: %v", st.Spent, st.Limit, err)
+		}
+		synctest.Wait()
+		if l := w.letters(); len(l) != 0 {
+			t.Errorf("told: %+v", l)
+		}
+		if got := w.describe1("mine").BudgetLimit.Amount; got != "10" {
+			t.Errorf("the limit is %s", got)
+		}
+	})
+}
