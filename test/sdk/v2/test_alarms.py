@@ -25,7 +25,7 @@ def alarm(cw):
 
     def make(**more):
         a = {
-            "AlarmName": name("alarm"), "Namespace": name("Space"), "MetricName": "m", "Statistic": "Maximum", "Period": 10, "EvaluationPeriods": 1,
+            "AlarmName": name("alarm"), "Namespace": name("Space"), "MetricName": "m", "Statistic": "Maximum", "Period": 60, "EvaluationPeriods": 1,
             "Threshold": 5.0, "ComparisonOperator": "GreaterThanThreshold", **more}
         cw.put_metric_alarm(**{k: v for k, v in a.items() if v is not None})
         made.append(a["AlarmName"])
@@ -57,11 +57,10 @@ def described(cw, n):
     return a
 
 
-def until(cw, n, state, meanwhile=lambda: None, within=90):
+def until(cw, n, state, within=90):
     deadline = time.monotonic() + within
     while (a := described(cw, n))["StateValue"] != state:
-        assert time.monotonic() < deadline, a
-        meanwhile()
+        assert time.monotonic() < deadline, (a["StateValue"], a["StateReason"], history(cw, n))
         time.sleep(0.5)
     return a
 
@@ -86,15 +85,17 @@ def test_states(cw, alarm, topic, receiver):
     assert (d["AlarmArn"], d["StateValue"], d["StateReason"], d["ActionsEnabled"]) == (ARN + n, "INSUFFICIENT_DATA", "Unchecked: Initial alarm creation", True)
     assert {k: d[k] for k in a} == a
 
-    def put(value):
-        data = {"MetricName": "m", "Dimensions": dims, "Value": value, "Unit": "Count", "StorageResolution": 1}
-        cw.put_metric_data(Namespace=a["Namespace"], MetricData=[data])
+    now = datetime.datetime.now(datetime.timezone.utc)
 
-    put(6.5)
+    def put(value, minutes_ago):
+        at = now - datetime.timedelta(minutes=minutes_ago)
+        cw.put_metric_data(Namespace=a["Namespace"], MetricData=[{"MetricName": "m", "Dimensions": dims, "Timestamp": at, "Value": value, "Unit": "Count"}])
+
+    put(6.5, 2)
     d = until(cw, n, "ALARM")
     assert d["StateReason"].startswith("Threshold Crossed: 1 ") and "[6.5 (" in d["StateReason"] and "greater than the threshold (5.0)" in d["StateReason"], d
     data = json.loads(d["StateReasonData"])
-    assert (data["version"], data["recentDatapoints"], data["threshold"], data["period"]) == ("1.0", [6.5], 5.0, 10)
+    assert (data["version"], data["recentDatapoints"], data["threshold"], data["period"]) == ("1.0", [6.5], 5.0, 60)
 
     m = receiver.message(wanted=lambda m: m["Subject"].startswith("ALARM: "))
     assert (m["Subject"], m["TopicArn"]) == (f'ALARM: "{n}" in US East (N. Virginia)', topic)
@@ -104,10 +105,11 @@ def test_states(cw, alarm, topic, receiver):
         "OldStateValue": "INSUFFICIENT_DATA", "NewStateReason": d["StateReason"], "Region": "US East (N. Virginia)", "AlarmActions": [topic]}.items()
     trigger = told["Trigger"]
     assert trigger.items() >= {
-        "MetricName": "m", "Namespace": a["Namespace"], "StatisticType": "Statistic", "Statistic": "MAXIMUM", "Period": 10, "EvaluationPeriods": 1,
+        "MetricName": "m", "Namespace": a["Namespace"], "StatisticType": "Statistic", "Statistic": "MAXIMUM", "Period": 60, "EvaluationPeriods": 1,
         "ComparisonOperator": "GreaterThanThreshold", "Threshold": 5.0, "Dimensions": [{"name": "Job", "value": "x"}]}.items()
 
-    until(cw, n, "OK", meanwhile=lambda: put(1))
+    put(1, 1)
+    until(cw, n, "OK")
     m = receiver.message(wanted=lambda m: m["Subject"].startswith("OK: "))
     assert json.loads(m["Message"])["OldStateValue"] == "ALARM"
 
@@ -121,7 +123,7 @@ def test_states(cw, alarm, topic, receiver):
 
 
 def test_set_state_and_actions(cw, alarm, topic, receiver):
-    n = alarm(AlarmActions=[topic], InsufficientDataActions=[topic], TreatMissingData="ignore", Period=60)["AlarmName"]
+    n = alarm(AlarmActions=[topic], InsufficientDataActions=[topic], TreatMissingData="ignore")["AlarmName"]
 
     def state(value, reason):
         cw.set_alarm_state(AlarmName=n, StateValue=value, StateReason=reason)
@@ -148,7 +150,7 @@ def test_missing_data(cw, alarm):
 
 
 def test_m_of_n(cw, alarm):
-    a = alarm(EvaluationPeriods=3, DatapointsToAlarm=2, Period=60)
+    a = alarm(EvaluationPeriods=3, DatapointsToAlarm=2)
     metric = {"Namespace": a["Namespace"], "MetricName": "m"}
     query = alarm(**dict.fromkeys(("Namespace", "MetricName", "Statistic", "Period")), EvaluationPeriods=3, DatapointsToAlarm=2, Metrics=[
         {"Id": "m1", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Maximum"}, "ReturnData": True}])
@@ -164,7 +166,7 @@ def test_describe(cw, alarm):
     space, dims = name("Space"), [{"Name": "a", "Value": "b"}]
     names = [f"{base}-{i}" for i in range(3)]
     for n in names:
-        alarm(AlarmName=n, Namespace=space, Dimensions=dims, Period=60, TreatMissingData="ignore", AlarmActions=[action] if n != names[0] else [])
+        alarm(AlarmName=n, Namespace=space, Dimensions=dims, TreatMissingData="ignore", AlarmActions=[action] if n != names[0] else [])
 
     def found(**by):
         pages = cw.get_paginator("describe_alarms").paginate(PaginationConfig={"PageSize": 2}, **by)
@@ -181,7 +183,7 @@ def test_describe(cw, alarm):
     cw.untag_resource(ResourceARN=ARN + names[0], TagKeys=["x"])
     assert cw.list_tags_for_resource(ResourceARN=ARN + names[0])["Tags"] == [{"Key": "team", "Value": "red"}]
 
-    alarm(AlarmName=names[2], Namespace=space, Dimensions=dims, Period=60, TreatMissingData="ignore", Threshold=7.0)
+    alarm(AlarmName=names[2], Namespace=space, Dimensions=dims, TreatMissingData="ignore", Threshold=7.0)
     changed = described(cw, names[2])
     assert (changed["Threshold"], changed["StateValue"], changed["AlarmActions"]) == (7.0, "ALARM", [])  # its state is left as it was
     assert [i["HistorySummary"] for i in history(cw, names[2], HistoryItemType="ConfigurationUpdate")] == [f'Alarm "{names[2]}" updated', f'Alarm "{names[2]}" created']

@@ -20,7 +20,7 @@ def test_costs(aws):  # noqa: F811
     assert len(costs) == 2 and sum(map(float, costs)) > 0
     groups = aws.json(*ask, "--filter", tagged, "--group-by", "Type=DIMENSION,Key=USAGE_TYPE", "--query", "ResultsByTime[].Groups[].Keys[]")
     assert set(groups) == {"USE1-Train:ml.m5.large"}
-    assert aws.json("ce", "get-tags", *period, "--tag-key", key)["Tags"] == ["red"]
+    assert "red" in aws.json("ce", "get-tags", *period, "--tag-key", key)["Tags"]
     err = aws(*ask[:2], "--time-period", f"Start={today},End={today}", *ask[4:], fails=True)
     assert "(ValidationException)" in err and "Start date (and hour) should be before end date (and hour)" in err
 
