@@ -58,6 +58,7 @@ func TestRealBudget(t *testing.T) {
 			t.Errorf("stopping the server: %v", err)
 		}
 		if t.Failed() {
+			_ = daemon.Clear(d.Data) // what it did not stop would run for an hour
 			t.Logf("end of the server's log:\n%s", d.Tail())
 		}
 	})
