@@ -438,7 +438,7 @@ func TestTemplates(t *testing.T) {
 	t.Parallel()
 	c, _ := open(t, newWorld())
 	names := slices.Sorted(maps.Keys(c.pages))
-	want := []string{"activity", "billing", "code", "endpoint", "endpoint-configuration", "endpoint-configurations", "endpoint-delete", "endpoints", "error", "git-repositories", "git-repository", "home", "job", "jobs", "lifecycle-configuration", "lifecycle-configurations", "log", "model", "models", "notebook-instance", "notebook-instances", "notebook-start", "notebook-stop", "object", "section", "signin", "stop"}
+	want := []string{"activity", "alarm", "alarms", "billing", "budget", "budget-approve", "budgets", "code", "endpoint", "endpoint-configuration", "endpoint-configurations", "endpoint-delete", "endpoints", "error", "forgotten", "git-repositories", "git-repository", "home", "job", "jobs", "lifecycle-configuration", "lifecycle-configurations", "log", "model", "models", "notebook-instance", "notebook-instances", "notebook-start", "notebook-stop", "notifications", "object", "section", "signin", "stop"}
 	if !slices.Equal(names, want) {
 		t.Errorf("%v", names)
 	}

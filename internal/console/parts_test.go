@@ -3,6 +3,7 @@ package console
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"fmt"
@@ -21,11 +22,11 @@ import (
 // in two sentences.
 func TestSections(t *testing.T) {
 	t.Parallel()
-	m, err := facts.Load("sagemaker")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, s := range sections {
+		m, err := facts.Load(cmp.Or(s.service, "sagemaker"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, region := range []string{"us-east-1", "eu-central-1", "xx-other-9"} {
 			code, err := s.snippets(about{Account: "123456789012", Region: region, Role: "ROLE", Bucket: "BUCKET", SklearnImage: sklearnImage(region), Model: "MODEL", Config: "CONFIG", Endpoint: "ENDPOINT"})
 			if err != nil {
