@@ -9,7 +9,7 @@ import (
 const (
 	backoffFirst = time.Second
 	backoffMost  = time.Minute // what waits may cost by the minute
-	errorMost    = 1024 // bytes of an error that are kept
+	errorMost    = 1024        // bytes of an error that are kept
 )
 
 // backoff is how long to wait after so many failed looks in a row: twice as
