@@ -248,6 +248,20 @@ func await(t *testing.T, d *daemon.Daemon, what string) {
 	t.Errorf("waited in vain for %s", what)
 }
 
+// What the console's empty pages of money say is run as it stands, each on a
+// server of its own: budgets are of the account.
+func TestMoneySnippets(t *testing.T) {
+	t.Parallel()
+	for sdk, clients := range map[string][]string{"v2": {"v2", "boto3", "cli"}, "v3": {"v3"}} {
+		t.Run(sdk, func(t *testing.T) {
+			t.Parallel()
+			v := venv(t, sdk)
+			d := start(t)
+			flow(t, d, v, "snippets.py", nil, append([]string{d.Bin, d.Data}, clients...)...)
+		})
+	}
+}
+
 // A v2 fit goes on over a server that dies under it.
 func TestFitSurvivesKill(t *testing.T) {
 	t.Parallel()
