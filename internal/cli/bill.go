@@ -192,7 +192,7 @@ func (a *app) export(ctx context.Context, bucket, key string, from, to time.Time
 	}
 	c := t.client()
 	defer c.Close()
-	u, err := readUsage(ctx, c, "*", from, to)
+	u, err := readUsage(ctx, c, from, to)
 	if err != nil {
 		return worded(err, t.Addr)
 	}

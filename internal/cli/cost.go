@@ -46,7 +46,7 @@ func (a *app) cost() *cobra.Command {
 			if o.live {
 				return worded(a.costLive(cmd.Context(), c, o), t.Addr)
 			}
-			u, err := readUsage(cmd.Context(), c, "*", o.from, o.to)
+			u, err := readUsage(cmd.Context(), c, o.from, o.to)
 			if err != nil {
 				return worded(err, t.Addr)
 			}

@@ -80,7 +80,7 @@ func (a *app) costLive(ctx context.Context, c *client.Client, o costOptions) err
 // something of the days before is not as it was.
 func (o costOptions) again(ctx context.Context, c *client.Client, had usage) (usage, error) {
 	if today := had.today(); o.from.Before(today) && (o.to.IsZero() || today.Before(o.to)) && !had.Now.IsZero() {
-		now, err := readUsage(ctx, c, "*", today, o.to)
+		now, err := readUsage(ctx, c, today, o.to)
 		if err != nil {
 			return had, err
 		}
@@ -88,7 +88,7 @@ func (o costOptions) again(ctx context.Context, c *client.Client, had usage) (us
 			return all, nil
 		}
 	}
-	return readUsage(ctx, c, "*", o.from, o.to)
+	return readUsage(ctx, c, o.from, o.to)
 }
 
 func (u usage) today() time.Time { return u.Now.UTC().Truncate(24 * time.Hour) }
@@ -115,7 +115,7 @@ func (u usage) with(now usage) (usage, bool) {
 			list = append(list, x)
 		}
 	}
-	u.Now, u.Usage = now.Now, append(list, now.Usage...)
+	u.Now, u.Usage = now.Now, slices.Concat(list, now.Usage)
 	bills := make(map[string]meter.Statement, len(now.Bills))
 	for book, s := range now.Bills { // filter sums the lines up
 		old := u.Bills[book].Lines
@@ -123,7 +123,7 @@ func (u usage) with(now usage) (usage, bool) {
 		if first < 0 {
 			first = len(old)
 		}
-		bills[book] = meter.Statement{Lines: append(old[:first:first], s.Lines...)}
+		bills[book] = meter.Statement{Lines: slices.Concat(old[:first], s.Lines)}
 	}
 	u.Bills = bills
 	return u, true

@@ -78,9 +78,9 @@ type idleNote struct {
 	StopAt, Stopped time.Time
 }
 
-// readUsage asks for what was used in a region; "*" is all.
-func readUsage(ctx context.Context, c *client.Client, region string, from, to time.Time) (usage, error) {
-	q := url.Values{"region": {region}}
+// readUsage asks for what was used, in all regions.
+func readUsage(ctx context.Context, c *client.Client, from, to time.Time) (usage, error) {
+	q := url.Values{"region": {"*"}}
 	if !from.IsZero() {
 		q.Set("from", from.UTC().Format(time.RFC3339))
 	}
