@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 	"time"
 	"unicode/utf8"
 
@@ -184,13 +185,13 @@ func publication(in *api.PublishBatchRequestEntry) (*outbox.Publication, error) 
 	return p, nil
 }
 
-// subject: ASCII that begins with a letter, a digit or a punctuation mark, and
-// has no line breaks.
+// subject: UTF-8 without line breaks and control characters, which does not
+// begin with a space.
 func subject(s string) bool {
-	if len(s) > maxSubject || s != strings.TrimLeft(s, " ") {
+	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxSubject || s != strings.TrimLeft(s, " ") {
 		return false
 	}
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+	return !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' })
 }
 
 func attribute(name string, v api.MessageAttributeValue) (outbox.Attribute, error) {

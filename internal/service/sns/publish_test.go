@@ -85,7 +85,7 @@ func TestMessages(t *testing.T) {
 			t.Errorf("%+v %v", invitation, m)
 		}
 		const text = "Grüße\n<&> \"x\" \u2028"
-		for _, subject := range []string{"A subject", ""} {
+		for _, subject := range []string{"A subject", strings.Repeat("ü", 100), ""} {
 			mid := s.publish(t, apisns.PublishInput{TopicArn: id, Subject: subject, Message: text, MessageAttributes: map[string]apisns.MessageAttributeValue{"k": {DataType: "String", StringValue: "v"}, "b": {DataType: "Binary", BinaryValue: []byte{1}}}})
 			last := func(to string) *outbox.Delivery { all := s.sent(t, to); return all[len(all)-1] }
 			d := last("http://a.example.com/")
@@ -160,6 +160,7 @@ func TestPublishRefused(t *testing.T) {
 		"long":            {apisns.PublishInput{TopicArn: id, Message: strings.Repeat("x", 256<<10+1)}, "InvalidParameter", "Message too long"},
 		"long with these": {apisns.PublishInput{TopicArn: id, Message: strings.Repeat("x", 256<<10), MessageAttributes: value("String", "v")}, "InvalidParameter", "Message too long"},
 		"subject":         {apisns.PublishInput{TopicArn: id, Message: "m", Subject: strings.Repeat("x", 101)}, "InvalidParameter", "Subject"},
+		"escape":          {apisns.PublishInput{TopicArn: id, Message: "m", Subject: "a\x1bb"}, "InvalidParameter", "Subject"},
 		"lines":           {apisns.PublishInput{TopicArn: id, Message: "m", Subject: "a\nb"}, "InvalidParameter", "Subject"},
 		"beyond ASCII":    {apisns.PublishInput{TopicArn: id, Message: "m", Subject: "ü"}, "InvalidParameter", "Subject"},
 		"structure":       {apisns.PublishInput{TopicArn: id, Message: "m", MessageStructure: "xml"}, "InvalidParameter", "MessageStructure"},

@@ -56,8 +56,7 @@ def test_topic_and_alarm(aws):  # noqa: F811
     try:
         aws("sns", "subscribe", "--topic-arn", topic, "--protocol", "http", "--notification-endpoint", receiver.url)
         token = receiver.message("SubscriptionConfirmation")["Token"]
-        sub = aws.json("sns", "confirm-subscription", "--topic-arn", topic, "--token", token)["SubscriptionArn"]
-        assert [s["SubscriptionArn"] for s in aws.json("sns", "list-subscriptions-by-topic", "--topic-arn", topic)["Subscriptions"]] == [sub]
+        assert aws.json("sns", "confirm-subscription", "--topic-arn", topic, "--token", token)["SubscriptionArn"].startswith(topic + ":")
         aws("sns", "publish", "--topic-arn", topic, "--subject", "hello", "--message", "world")
         assert receiver.message()["Message"] == "world"
         assert "(InvalidParameter)" in aws("sns", "publish", "--topic-arn", topic, "--message", "x", "--subject", "x" * 101, fails=True)
@@ -70,10 +69,7 @@ def test_topic_and_alarm(aws):  # noqa: F811
         assert (told["AlarmName"], told["NewStateReason"]) == (n, "a test")
         found = aws.json("cloudwatch", "describe-alarms", "--alarm-name-prefix", n, "--state-value", "ALARM", "--query", "MetricAlarms[].AlarmName")
         assert found == [n]
-        history = aws.json("cloudwatch", "describe-alarm-history", "--alarm-name", n, "--history-item-type", "StateUpdate")["AlarmHistoryItems"]
-        assert history[0]["HistorySummary"] == "Alarm updated from INSUFFICIENT_DATA to ALARM"
         aws("cloudwatch", "delete-alarms", "--alarm-names", n)
-        aws("sns", "unsubscribe", "--subscription-arn", sub)
     finally:
         receiver.close()
         aws("sns", "delete-topic", "--topic-arn", topic)

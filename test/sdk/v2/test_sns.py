@@ -191,8 +191,8 @@ def test_letters(sns, topic):
     visit(link)
     sub = subscriptions(sns, topic)[to]["SubscriptionArn"]
     assert sub.startswith(topic + ":")
-    sns.publish(TopicArn=topic, Subject="spent", Message="more than\nyou wanted: €5")
-    told = letter(to, lambda m: m["Subject"] == "spent")
+    sns.publish(TopicArn=topic, Subject="spent: £5", Message="more than\nyou wanted: €5")
+    told = letter(to, lambda m: m["Subject"] == "spent: £5")
     assert text(told).startswith("more than\nyou wanted: €5\n") and topic.rpartition(":")[2] in text(told)
     sns.publish(TopicArn=topic, Message="without a subject")
     letter(to, lambda m: m["Subject"] == "AWS Notification Message" and "without a subject" in text(m))
