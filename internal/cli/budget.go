@@ -197,9 +197,15 @@ func money(s *api.Spend) string {
 	case s == nil:
 		return ""
 	case s.Unit == "USD":
-		return "$" + s.Amount
+		return "$" + cents(s.Amount)
 	}
 	return s.Amount + " " + s.Unit
+}
+
+// cents writes a decimal number with two decimals at least.
+func cents(amount string) string {
+	whole, part, _ := strings.Cut(amount, ".")
+	return whole + "." + part + strings.Repeat("0", max(0, 2-len(part)))
 }
 
 // budgetLine is a budget as --json prints it.
@@ -292,7 +298,7 @@ func percent(b api.Budget) string {
 	if err != nil || err2 != nil || limit == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.1f %%", 100*spent/limit)
+	return fmt.Sprintf("%.2f %%", 100*spent/limit)
 }
 
 func actionsText(list []api.Action) string {

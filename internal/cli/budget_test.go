@@ -24,7 +24,7 @@ func TestBudgetCreate(t *testing.T) {
 	})
 	b.answer("/", nil) // IAM
 	code, out, e := b.run("budget", "create", "team", "$50", "--email", "a@example.com", "--alert", "90", "--tag", "team=x", "--stop", "--ask")
-	if code != 0 || !strings.HasPrefix(out, "Budget team: $50, monthly; it stops in eu-west-1 alone;") {
+	if code != 0 || !strings.HasPrefix(out, "Budget team: $50.00, monthly; it stops in eu-west-1 alone;") {
 		t.Fatalf("%d %s%s", code, out, e)
 	}
 	in := budget["Budget"].(map[string]any)
@@ -75,7 +75,7 @@ func TestBudgetShown(t *testing.T) {
 	}
 	team := map[string]any{
 		"BudgetName": "team", "TimeUnit": "MONTHLY", "BudgetType": "COST", "BudgetLimit": map[string]any{"Amount": "20", "Unit": "USD"},
-		"CalculatedSpend": map[string]any{"ActualSpend": map[string]any{"Amount": "25", "Unit": "USD"}, "ForecastedSpend": map[string]any{"Amount": "30", "Unit": "USD"}},
+		"CalculatedSpend": map[string]any{"ActualSpend": map[string]any{"Amount": "25.0", "Unit": "USD"}, "ForecastedSpend": map[string]any{"Amount": "30.125", "Unit": "USD"}},
 	}
 	action := map[string]any{"BudgetName": "team", "ActionId": "a1", "Status": "PENDING", "ApprovalModel": "MANUAL"}
 	b.answer(gateway+"DescribeBudgets", map[string]any{"Budgets": []any{team}})
@@ -85,8 +85,8 @@ func TestBudgetShown(t *testing.T) {
 	b.answer(gateway+"DescribeBudgetActionsForBudget", map[string]any{"Actions": []any{action}})
 	b.answer(gateway+"DescribeBudgetActionHistories", map[string]any{"ActionHistories": []any{map[string]any{"Timestamp": 1.7e9, "EventType": "SYSTEM", "Status": "PENDING", "ActionHistoryDetails": map[string]any{"Message": "would stop\x1b n"}}}})
 	for args, want := range map[string][]string{
-		"budget ls":                   {"team", "$25", "$20", "125.0 %", "$30", "PENDING, asks first"},
-		"budget describe team":        {"team: $25 of $20 spent (125.0 %)", "ACTUAL GREATER_THAN 80 %: ALARM", "--action-id a1 --execution-type APPROVE_BUDGET_ACTION", "2023-11-14T22:13:20Z SYSTEM PENDING: would stop  n"},
+		"budget ls":                   {"team", "$25.00", "$20.00", "125.00 %", "$30.125", "PENDING, asks first"},
+		"budget describe team":        {"team: $25.00 of $20.00 spent (125.00 %), MONTHLY, forecast $30.125", "ACTUAL GREATER_THAN 80 %: ALARM", "--action-id a1 --execution-type APPROVE_BUDGET_ACTION", "2023-11-14T22:13:20Z SYSTEM PENDING: would stop  n"},
 		"budget ls --json":            {`"BudgetName": "team"`, `"Status": "PENDING"`},
 		"budget describe team --json": {`"Histories"`, `"EventType": "SYSTEM"`},
 	} {

@@ -154,9 +154,14 @@ func TestFind(t *testing.T) {
 	w.put("Endpoint", "hourly", "InService", 300, compute("hosting", 300, -1))
 	w.put("Endpoint", "much", "InService", 300, compute("hosting", 300, -1))
 	w.put("Endpoint", "gap", "InService", 300, compute("hosting", 300, -1))
+	w.put("Endpoint", "renewed", "InService", 300, compute("hosting", 300, 2), compute("hosting", 2, -1)) // somebody works on it
+	w.put("Endpoint", "second", "InService", 30, compute("hosting", 30, -1))
+	w.asked("second", "a", 5, 40) // of another that had its name
+	w.asked("second", "a", 2, 29)
 	for h := range 24 {
 		at := float64(h) + 0.75 // of the last 24 whole hours
 		w.asked("monitored", "a", 60, at)
+		w.asked("renewed", "a", 60, at)
 		w.asked("hourly", "a", float64(10+h%3), at)
 		w.asked("much", "a", 61, at)
 		if h != 5 {
@@ -165,7 +170,7 @@ func TestFind(t *testing.T) {
 	}
 
 	rep := w.find(Query{})
-	if got, want := names(rep), "idle:Idle monitored:FlatTraffic never:NoTraffic quiet:NoTraffic long:Volume"; got != want {
+	if got, want := names(rep), "idle:Idle monitored:FlatTraffic never:NoTraffic quiet:NoTraffic second:NoTraffic long:Volume"; got != want {
 		t.Errorf("found %s, want %s", got, want)
 	}
 	for _, i := range rep.Items {
@@ -174,6 +179,7 @@ func TestFind(t *testing.T) {
 			"monitored": {"flat: 60 requests in each of the last 24 hours", "clary endpoint delete monitored", ""},
 			"never":     {"no request in the 30 hours", "clary endpoint delete never", "aws sagemaker delete-endpoint --endpoint-name never --region us-east-1"},
 			"quiet":     {"no request since 19 November 11:30 UTC, 25 hours ago; 10 in the last 7 days", "clary endpoint delete quiet", ""},
+			"second":    {"29 hours ago; 2 in the last 7 days", "clary endpoint delete second", ""},
 			"long":      {"stopped for 7 days; its volume of 20 GB goes on", "clary notebook delete long", "aws sagemaker delete-notebook-instance --notebook-instance-name long --region us-east-1"},
 		} {
 			if i.Name == name && (!strings.Contains(i.Evidence, want[0]) || i.Command != want[1] || want[2] != "" && i.Call != want[2]) {

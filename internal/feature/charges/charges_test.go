@@ -227,3 +227,26 @@ func TestSettles(t *testing.T) {
 		w.stop()
 	})
 }
+
+// A month in which nothing costs begins at nothing, when it begins.
+func TestQuietMonth(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, path)
+		turn := time.Date(2000, 2, 1, 0, 0, 0, 0, time.UTC)
+		time.Sleep(time.Until(turn.Add(-2 * time.Hour)))
+		w.begin("a")
+		time.Sleep(10 * time.Minute)
+		w.end("a")
+		time.Sleep(time.Until(turn.Add(-time.Second)))
+		if v, _ := w.last(); v == 0 {
+			t.Fatal("nothing was spent")
+		}
+		time.Sleep(31 * time.Second)
+		if v, at := w.last(); v != 0 || at.Before(turn) {
+			t.Errorf("%v at %s in a new month", v, at)
+		}
+		w.stop()
+	})
+}

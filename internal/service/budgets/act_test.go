@@ -28,6 +28,7 @@ func (w *world) halts() []contract.Stopper {
 	return []contract.Stopper{
 		halt{w, "NotebookInstance", "notebook", time.Minute},
 		halt{w, "TrainingJob", "training", 2 * time.Minute},
+		halt{w, "Endpoint", "hosting", time.Minute},
 	}
 }
 
@@ -35,8 +36,7 @@ func (h halt) Kind() resource.Kind  { return h.kind }
 func (h halt) Bound() time.Duration { return h.bound }
 
 func (h halt) Stop(ctx context.Context, k resource.Key, by string) error {
-	h.w.asks = append(h.w.asks, string(k.Kind)+" "+k.Name+" for "+by)
-	if h.w.down {
+	if h.w.ask(string(k.Kind) + " " + k.Name + " for " + by) {
 		return errors.New("out of order")
 	}
 	return h.w.db.Update(ctx, func(tx store.Tx) error {
@@ -121,8 +121,8 @@ func TestActsEarly(t *testing.T) {
 				other := w.runs(thing("NotebookInstance", "other"), "notebook", "ml.dime", map[string]string{"team": "b"})
 				time.Sleep(time.Hour)
 				w.ends(other, "notebook")
-				if want := []string{"NotebookInstance book for small", "TrainingJob job for small"}; !slices.Equal(w.asks, want) {
-					t.Errorf("stopped %q, want %q", w.asks, want)
+				if want := []string{"NotebookInstance book for small", "TrainingJob job for small"}; !slices.Equal(w.asked(), want) {
+					t.Errorf("stopped %q, want %q", w.asked(), want)
 				}
 				const reserve = 3*100_000 + 4*10_000
 				if is := w.total(time.Now(), "book", "job"); is > 1_000_000 || is < 1_000_000-reserve {
@@ -158,8 +158,8 @@ func TestStorageIsKeptBack(t *testing.T) {
 			return meter.Open(tx, meter.Of(r, "notebook-volume", meter.GBSecond, 1, 5, time.Now()))
 		})
 		time.Sleep(2 * time.Hour)
-		if len(w.asks) != 1 {
-			t.Fatalf("stopped: %q", w.asks)
+		if len(w.asked()) != 1 {
+			t.Fatalf("stopped: %q", w.asked())
 		}
 		end := time.Date(2000, 2, 1, 0, 0, 0, 0, time.UTC)
 		if is := w.total(end); is > 1_000_000 || is < 1_000_000-3*10_000 {
@@ -177,8 +177,8 @@ func TestApproval(t *testing.T) {
 		w.runs(thing("NotebookInstance", "book"), "notebook", "ml.dime", nil)
 		time.Sleep(time.Hour)
 		is, text := w.history("small", id)
-		if is != "STANDBY PENDING" || !strings.Contains(text, "will stop: TrainingJob job in us-east-1 ($0.60 per hour)") || strings.Contains(text, "book") || len(w.asks) > 0 {
-			t.Fatalf("%s: %s, stopped %q", is, text, w.asks)
+		if is != "STANDBY PENDING" || !strings.Contains(text, "will stop: TrainingJob job in us-east-1 ($0.60 per hour)") || strings.Contains(text, "book") || len(w.asked()) > 0 {
+			t.Fatalf("%s: %s, stopped %q", is, text, w.asked())
 		}
 		if l := w.letters(); len(l) != 1 || !strings.Contains(l[0].Body, "APPROVE_BUDGET_ACTION") {
 			t.Errorf("letters: %v", l)
@@ -188,8 +188,8 @@ func TestApproval(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		if is, _ := w.history("small", id); is != "STANDBY PENDING EXECUTION_IN_PROGRESS EXECUTION_SUCCESS" || len(w.asks) != 1 {
-			t.Errorf("%s, stopped %q", is, w.asks)
+		if is, _ := w.history("small", id); is != "STANDBY PENDING EXECUTION_IN_PROGRESS EXECUTION_SUCCESS" || len(w.asked()) != 1 {
+			t.Errorf("%s, stopped %q", is, w.asked())
 		}
 	})
 }
@@ -201,10 +201,10 @@ func TestStopsAgain(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		id := w.stops(dollar("small"), automatic, "book")
 		w.runs(thing("NotebookInstance", "book"), "notebook", "ml.dime", nil)
-		w.down = true
+		w.outage(true)
 		time.Sleep(9 * time.Minute)
-		if is, _ := w.history("small", id); is != "STANDBY EXECUTION_IN_PROGRESS" || len(w.asks) == 0 {
-			t.Fatalf("%s, %d times", is, len(w.asks))
+		if is, _ := w.history("small", id); is != "STANDBY EXECUTION_IN_PROGRESS" || len(w.asked()) == 0 {
+			t.Fatalf("%s, %d times", is, len(w.asked()))
 		}
 		w.kill()
 		w.start()
@@ -212,16 +212,16 @@ func TestStopsAgain(t *testing.T) {
 		if is, text := w.history("small", id); !strings.HasPrefix(is, "STANDBY EXECUTION_IN_PROGRESS EXECUTION_FAILURE") || !strings.Contains(text, "spent") {
 			t.Fatalf("%s: %s", is, text)
 		}
-		w.down = false
+		w.outage(false)
 		time.Sleep(time.Minute)
 		is, _ := w.history("small", id)
 		if !strings.HasSuffix(is, "EXECUTION_IN_PROGRESS EXECUTION_SUCCESS") {
 			t.Errorf("%s", is)
 		}
-		n := len(w.asks)
+		n := len(w.asked())
 		time.Sleep(time.Hour)
-		if len(w.asks) != n {
-			t.Errorf("stopped %d times more", len(w.asks)-n)
+		if len(w.asked()) != n {
+			t.Errorf("stopped %d times more", len(w.asked())-n)
 		}
 	})
 }
@@ -247,8 +247,95 @@ func TestStartedAgain(t *testing.T) {
 			return meter.Open(tx, u)
 		})
 		time.Sleep(20 * time.Minute)
-		if len(w.asks) != 2 || w.total(time.Now()) > 1_000_000 {
-			t.Errorf("stopped: %q", w.asks)
+		if len(w.asked()) != 2 || w.total(time.Now()) > 1_000_000 {
+			t.Errorf("stopped: %q", w.asked())
+		}
+	})
+}
+
+// An action stops in its region, though its budget is of all.
+func TestActsInItsRegion(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		w.stops(dollar("small"), automatic, "All")
+		there := thing("NotebookInstance", "there")
+		there.Region = "eu-west-1"
+		w.runs(there, "notebook", "ml.dime", nil)
+		w.runs(thing("NotebookInstance", "here"), "notebook", "ml.dime", nil)
+		time.Sleep(time.Hour)
+		if want := []string{"NotebookInstance here for small"}; !slices.Equal(w.asked(), want) {
+			t.Errorf("stopped %q, want %q", w.asked(), want)
+		}
+	})
+}
+
+// What was made under the name of what is to be stopped is not stopped for it.
+func TestStopsNothingElse(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		id := w.stops(dollar("small"), automatic, "All")
+		old := w.runs(thing("NotebookInstance", "book"), "notebook", "ml.dime", nil)
+		w.outage(true)
+		time.Sleep(9 * time.Minute)
+		if len(w.asked()) == 0 {
+			t.Fatal("nothing is being stopped")
+		}
+		w.update(func(tx store.Tx) error {
+			if err := meter.Close(tx, meter.ID(old.UID, "notebook", 1), time.Now()); err != nil {
+				return err
+			}
+			if err := tx.Delete(old.Key); err != nil {
+				return err
+			}
+			return tx.Put(&resource.Record{Key: old.Key, UID: resource.NewUID(), Arn: old.Arn, Phase: "InService", Created: time.Now(), Modified: time.Now()})
+		})
+		w.outage(false)
+		w.forget()
+		time.Sleep(time.Minute)
+		r, err := w.db.Get(t.Context(), old.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is, _ := w.history("small", id)
+		if is != "STANDBY EXECUTION_IN_PROGRESS EXECUTION_SUCCESS" || r.Phase != "InService" || len(w.asked()) > 0 {
+			t.Errorf("%s, it is %s, stopped %q", is, r.Phase, w.asked())
+		}
+	})
+}
+
+// A limit that was raised since a look sets nothing off.
+func TestActsByTheLimitOfNow(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		id := w.stops(dollar("small"), automatic, "All")
+		w.runs(thing("NotebookInstance", "book"), "notebook", "ml.dime", nil)
+		time.Sleep(5 * time.Minute)
+		r, err := w.db.Get(t.Context(), keyOf(account, "small"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		old, err := read(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raised := dollar("small")
+		raised.BudgetLimit = usdLimit("100")
+		if _, err := w.UpdateBudget(t.Context(), call(), &apib.UpdateBudgetRequest{AccountId: account, NewBudget: raised}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * time.Minute)
+		now := time.Now()
+		st, err := w.stand(t.Context(), old, old.period(now), now)
+		if err != nil || st.Limit != 1_000_000 || st.Spent < 900_000 {
+			t.Fatalf("%d of %d: %v", st.Spent, st.Limit, err)
+		}
+		again, err := w.act(t.Context(), old, st)
+		if err != nil || again == 0 {
+			t.Errorf("looked at again after %s: %v", again, err)
+		}
+		time.Sleep(time.Minute)
+		if is, _ := w.history("small", id); is != "STANDBY" || len(w.asked()) > 0 {
+			t.Errorf("%s, stopped %q", is, w.asked())
 		}
 	})
 }

@@ -124,3 +124,31 @@ func TestGateCountsOnce(t *testing.T) {
 		}
 	})
 }
+
+// What an endpoint's update begins holds its room beside what runs already.
+func TestGateHoldsASecondFleet(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		w.stops(dollar("small"), automatic, "All")
+		r := w.runs(thing("Endpoint", "first"), "hosting", "ml.dime", nil)
+		time.Sleep(30 * time.Second)
+		err := w.db.Update(t.Context(), func(tx store.Tx) error {
+			cur, err := tx.Get(r.Key)
+			if err != nil {
+				return err
+			}
+			if err := w.Admit(t.Context(), tx, contract.Ask{Key: r.Key, Uses: []resource.Usage{{Component: "hosting", InstanceType: "ml.dime", Unit: meter.InstanceSecond, Quantity: 1}}}); err != nil {
+				return err
+			}
+			cur.Phase = "Updating"
+			return tx.Put(cur)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// 10 cents are spent, 30 kept back for each fleet, and 40 asked for.
+		if err := w.begin1("second", "ml.dime", nil); code(err) != "ResourceLimitExceeded" {
+			t.Errorf("there is room for another: %v", err)
+		}
+	})
+}

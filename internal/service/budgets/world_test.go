@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,7 @@ const prices = `region,component,unit,instance_type,usd_per_unit,as_of
 *,notebook,instance-hour,ml.cent,0.60,2000-01-01
 *,notebook,instance-hour,ml.dime,6.00,2000-01-01
 *,training,instance-hour,ml.cent,0.60,2000-01-01
+*,hosting,instance-hour,ml.dime,6.00,2000-01-01
 *,notebook,GB-month,volume,0.10,2000-01-01
 `
 
@@ -48,6 +50,7 @@ type world struct {
 	path string
 	db   *sqlite.Store
 	stop func()
+	mu   sync.Mutex
 	asks []string // what was stopped, as often as it was asked for
 	down bool     // nothing can be stopped
 	// through is what the server's parts use of the store, if not all of it.
@@ -214,4 +217,30 @@ func code(err error) string {
 		return ""
 	}
 	return apierr.From(err).Code
+}
+
+// ask notes that something is to be stopped, and says whether nothing can be.
+func (w *world) ask(what string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asks = append(w.asks, what)
+	return w.down
+}
+
+func (w *world) asked() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.asks)
+}
+
+func (w *world) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asks = nil
+}
+
+func (w *world) outage(down bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down = down
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -702,5 +703,84 @@ func TestSubject(t *testing.T) {
 	a := &alarm{Record: &resource.Record{Key: resource.Key{Name: strings.Repeat("x", 255), Region: "eu-west-2"}, Phase: stateAlarm}}
 	if got := a.subject(); len(got) != mostSubject || !strings.HasPrefix(got, `ALARM: "xxx`) || !strings.HasSuffix(got, `xxx..." in EU (London)`) {
 		t.Errorf("%q is of %d", got, len(got))
+	}
+}
+
+// meanwhile is a store before whose next update something else happens.
+type meanwhile struct {
+	store.Store
+	first atomic.Pointer[func()]
+}
+
+func (m *meanwhile) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if f := m.first.Swap(nil); f != nil {
+		(*f)()
+	}
+	return m.Store.Update(ctx, fn)
+}
+
+// What was found by a rule, or from a state, that was changed meanwhile is
+// neither kept nor told.
+func TestOldVerdict(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*world){
+		"PutMetricAlarm": func(w *world) { w.alarm(func(in *apicw.PutMetricAlarmInput) { in.Threshold = ptr(10.0) }) },
+		"SetAlarmState": func(w *world) {
+			if _, err := w.SetAlarmState(w.t.Context(), call(), &apicw.SetAlarmStateInput{AlarmName: "hot", StateValue: stateAlarm, StateReason: "a drill"}); err != nil {
+				w.t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "db")
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(10 * time.Second) // into a minute
+				m := new(meanwhile)
+				w := open(t, path, func(s store.Store) store.Store { m.Store = s; return m })
+				w.topicThere()
+				w.alarm(nil)
+				synctest.Wait()
+				before := len(w.history("StateUpdate"))
+				f := func() { change(w) }
+				m.first.Store(&f)
+				w.load(7.5, 0)
+				synctest.Wait()
+				if m.first.Load() != nil {
+					t.Fatal("nothing was found")
+				}
+				set := 0
+				if name == "SetAlarmState" {
+					set = 1
+				}
+				if got := w.history("StateUpdate")[before:]; len(got) != set || len(w.published()) != set {
+					t.Errorf("states %q, %d messages, want %d of each", got, len(w.published()), set)
+				}
+				w.stop()
+			})
+		})
+	}
+}
+
+// Data of a minute that has ended have their alarm looked at now, and leave what
+// waits for the end of its own minute.
+func TestLateData(t *testing.T) {
+	t.Parallel()
+	var woken []resource.Key
+	w := newWatch(func(k resource.Key) { woken = append(woken, k) })
+	k := resource.Key{Account: "1", Region: "r", Kind: KindAlarm, Name: "hot"}
+	in := onLoad(func(in *apicw.PutMetricAlarmInput) { in.Statistic = "Average" })
+	w.note(k, ruleOf(in), stateOK)
+	now := time.Unix(1_800_000_030, 0)
+	put := func(ago time.Duration) {
+		w.added([]metrics.Datum{{Account: "1", Region: "r", Namespace: "My/App", Name: "Load", Dimensions: map[string]string{"Host": "a"}, Time: now.Add(-ago), Sum: 7, Min: 7, Max: 7, Count: 1}}, now)
+	}
+	put(0)
+	if len(woken) != 0 || w.pending[k] != now.Unix()/60 {
+		t.Errorf("data of now: woken %v, pending %v", woken, w.pending)
+	}
+	put(10 * time.Minute)
+	if len(woken) != 1 || w.pending[k] != now.Unix()/60 {
+		t.Errorf("late data: woken %v, pending %v", woken, w.pending)
 	}
 }
