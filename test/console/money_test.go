@@ -57,6 +57,14 @@ func spent(t *testing.T, data string) {
 			u.ID = meter.ID(u.UID, u.Component, 1)
 			uses, ends = append(uses, u), append(ends, u.Start.Add(time.Duration(20+i*13)*time.Minute))
 		}
+		// A month may have begun a moment ago, and has a minute of this in any case.
+		many := uses[3]
+		many.Name, many.UID, many.Quantity, many.Start = "many", resource.NewUID(), 20, now.Add(-time.Minute)
+		if first := time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC); many.Start.Before(first) {
+			many.Start = first
+		}
+		many.ID = meter.ID(many.UID, many.Component, 1)
+		uses, ends = append(uses, many), append(ends, many.Start.Add(time.Second))
 		for i, u := range uses {
 			if err := meter.Open(tx, u); err != nil {
 				return err
