@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"clary/internal/resource"
@@ -148,7 +149,7 @@ func (s *Sums) month(account string, from time.Time) *month {
 	k := monthKey{account, from}
 	m := s.months[k]
 	if m == nil {
-		m = &month{books: s.books, only: s.only, account: account, from: from, to: from.AddDate(0, 1, 0)}
+		m = &month{books: s.books, only: s.only, account: account, from: from, to: from.AddDate(0, 1, 0), lock: make(chan struct{}, 1)}
 		s.months[k] = m
 	}
 	s.looks++
@@ -164,7 +165,7 @@ func (s *Sums) forget() {
 	old := slices.SortedFunc(maps.Keys(s.months), func(a, b monthKey) int { return s.months[b].looked - s.months[a].looked })
 	lines := 0
 	for i, k := range old {
-		if lines += s.months[k].size(); lines > maxKept && i > 0 {
+		if lines += int(s.months[k].lines.Load()); lines > maxKept && i > 0 {
 			delete(s.months, k)
 		}
 	}
@@ -177,10 +178,13 @@ type month struct {
 	account  string
 	from, to time.Time
 	looked   int // guarded by Sums.mu
+	lines    atomic.Int64
 
-	mu    sync.Mutex // guards what follows
-	table *table     // of the intervals that are final
-	place int64      // in the ledger's history, up to which was read
+	// Guards what follows, while the ledger is read, too: a channel, so that
+	// whoever waits for it stands still in virtual time.
+	lock  chan struct{}
+	table *table // of the intervals that are final
+	place int64  // in the ledger's history, up to which was read
 	open  map[string]*opened
 }
 
@@ -191,19 +195,28 @@ type opened struct {
 	until time.Time // zero: nothing is
 }
 
-func (m *month) size() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.table == nil {
-		return 0
+// hold has the month to oneself until the function it gives is called.
+func (m *month) hold(ctx context.Context) (release func(), err error) {
+	select {
+	case m.lock <- struct{}{}:
+		return func() {
+			if m.table != nil {
+				m.lines.Store(int64(len(m.table.lines)))
+			}
+			<-m.lock
+		}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	return len(m.table.lines)
 }
 
 // read gives what the month costs at now to f, which keeps nothing of it.
 func (m *month) read(ctx context.Context, ledger Changes, now time.Time, f func(*table)) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	release, err := m.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := m.look(ctx, ledger, now); err != nil {
 		return err
 	}
@@ -250,8 +263,11 @@ func (m *month) unsettle(o *opened) {
 
 // running gives what is open to f.
 func (m *month) running(ctx context.Context, ledger Changes, now time.Time, f func(resource.Usage)) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	release, err := m.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := m.look(ctx, ledger, now); err != nil {
 		return err
 	}

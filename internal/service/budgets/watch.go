@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"clary/internal/meter"
@@ -17,7 +16,7 @@ import (
 // at the last look. All of it comes from there, so nothing is lost with the
 // process.
 type ledger struct {
-	mu    sync.Mutex // guards what follows
+	lock  chan struct{} // guards what follows, while the ledger is read, too
 	place int64
 	open  map[string]resource.Usage
 }
@@ -28,12 +27,16 @@ func (s *Service) openUsage(ctx context.Context, account string, now time.Time) 
 	s.mu.Lock()
 	l := s.open[account]
 	if l == nil {
-		l = &ledger{open: make(map[string]resource.Usage)}
+		l = &ledger{lock: make(chan struct{}, 1), open: make(map[string]resource.Usage)}
 		s.open[account] = l
 	}
 	s.mu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	select {
+	case l.lock <- struct{}{}:
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+	defer func() { <-l.lock }()
 	place, err = s.Store.UsageSince(ctx, account, now, time.Time{}, l.place, func(u resource.Usage) {
 		if u.End.IsZero() && u.Unit != meter.Request {
 			l.open[u.ID] = u
