@@ -174,7 +174,7 @@ func TestEndpointPages(t *testing.T) {
 	b.visit("/endpoints/adder/delete")
 	b.shoot("endpoint-delete")
 	b.run(chromedp.Click("form[action$='/delete'] button", chromedp.ByQuery), chromedp.WaitReady("nav.side"))
-	b.until("its end, without a reload", `!/adder/.test(document.querySelector("#endpoints").innerText)`)
+	b.until("its end, without a reload", `document.querySelector("#endpoints") != null && !/adder/.test(document.querySelector("#endpoints").innerText)`)
 	b.quiet()
 	b.visit("/endpoints/adder")
 	if !strings.Contains(b.text("main"), "Not found") {
