@@ -102,7 +102,7 @@ func run() error {
 	flag.DurationVar(&b.period, "period", 1500*time.Millisecond, "of one round")
 	flag.IntVar(&b.jobs, "jobs", 100_000, "jobs for the start at scale")
 	flag.Int64Var(&b.staged, "staged", 5000, "MiB of the large object that a job takes in and gives out; three times as much is written")
-	flag.Int64Var(&b.scored, "scored", 192, "MiB of records that a transform job is timed with")
+	flag.Int64Var(&b.scored, "scored", 1024, "MiB of records that a transform job is timed with")
 	flag.Int64Var(&b.transformed, "transformed", 5000, "MiB of the object that a transform job's memory is looked at with; as much is written")
 	flag.Parse()
 
