@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"clary/internal/compute"
@@ -73,7 +74,7 @@ func (s *supervisor) watch(init control) {
 	defer flush.Stop()
 	// The beginning is worth a sync to those tasks that live on.
 	first := time.After(time.Second)
-	exceeded := s.measure(ctx)
+	found, look := s.measure(ctx)
 
 	var maxRuntime, grace, upload <-chan time.Time
 	var words <-chan word = s.words
@@ -103,6 +104,24 @@ func (s *supervisor) watch(init control) {
 			upload = time.After(s.spec.UploadLimit)
 		}
 	}
+	pass := func(e exceeded) {
+		s.end.memory = e.memory
+		if s.end.err == nil {
+			s.end.err = e.err
+		}
+		if s.end.reason == "" {
+			s.end.reason = e.reason
+		}
+		killProgram()
+	}
+	// left is told how the program ended, and looks at what it leaves: it may have
+	// done much since the last look.
+	left := func(e *jail.Exit) {
+		s.end.program = e
+		if e := look(); e != nil {
+			pass(*e)
+		}
+	}
 	for {
 		select {
 		case w := <-words:
@@ -129,7 +148,7 @@ func (s *supervisor) watch(init control) {
 			case w.Step != "":
 				s.step(w.Step)
 			case w.Exit != nil:
-				s.end.program = w.Exit
+				left(w.Exit)
 				if upload == nil {
 					upload = time.After(s.spec.UploadLimit)
 				}
@@ -149,7 +168,7 @@ func (s *supervisor) watch(init control) {
 				case w.Socket:
 					asked = handOver(asked, w.fds)
 				case w.Exit != nil:
-					s.end.program = w.Exit
+					left(w.Exit)
 				case w.Step != "":
 					s.step(w.Step)
 				case w.End != nil:
@@ -175,15 +194,8 @@ func (s *supervisor) watch(init control) {
 			end(compute.ReasonMaxRuntime, s.spec.Task.Grace)
 		case <-grace:
 			killProgram()
-		case e := <-exceeded:
-			s.end.memory = e.memory
-			if s.end.err == nil {
-				s.end.err = e.err
-			}
-			if s.end.reason == "" {
-				s.end.reason = e.reason
-			}
-			killProgram()
+		case e := <-found:
+			pass(e)
 		case <-upload:
 			if s.end.err == nil {
 				s.end.err = errors.New("the upload took too long after the program's end")
@@ -245,9 +257,9 @@ type exceeded struct {
 	err    error
 }
 
-// measure looks once a second at what no kernel limit holds.
-func (s *supervisor) measure(ctx context.Context) <-chan exceeded {
-	c := make(chan exceeded, 1)
+// measure looks once a second at what no kernel limit holds, and whenever look
+// is called.
+func (s *supervisor) measure(ctx context.Context) (found <-chan exceeded, look func() *exceeded) {
 	memory := s.spec.Limits.MemoryBytes
 	if s.group.Has("memory") {
 		memory = 0
@@ -255,8 +267,35 @@ func (s *supervisor) measure(ctx context.Context) <-chan exceeded {
 	pid := s.init.Process.Pid
 	volume := newVolumeWatch(s, pid)
 	if memory <= 0 && volume == nil {
-		return c
+		return nil, func() *exceeded { return nil }
 	}
+	var mu sync.Mutex // one look at a time
+	look = func() *exceeded {
+		mu.Lock()
+		defer mu.Unlock()
+		if memory > 0 {
+			used := limit.Usage(pid)
+			s.memory.Store(used)
+			if used > memory {
+				return &exceeded{reason: compute.ReasonMemory, memory: used}
+			}
+		}
+		if volume == nil {
+			return nil
+		}
+		over, err := volume.look()
+		if volume.folder != nil {
+			s.files.Store(volume.folder.used)
+		}
+		switch {
+		case err != nil:
+			return &exceeded{err: err}
+		case over:
+			return &exceeded{reason: compute.ReasonDisk}
+		}
+		return nil
+	}
+	c := make(chan exceeded, 1)
 	go func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
@@ -266,30 +305,11 @@ func (s *supervisor) measure(ctx context.Context) <-chan exceeded {
 				return
 			case <-tick.C:
 			}
-			if memory > 0 {
-				used := limit.Usage(pid)
-				s.memory.Store(used)
-				if used > memory {
-					c <- exceeded{reason: compute.ReasonMemory, memory: used}
-					return
-				}
-			}
-			if volume == nil {
-				continue
-			}
-			over, err := volume.look()
-			if volume.folder != nil {
-				s.files.Store(volume.folder.used)
-			}
-			switch {
-			case err != nil:
-				c <- exceeded{err: err}
-				return
-			case over:
-				c <- exceeded{reason: compute.ReasonDisk}
+			if e := look(); e != nil {
+				c <- *e
 				return
 			}
 		}
 	}()
-	return c
+	return c, look
 }
