@@ -128,6 +128,37 @@ func (s *lines) next() (raw, data []byte, err error) {
 	return raw, chomp(raw), nil
 }
 
+// block adds as many whole lines as there is room for up to most bytes in all.
+// After the last one it says io.EOF. It is not mixed with next.
+func (s *lines) block(block []byte) ([]byte, error) {
+	block = append(block, s.buf...)
+	s.buf = s.buf[:0]
+	block, err := readUpTo(s.in, block, s.most-len(block))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(block) == 0:
+		return nil, io.EOF
+	case len(block) < s.most:
+		return block, nil
+	}
+	end := bytes.LastIndexByte(block, '\n') + 1
+	if end == len(block) {
+		return block, nil
+	}
+	_, err = s.in.Peek(1)
+	switch {
+	case errors.Is(err, io.EOF):
+		return block, nil
+	case end > 0:
+		s.buf = append(s.buf, block[end:]...)
+		return block[:end], nil
+	case err == nil:
+		err = errTooMuch
+	}
+	return nil, err
+}
+
 // chomp is a line without its end.
 func chomp(line []byte) []byte {
 	if n := len(line); n > 0 && line[n-1] == '\n' {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -186,6 +187,60 @@ func TestTooMuch(t *testing.T) {
 	}
 }
 
+// packed is what lines fill blocks of at most most bytes with.
+func packed(raws [][]byte, most int) (blocks [][]byte) {
+	for _, r := range raws {
+		if n := len(blocks) - 1; n >= 0 && len(blocks[n])+len(r) <= most {
+			blocks[n] = append(blocks[n], r...)
+		} else {
+			blocks = append(blocks, bytes.Clone(r))
+		}
+	}
+	return blocks
+}
+
+// checkBlocks sees that blocks hold what lines one by one do, in as few.
+func checkBlocks(t *testing.T, r io.Reader, object []byte, most int) {
+	t.Helper()
+	raws, _, want := split(t, SplitLine, bytes.NewReader(object), most)
+	s := &lines{in: bufio.NewReader(r), most: most}
+	var got [][]byte
+	var err error
+	for {
+		var b []byte
+		if b, err = s.block(nil); err != nil {
+			break
+		}
+		got = append(got, b)
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if !slices.EqualFunc(got, packed(raws, most), bytes.Equal) || !errors.Is(err, want) {
+		t.Fatalf("blocks of %d bytes: %q became %q, %v; lines end with %v", most, object, got, err, want)
+	}
+}
+
+func TestBlocks(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		object := make([]byte, rng.IntN(60))
+		for i := range object {
+			object[i] = "ab\r\n\n"[rng.IntN(5)]
+		}
+		most := 1 + rng.IntN(20)
+		checkBlocks(t, bytes.NewReader(object), object, most)
+		checkBlocks(t, iotest.OneByteReader(bytes.NewReader(object)), object, most)
+		checkBlocks(t, iotest.DataErrReader(bytes.NewReader(object)), object, most)
+	}
+	broken := errors.New("broken")
+	s := &lines{in: bufio.NewReader(io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(broken))), most: 3}
+	if _, err := s.block(nil); !errors.Is(err, broken) {
+		t.Errorf("a line that breaks off: %v", err)
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	t.Parallel()
 	good, tf := recordIOOf([]byte("abcde")), tfRecordOf([]byte("abcde"))
@@ -246,6 +301,7 @@ func FuzzSplit(f *testing.F) {
 	}
 	f.Add([]byte("a\r\nb\n\nc"), uint16(3))
 	f.Fuzz(func(t *testing.T, object []byte, most uint16) {
+		checkBlocks(t, bytes.NewReader(object), object, max(int(most), 1))
 		for _, kind := range []string{SplitNone, SplitLine, SplitRecordIO, SplitTFRecord} {
 			raws, _, err := split(t, kind, bytes.NewReader(object), int(most))
 			got := bytes.Join(raws, nil)
