@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -43,9 +42,7 @@ func runStage() int {
 		id := in.Identity
 		h.API = client.New(client.Config{
 			Endpoint: "http://" + jail.TCPAddr,
-			Dial: func(ctx context.Context) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, "unix", jail.APISocket)
-			},
+			Dial:     jail.DialAPI,
 			Credentials: func(context.Context) (client.Credentials, error) {
 				return client.Credentials{AccessKeyID: id.AccessKeyID, SecretAccessKey: id.SecretAccessKey, SessionToken: id.SessionToken, Expiration: id.Expiration}, nil
 			},

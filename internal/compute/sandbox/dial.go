@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -54,21 +53,19 @@ func (d *Driver) dial(ctx context.Context, id compute.TaskID, port int) (net.Con
 	} else if err != nil {
 		return nil, err
 	}
-	answer, fd, err := task.Take(c.(*net.UnixConn))
+	answer, conn, err := task.Connected(c.(*net.UnixConn))
 	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) { // it ended while we asked
 		answer, err = task.DialledNone, nil
 	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	if fd >= 0 {
-		f := os.NewFile(uintptr(fd), fmt.Sprintf("port %d of %s", port, id))
-		defer f.Close()
-		if err == nil {
-			return net.FileConn(f)
-		}
-	}
 	switch {
+	case err == nil && conn != nil:
+		return conn, nil
+	case conn != nil:
+		_ = conn.Close()
+		return nil, err
 	case err != nil:
 		return nil, err
 	case answer == task.DialledRefused:

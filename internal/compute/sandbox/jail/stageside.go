@@ -1,12 +1,15 @@
 package jail
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -112,6 +115,21 @@ func (s *StageSide) Signal(sig syscall.Signal) error { return s.conn.Send(Ask{Si
 
 // Report tells how far stage is.
 func (s *StageSide) Report(step string) error { return s.conn.Send(Ask{Step: step}) }
+
+// DialAPI gives a connection to the server, which the supervisor has made.
+func DialAPI(ctx context.Context) (net.Conn, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", APISocket)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now()) })()
+	_, conn, err := task.Connected(c.(*net.UnixConn))
+	if err == nil && conn == nil {
+		err = errors.New("no connection came along")
+	}
+	return conn, err
+}
 
 // Finish hands over the result.
 func (s *StageSide) Finish(r plan.Result) error {

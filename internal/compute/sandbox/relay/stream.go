@@ -5,12 +5,18 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
+
+	"clary/internal/compute/sandbox/task"
 )
 
 // Dial opens the far end of a relayed connection.
 type Dial func(ctx context.Context) (net.Conn, error)
+
+// dialling bounds one.
+const dialling = 30 * time.Second
 
 // maxConns bounds what one task may hold open through one listener.
 const maxConns = 512
@@ -18,6 +24,26 @@ const maxConns = 512
 // Streams joins every connection of l with one that dial makes, until l is
 // closed.
 func Streams(l net.Listener, dial Dial) {
+	each(l, dial, join)
+}
+
+// Hand gives whoever connects to l, a unix socket, a connection that dial makes,
+// until l is closed. No byte of it passes through here.
+func Hand(l net.Listener, dial Dial) {
+	each(l, dial, func(near, far net.Conn) {
+		defer far.Close()
+		f, err := far.(interface{ File() (*os.File, error) }).File()
+		if err != nil {
+			return
+		}
+		defer f.Close()
+		_ = near.SetWriteDeadline(time.Now().Add(dialling))
+		_ = task.Hand(near.(*net.UnixConn), task.DialledOK, f) // whoever asked may be gone
+	})
+}
+
+// each has do serve every connection of l with one that dial makes.
+func each(l net.Listener, dial Dial, do func(near, far net.Conn)) {
 	slots := make(chan struct{}, maxConns)
 	for {
 		slots <- struct{}{}
@@ -32,13 +58,13 @@ func Streams(l net.Listener, dial Dial) {
 		go func() {
 			defer func() { <-slots }()
 			defer c.Close()
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), dialling)
 			far, err := dial(ctx)
 			cancel()
 			if err != nil {
 				return
 			}
-			join(c, far)
+			do(c, far)
 		}()
 	}
 }

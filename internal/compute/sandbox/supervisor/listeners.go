@@ -43,7 +43,9 @@ func serveListeners(s *task.Spec, p *peers, names []string, fds []int, errs *log
 		}
 		toServer := func(ctx context.Context) (net.Conn, error) { return task.Dial(ctx, s.APISocket) }
 		switch name {
-		case jail.ListenAPI, jail.ListenTCP:
+		case jail.ListenAPI:
+			go relay.Hand(l, toServer)
+		case jail.ListenTCP:
 			go relay.Streams(l, toServer)
 		case jail.ListenCredentials:
 			go relay.Serve(l, relay.Credentials(s.CredentialsPath, func() compute.Identity { return task.Identity(".", s) }), errs)

@@ -135,6 +135,18 @@ func Take(c *net.UnixConn) (answer byte, fd int, err error) {
 	return b[0], -1, err
 }
 
+// Connected receives a connection that was handed; nil if none came along.
+func Connected(c *net.UnixConn) (answer byte, conn net.Conn, err error) {
+	answer, fd, err := Take(c)
+	if err != nil || fd < 0 {
+		return answer, nil, err
+	}
+	f := os.NewFile(uintptr(fd), "connection")
+	defer f.Close()
+	conn, err = net.FileConn(f)
+	return answer, conn, err
+}
+
 // descriptors are those of a message, also where the rest of it is wrong.
 func descriptors(oob []byte) ([]int, error) {
 	if len(oob) == 0 {
