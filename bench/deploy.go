@@ -110,6 +110,9 @@ func (b *bench) startBareModel(data, script string) (*bareModel, error) {
 		return nil, fmt.Errorf("%d runtimes with Python: %w", len(pythons), err)
 	}
 	ml := filepath.Join(b.dir, "ml")
+	if err := os.RemoveAll(ml); err != nil { // another script's code may lie there
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Join(ml, "model", "code"), 0o755); err != nil {
 		return nil, err
 	}
