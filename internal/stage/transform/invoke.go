@@ -40,6 +40,35 @@ func (b *payloadBody) Close() error {
 	return nil
 }
 
+// wholeConn sends a payload in one write. In pieces, as net/http copies it, each
+// wakes who reads it, which costs more than the copy.
+type wholeConn struct{ net.Conn }
+
+// ReadFrom is called by net/http with what of a body its buffer did not hold.
+func (c wholeConn) ReadFrom(r io.Reader) (int64, error) {
+	l, ok := r.(*io.LimitedReader)
+	if ok {
+		if p, ok := l.R.(*payloadBody); ok && int64(p.Len()) <= l.N {
+			n, err := p.WriteTo(c.Conn)
+			l.N -= n
+			return n, err
+		}
+	}
+	return io.Copy(c.Conn, r)
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+func wholeDial(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return wholeConn{c}, nil
+	}
+}
+
 // answer is what the last container said to one request. It is held, or lies in a
 // file when it is large.
 type answer struct {

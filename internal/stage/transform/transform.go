@@ -110,7 +110,7 @@ func New(s Settings) (*Transformer, error) {
 	}
 	t.client = &http.Client{
 		Transport: &http.Transport{
-			DialContext: dial, DisableCompression: true, MaxIdleConnsPerHost: s.Concurrency, IdleConnTimeout: 30 * time.Second,
+			DialContext: wholeDial(dial), DisableCompression: true, MaxIdleConnsPerHost: s.Concurrency, IdleConnTimeout: 30 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
