@@ -121,6 +121,13 @@ func (s *settings) environ() []string {
 	if env["SM_MODEL_DIR"] == "" {
 		env["SM_MODEL_DIR"] = filepath.Join(s.base, "model")
 	}
+	// What one request frees, the next one takes: given back to the system in
+	// between, each page costs a fault and is cleared anew.
+	for k, v := range map[string]string{"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728"} {
+		if env[k] == "" {
+			env[k] = v
+		}
+	}
 	out := make([]string, 0, len(env))
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		out = append(out, k+"="+env[k])
