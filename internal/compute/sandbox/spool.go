@@ -30,6 +30,8 @@ type spool struct {
 	id     compute.TaskID
 	at     int64
 	f      *os.File
+	watch  *watch          // by which the task was not over
+	turns  int             // of it then
 	ctx    context.Context //nolint:containedctx // Read has none
 	cancel context.CancelFunc
 }
@@ -56,13 +58,17 @@ func (s *spool) Read(p []byte) (int, error) {
 		// The order matters: take the signal, then look how things stand, then
 		// look for bytes; nothing can slip between.
 		w := s.d.watch(s.id)
-		wake := w.next()
-		st, err := s.d.status(s.id)
-		if errors.Is(err, fs.ErrNotExist) {
-			return 0, fmt.Errorf("%w: %s", compute.ErrNotFound, s.id)
-		}
-		if err != nil {
-			return 0, err
+		wake, turns := w.next()
+		var st compute.TaskStatus
+		known := w == s.watch && turns == s.turns
+		if !known {
+			var err error
+			if st, err = s.d.status(s.id); errors.Is(err, fs.ErrNotExist) {
+				return 0, fmt.Errorf("%w: %s", compute.ErrNotFound, s.id)
+			}
+			if err != nil {
+				return 0, err
+			}
 		}
 		over := st.Phase == compute.Ended || st.Phase == compute.Lost
 		if n, err := s.read(p); n > 0 || err != nil {
@@ -73,6 +79,9 @@ func (s *spool) Read(p []byte) (int, error) {
 		}
 		if st.Spooled > s.at {
 			continue
+		}
+		if !known && !over {
+			s.watch, s.turns = w, turns
 		}
 		select {
 		case <-wake:

@@ -23,15 +23,17 @@ const gather = 25 * time.Millisecond
 
 // watch follows one supervisor's events.
 type watch struct {
-	mu   sync.Mutex // guards wake
-	wake chan struct{}
+	mu    sync.Mutex // guards these
+	wake  chan struct{}
+	turns int // how often a supervisor began or ceased to tell
 }
 
-// next is closed when there is more output, or the task is over.
-func (w *watch) next() <-chan struct{} {
+// next is closed when there is more output, or the task is over. While turns
+// stays the same, it is not over.
+func (w *watch) next() (wake <-chan struct{}, turns int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.wake
+	return w.wake, w.turns
 }
 
 func (w *watch) tell() {
@@ -39,6 +41,12 @@ func (w *watch) tell() {
 	defer w.mu.Unlock()
 	close(w.wake)
 	w.wake = make(chan struct{})
+}
+
+func (w *watch) turn() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.turns++
 }
 
 // watch makes sure that somebody listens to the task's supervisor.
@@ -73,6 +81,7 @@ func (d *Driver) watchFrom(id compute.TaskID, ready *os.File) *watch {
 		d.mu.Lock()
 		delete(d.watches, id)
 		d.mu.Unlock()
+		w.turn()
 		w.tell()
 		d.changed(id)
 	})
@@ -116,6 +125,8 @@ func (d *Driver) listen(id compute.TaskID, w *watch) bool {
 	}
 	defer c.Close()
 	defer context.AfterFunc(d.ctx, func() { _ = c.Close() })()
+	defer w.turn()
+	w.turn()
 	if json.NewEncoder(c).Encode(task.Control{Watch: true}) != nil {
 		return false
 	}
@@ -124,6 +135,9 @@ func (d *Driver) listen(id compute.TaskID, w *watch) bool {
 	for {
 		n, err := c.Read(b)
 		ended := bytes.IndexByte(b[:n], task.EventEnd) >= 0
+		if ended {
+			w.turn()
+		}
 		if ended || bytes.IndexByte(b[:n], task.EventSpool) >= 0 {
 			w.tell()
 		}
