@@ -28,8 +28,8 @@ type watch struct {
 	turns int // how often a supervisor began or ceased to tell
 }
 
-// next is closed when there is more output, or the task is over. While turns
-// stays the same, it is not over.
+// next is closed when there is more output, or the task is over. Which it cannot
+// have become while turns stays the same.
 func (w *watch) next() (wake <-chan struct{}, turns int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -115,10 +115,10 @@ func (s *supervisor) watch(init control) {
 		killProgram()
 	}
 	// left is told how the program ended, and looks at what it leaves: it may have
-	// done much since the last look.
+	// done much since the last look. What the host could bear until now is done.
 	left := func(e *jail.Exit) {
 		s.end.program = e
-		if e := look(); e != nil {
+		if e := look(); e != nil && e.err == nil {
 			pass(*e)
 		}
 	}
