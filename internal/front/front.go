@@ -198,9 +198,10 @@ func (f *Front) serve(l net.Listener, from origin) error {
 	return err
 }
 
-// Shutdown stops listening, ends tunnels and waits for requests in flight as
-// long as ctx allows; then it cuts them.
+// Shutdown stops listening, ends tunnels and what only waits, and waits for
+// other requests in flight as long as ctx allows; then it cuts them.
 func (f *Front) Shutdown(ctx context.Context) error {
+	f.Hurry()
 	f.mu.Lock()
 	f.closed = true
 	servers := f.servers

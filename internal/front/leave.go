@@ -52,7 +52,7 @@ type flight struct {
 	alone bool // it needs nothing that the server has
 }
 
-// Hurry ends what does nothing but wait, until Calm.
+// Hurry ends what does nothing but wait, until Calm. Shutdown does it too.
 func (f *Front) Hurry() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

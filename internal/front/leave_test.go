@@ -266,6 +266,32 @@ func TestLeaveAlone(t *testing.T) {
 	}
 }
 
+// What only waits is answered when the server ends, and delays that no longer.
+func TestShutdownEndsWaits(t *testing.T) {
+	t.Parallel()
+	begun := make(chan struct{})
+	w := newWorld(t, func(c *Config) {
+		c.Services = []op.Service{fakeService{"sts", map[string]op.Handler{
+			"GetCallerIdentity": op.Op(func(ctx context.Context, c op.Call, _ *stsapi.GetCallerIdentityRequest) (*stsapi.GetCallerIdentityResponse, error) {
+				waits, leave := op.Waiting(ctx)
+				defer leave()
+				close(begun)
+				<-waits.Done()
+				return &stsapi.GetCallerIdentityResponse{Account: c.Account}, ctx.Err()
+			}),
+		}}}
+	})
+	l := w.line("tcp", w.addr, nil)
+	l.say(w.text(whoami()))
+	<-begun
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := w.f.Shutdown(ctx); err != nil {
+		t.Fatalf("the wait goes on: %v", err)
+	}
+	l.hear()
+}
+
 // Clients that never pause, on connections that stay and on new ones, see
 // nothing of ten servers in turn.
 func TestLeaveUnderLoad(t *testing.T) {

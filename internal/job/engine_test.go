@@ -12,6 +12,7 @@ import (
 
 	api "clary/internal/api/sagemaker"
 	"clary/internal/aws/apierr"
+	"clary/internal/aws/op"
 	"clary/internal/compute"
 	"clary/internal/compute/fake"
 	"clary/internal/job"
@@ -281,6 +282,29 @@ func TestHalfAStartIsNotBilled(t *testing.T) {
 		use, err := b.Store.ListUsage(t.Context(), resource.UsageQuery{Account: jobtest.Account})
 		if err != nil || len(use) != 1 || use[0].End.Sub(use[0].Start) != time.Minute {
 			t.Errorf("billed %+v, %v", use, err)
+		}
+	})
+}
+
+// leaving is the flight of every request to a server.
+type leaving struct{ ctx context.Context } //nolint:containedctx // what a flight has
+
+func (leaving) Alone()                     {}
+func (l leaving) Leaving() context.Context { return l.ctx }
+
+// An SDK's look that is held is answered when the server leaves or ends.
+func TestLeavingEndsHolds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, jobtest.Config(t, forever))
+		b.create("job", 1)
+		leave, hurry := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, hurry)
+		c, began := jobtest.Call(), time.Now()
+		c.UserAgent = "AWS-SageMaker-Python-SDK/2.257.7"
+		r, err := b.Await(op.WithFlight(t.Context(), leaving{leave}), c, "job")
+		if err != nil || r.Phase != "InProgress" || time.Since(began) != time.Second {
+			t.Errorf("after %s: %+v, %v", time.Since(began), r, err)
 		}
 	})
 }

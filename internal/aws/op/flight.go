@@ -6,7 +6,7 @@ import "context"
 type Flight interface {
 	// Alone says that the answer needs no record any more.
 	Alone()
-	// Leaving ends when the server makes way for another one.
+	// Leaving ends when the server makes way for another one, or ends.
 	Leaving() context.Context
 }
 
@@ -27,7 +27,7 @@ func Alone(ctx context.Context) {
 }
 
 // Waiting is a context for what does nothing but wait: it also ends when the
-// server makes way for another one, which shall not wait for it.
+// server makes way for another one, or ends, which shall not wait for it.
 func Waiting(ctx context.Context) (context.Context, context.CancelFunc) {
 	f, ok := ctx.Value(flightKey{}).(Flight)
 	ctx, cancel := context.WithCancel(ctx)

@@ -73,7 +73,7 @@ func (l *Logs) StartLiveTail(ctx context.Context, c op.Call, in *apilogs.StartLi
 		defer cancel()
 		err := t.run(waits, send)
 		if waits.Err() != nil && ctx.Err() == nil {
-			return apierr.New(400, "SessionStreamingException", "The server makes way for another one. Start the session again.")
+			return apierr.New(400, "SessionStreamingException", "The server makes way for another one, or ends. Start the session again.")
 		}
 		return err
 	}, nil
