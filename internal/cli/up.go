@@ -122,6 +122,23 @@ func (a *app) welcome(ctx context.Context, t target, noOpen, noNotebook bool) er
 
 func serverLog(data string) string { return filepath.Join(data, "run", "serve.log") }
 
+// maxLog is how large a log may be that one more server goes on with.
+const maxLog = 16 << 20
+
+// openLog is a new log, beside which the last one is kept: it may say why that
+// run ended. A server that replaces another goes on with its log, where each
+// says what it does about the other, unless that is large.
+func openLog(path string, replace bool) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err == nil && (!replace || info.Size() > maxLog) {
+		err = os.Rename(path, path+".old")
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+}
+
 // background starts `clary serve` in a session of its own, in the place of the
 // one that runs if that is to be replaced, and waits until it answers or is
 // gone.
@@ -135,12 +152,10 @@ func (a *app) background(ctx context.Context, args []string, replace bool) error
 		return fmt.Errorf("data folder: %w", err)
 	}
 	wait := startWait
-	if replace { // two servers write one log: each says what it does about the other
+	if replace {
 		args, wait = append([]string{"--replace"}, args...), startWait+replaceWait
-	} else if err := os.Rename(path, path+".old"); err != nil && !errors.Is(err, os.ErrNotExist) { // it may say why the last run ended
-		return fmt.Errorf("data folder: %w", err)
 	}
-	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := openLog(path, replace)
 	if err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}

@@ -67,3 +67,35 @@ func TestDownWhileStarting(t *testing.T) {
 		t.Errorf("the other process: %v", err)
 	}
 }
+
+// A log is one run's, with those that replaced it until it is large; one before
+// it is kept.
+func TestServerLog(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "serve.log")
+	for i, step := range []struct {
+		replace bool
+		grow    int64 // what the log has become before
+		old     string
+	}{{false, 0, ""}, {true, 0, ""}, {true, maxLog, ""}, {true, maxLog + 1, "012"}, {true, 0, "012"}, {false, 0, "34"}} {
+		if step.grow > 0 {
+			if err := os.Truncate(path, step.grow); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := openLog(path, step.replace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprint(f, i); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		old, err := os.ReadFile(path + ".old")
+		if got := strings.ReplaceAll(string(old), "\x00", ""); got != step.old || (err != nil) != (step.old == "") {
+			t.Errorf("%d: the one before has %q, %v", i, got, err)
+		}
+	}
+}
