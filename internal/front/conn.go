@@ -447,6 +447,9 @@ func (s *slotted) ReadFrom(r io.Reader) (int64, error) {
 	if rf, ok := s.Conn.(io.ReaderFrom); ok {
 		return rf.ReadFrom(r)
 	}
+	if n, ok, err := sendFile(s.Conn, r); ok {
+		return n, err
+	}
 	return io.Copy(onlyWriter{s.Conn}, r)
 }
 
