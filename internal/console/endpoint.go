@@ -53,8 +53,11 @@ type endpointBody struct {
 	hosting
 }
 
-// Going says whether it can be deleted.
+// Going says whether it is deleted already.
 func (b *endpointBody) Going() bool { return b.Endpoint.EndpointStatus == "Deleting" }
+
+// Failed says that it answers nothing and never will.
+func (b *endpointBody) Failed() bool { return b.Endpoint.EndpointStatus == "Failed" }
 
 // pendingBody is a deployment that is under way.
 type pendingBody struct {
@@ -106,12 +109,16 @@ func (c *Console) endpoint(v *view) error {
 	if body.Log, err = v.logOfEndpoint(d, false, "", url.Values{}); err != nil {
 		return err
 	}
-	if err := v.tailOf(body.Log, d.EndpointStatus != "Failed"); err != nil {
+	if err := v.tailOf(body.Log, !body.Failed()); err != nil {
 		return err
 	}
 	a := v.about()
 	a.Endpoint = d.EndpointName
-	if body.Snippets, err = snippetsOf("invoke", a); err != nil {
+	code := "invoke"
+	if body.Failed() {
+		code = "delete"
+	}
+	if body.Snippets, err = snippetsOf(code, a); err != nil {
 		return err
 	}
 	body.Activity = "/activity?" + url.Values{"by": {"ResourceName"}, "find": {d.EndpointName}}.Encode()

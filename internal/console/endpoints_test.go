@@ -142,6 +142,17 @@ func TestEndpointPages(t *testing.T) {
 	if !strings.Contains(body, "Why it failed") || strings.Contains(body, "data-tail") || strings.Contains(body, "Deployment in progress") || !strings.Contains(body, "loss=1") {
 		t.Errorf("of one that failed: %s", body)
 	}
+	for _, s := range []string{`session.delete_endpoint(&#34;e&#34;)`, `Endpoint.get(&#34;e&#34;`, `sm.delete_endpoint(EndpointName=&#34;e&#34;)`, "aws sagemaker delete-endpoint --region us-east-1 --endpoint-name e", `<a href="/endpoint-configurations/c">c</a> has the code`} {
+		if !strings.Contains(body, s) {
+			t.Errorf("of one that failed lacks %q", s)
+		}
+	}
+	if strings.Contains(strings.ToLower(body), "invoke") {
+		t.Errorf("one that failed is to be invoked: %s", body)
+	}
+	if body := visit(t, c, cookie, "/endpoints/e/delete", http.StatusOK); strings.Contains(body, "serve<") || strings.Contains(body, "in flight") {
+		t.Errorf("one that failed serves: %s", body)
+	}
 }
 
 // TestEndpointCosts: what an endpoint costs is what the ledger has of it, not of

@@ -146,6 +146,9 @@ func TestEndpointPages(t *testing.T) {
 	if !strings.Contains(b.text("[role=alert]"), "weights.bin is not in the model") || !strings.Contains(b.text("pre.log"), "looking for the weights") {
 		t.Errorf("the failure is not told: %s", b.text("main"))
 	}
+	if code := b.text("#code"); !strings.Contains(code, "delete_endpoint") || strings.Contains(code, "invoke") {
+		t.Errorf("the code for an endpoint that failed: %s", code)
+	}
 	b.shoot("endpoint-failed")
 
 	must(t, api.SageMaker(ctx, "UpdateEndpoint", map[string]any{"EndpointName": "adder", "EndpointConfigName": "two-adders"}, nil))

@@ -10,6 +10,8 @@ import urllib.parse
 from html import unescape
 
 import boto3
+import pytest
+from botocore.exceptions import WaiterError
 
 
 class Console:
@@ -117,6 +119,22 @@ def serve_snippets(client, region, folder):
     out = run(console.snippets("endpoints/iris")[client], client, region, folder)
     assert re.search(r"\[[0-2](\.0)?\]", out), out
     end_endpoint(region, "iris")
+    failed_snippet(console, client, region, folder)
+
+
+def failed_snippet(console, client, region, folder):
+    """Runs what the page of an endpoint that has failed says: that one is gone then."""
+    sm = boto3.client("sagemaker", region_name=region)
+    model = sm.describe_model(ModelName="iris")
+    container = model["PrimaryContainer"] | {"ModelDataUrl": model["PrimaryContainer"]["ModelDataUrl"] + ".none"}
+    sm.create_model(ModelName="broken", ExecutionRoleArn=model["ExecutionRoleArn"], PrimaryContainer=container)
+    variant = {"VariantName": "AllTraffic", "ModelName": "broken", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sm.create_endpoint_config(EndpointConfigName="broken", ProductionVariants=[variant])
+    sm.create_endpoint(EndpointName="broken", EndpointConfigName="broken")
+    with pytest.raises(WaiterError, match="Failed"):
+        sm.get_waiter("endpoint_in_service").wait(EndpointName="broken", WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    run(console.snippets("endpoints/broken")[client], client, region, folder)
+    endpoint_gone(region, "broken")
 
 
 def score_snippets(console, client, region, folder):
