@@ -2,10 +2,12 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +197,40 @@ func TestMoneyEmpty(t *testing.T) {
 		rec := get(t, w, path)
 		if n := strings.Count(rec.Body.String(), "data-snippet="); rec.Code != http.StatusOK || n != 4 {
 			t.Errorf("%s: %d, %d snippets", path, rec.Code, n)
+		}
+	}
+}
+
+// Topics and subscriptions are listed over all of SNS's pages, up to a bound
+// that the page tells of.
+func TestManyTopics(t *testing.T) {
+	t.Parallel()
+	for pages, more := range map[int]bool{3: false, topicPages: false, topicPages + 1: true} {
+		w := spending()
+		turn := func(token string) (arn, next string) {
+			n, _ := strconv.Atoi(token)
+			if n+1 < pages {
+				next = strconv.Itoa(n + 1)
+			}
+			return "arn:aws:sns:us-east-1:123456789012:topic-" + strconv.Itoa(n) + "-", next
+		}
+		w.money["ListTopics"] = func(in any) any {
+			arn, next := turn(in.(*sns.ListTopicsInput).NextToken)
+			return &sns.ListTopicsResponse{Topics: []sns.Topic{{TopicArn: arn}}, NextToken: next}
+		}
+		w.money["ListSubscriptions"] = func(in any) any {
+			arn, next := turn(in.(*sns.ListSubscriptionsInput).NextToken)
+			return &sns.ListSubscriptionsResponse{Subscriptions: []sns.Subscription{{TopicArn: arn, Endpoint: "to-" + lastPart(arn), SubscriptionArn: arn + ":1"}}, NextToken: next}
+		}
+		body := get(t, w, "/notifications").Body.String()
+		for n := range min(pages, topicPages) {
+			topic := fmt.Sprintf("topic-%d-", n)
+			if !strings.Contains(body, `<td class="name">`+topic+"</td>") || !strings.Contains(body, ":"+topic+`</td><td class="num">1</td>`) || !strings.Contains(body, "to-"+topic) {
+				t.Errorf("of %d pages lacks %s", pages, topic)
+			}
+		}
+		if strings.Contains(body, "There are more") != more {
+			t.Errorf("of %d pages: more is not %v", pages, more)
 		}
 	}
 }

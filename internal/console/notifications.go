@@ -74,12 +74,27 @@ func (c *Console) notifications(v *view) error {
 	return v.show("notifications", "Notifications", "notifications", body)
 }
 
-// topics are the first page of the topics and of the subscriptions.
+// topicPages bounds what a page lists of topics, and of subscriptions: ten
+// pages of SNS's are a thousand.
+const topicPages = 10
+
+// topics are the topics and the subscriptions.
 func (v *view) topics(body *notificationsBody) error {
 	if !v.c.cfg.Calls.Serves("sns", "ListTopics") {
 		return nil
 	}
-	topics, err := ask[sns.ListTopicsResponse](v, "sns", "ListTopics", &sns.ListTopicsInput{})
+	at := map[string]int{}
+	err := body.whole(func(token string) (string, error) {
+		out, err := ask[sns.ListTopicsResponse](v, "sns", "ListTopics", &sns.ListTopicsInput{NextToken: token})
+		if err != nil {
+			return "", err
+		}
+		for _, t := range out.Topics {
+			at[t.TopicArn] = len(body.Topics)
+			body.Topics = append(body.Topics, topicRow{Name: lastPart(t.TopicArn), Arn: t.TopicArn})
+		}
+		return out.NextToken, nil
+	})
 	if e, no := refused(err); no {
 		body.Hidden = append(body.Hidden, "Topics are not shown. "+e.Message)
 		return nil
@@ -87,25 +102,34 @@ func (v *view) topics(body *notificationsBody) error {
 	if err != nil {
 		return err
 	}
-	at := map[string]int{}
-	for _, t := range topics.Topics {
-		at[t.TopicArn] = len(body.Topics)
-		body.Topics = append(body.Topics, topicRow{Name: lastPart(t.TopicArn), Arn: t.TopicArn})
-	}
-	subs, err := ask[sns.ListSubscriptionsResponse](v, "sns", "ListSubscriptions", &sns.ListSubscriptionsInput{})
+	err = body.whole(func(token string) (string, error) {
+		out, err := ask[sns.ListSubscriptionsResponse](v, "sns", "ListSubscriptions", &sns.ListSubscriptionsInput{NextToken: token})
+		if err != nil {
+			return "", err
+		}
+		for _, s := range out.Subscriptions {
+			body.Subscriptions = append(body.Subscriptions, subscriptionRow{s, lastPart(s.TopicArn), !strings.HasPrefix(s.SubscriptionArn, "arn:")})
+			if i, ok := at[s.TopicArn]; ok {
+				body.Topics[i].Subscriptions++
+			}
+		}
+		return out.NextToken, nil
+	})
 	if e, no := refused(err); no {
 		body.Hidden = append(body.Hidden, "Subscriptions are not shown. "+e.Message)
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	for _, s := range subs.Subscriptions {
-		body.Subscriptions = append(body.Subscriptions, subscriptionRow{s, lastPart(s.TopicArn), !strings.HasPrefix(s.SubscriptionArn, "arn:")})
-		if i, ok := at[s.TopicArn]; ok {
-			body.Topics[i].Subscriptions++
+	return err
+}
+
+// whole asks for one page after the other, and notes whether that was not all.
+func (b *notificationsBody) whole(page func(token string) (next string, err error)) (err error) {
+	token := ""
+	for range topicPages {
+		if token, err = page(token); err != nil || token == "" {
+			return err
 		}
 	}
-	body.More = topics.NextToken != "" || subs.NextToken != ""
+	b.More = true
 	return nil
 }
