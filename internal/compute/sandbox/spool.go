@@ -31,7 +31,6 @@ type spool struct {
 	at     int64
 	f      *os.File
 	watch  *watch          // by which the task was not over
-	turns  int             // of it then
 	ctx    context.Context //nolint:containedctx // Read has none
 	cancel context.CancelFunc
 }
@@ -58,9 +57,9 @@ func (s *spool) Read(p []byte) (int, error) {
 		// The order matters: take the signal, then look how things stand, then
 		// look for bytes; nothing can slip between.
 		w := s.d.watch(s.id)
-		wake, turns := w.next()
+		wake, ended := w.next()
 		var st compute.TaskStatus
-		known := w == s.watch && turns == s.turns
+		known := s.f != nil && w == s.watch && !ended
 		if !known {
 			var err error
 			if st, err = s.d.status(s.id); errors.Is(err, fs.ErrNotExist) {
@@ -80,8 +79,8 @@ func (s *spool) Read(p []byte) (int, error) {
 		if st.Spooled > s.at {
 			continue
 		}
-		if !known && !over {
-			s.watch, s.turns = w, turns
+		if !over {
+			s.watch = w
 		}
 		select {
 		case <-wake:

@@ -25,15 +25,15 @@ const gather = 25 * time.Millisecond
 type watch struct {
 	mu    sync.Mutex // guards these
 	wake  chan struct{}
-	turns int // how often a supervisor began or ceased to tell
+	ended bool // the supervisor said so
 }
 
-// next is closed when there is more output, or the task is over. Which it cannot
-// have become while turns stays the same.
-func (w *watch) next() (wake <-chan struct{}, turns int) {
+// next is closed when there is more output, or the task is over. One that ends
+// otherwise than by its supervisor's word is another watch's.
+func (w *watch) next() (wake <-chan struct{}, ended bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.wake, w.turns
+	return w.wake, w.ended
 }
 
 func (w *watch) tell() {
@@ -43,10 +43,10 @@ func (w *watch) tell() {
 	w.wake = make(chan struct{})
 }
 
-func (w *watch) turn() {
+func (w *watch) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.turns++
+	w.ended = true
 }
 
 // watch makes sure that somebody listens to the task's supervisor.
@@ -81,7 +81,6 @@ func (d *Driver) watchFrom(id compute.TaskID, ready *os.File) *watch {
 		d.mu.Lock()
 		delete(d.watches, id)
 		d.mu.Unlock()
-		w.turn()
 		w.tell()
 		d.changed(id)
 	})
@@ -125,8 +124,6 @@ func (d *Driver) listen(id compute.TaskID, w *watch) bool {
 	}
 	defer c.Close()
 	defer context.AfterFunc(d.ctx, func() { _ = c.Close() })()
-	defer w.turn()
-	w.turn()
 	if json.NewEncoder(c).Encode(task.Control{Watch: true}) != nil {
 		return false
 	}
@@ -136,7 +133,7 @@ func (d *Driver) listen(id compute.TaskID, w *watch) bool {
 		n, err := c.Read(b)
 		ended := bytes.IndexByte(b[:n], task.EventEnd) >= 0
 		if ended {
-			w.turn()
+			w.end()
 		}
 		if ended || bytes.IndexByte(b[:n], task.EventSpool) >= 0 {
 			w.tell()

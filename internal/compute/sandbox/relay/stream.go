@@ -5,18 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"time"
-
-	"clary/internal/compute/sandbox/task"
 )
 
 // Dial opens the far end of a relayed connection.
 type Dial func(ctx context.Context) (net.Conn, error)
-
-// dialling bounds one.
-const dialling = 30 * time.Second
 
 // maxConns bounds what one task may hold open through one listener.
 const maxConns = 512
@@ -24,26 +18,12 @@ const maxConns = 512
 // Streams joins every connection of l with one that dial makes, until l is
 // closed.
 func Streams(l net.Listener, dial Dial) {
-	each(l, dial, join)
+	Each(l, dial, join)
 }
 
-// Hand gives whoever connects to l, a unix socket, a connection that dial makes,
-// until l is closed. No byte of it passes through here.
-func Hand(l net.Listener, dial Dial) {
-	each(l, dial, func(near, far net.Conn) {
-		defer far.Close()
-		f, err := far.(interface{ File() (*os.File, error) }).File()
-		if err != nil {
-			return
-		}
-		defer f.Close()
-		_ = near.SetWriteDeadline(time.Now().Add(dialling))
-		_ = task.Hand(near.(*net.UnixConn), task.DialledOK, f) // whoever asked may be gone
-	})
-}
-
-// each has do serve every connection of l with one that dial makes.
-func each(l net.Listener, dial Dial, do func(near, far net.Conn)) {
+// Each has do serve every connection of l with one that dial makes, until l is
+// closed. do closes far.
+func Each(l net.Listener, dial Dial, do func(near, far net.Conn)) {
 	slots := make(chan struct{}, maxConns)
 	for {
 		slots <- struct{}{}
@@ -58,7 +38,7 @@ func each(l net.Listener, dial Dial, do func(near, far net.Conn)) {
 		go func() {
 			defer func() { <-slots }()
 			defer c.Close()
-			ctx, cancel := context.WithTimeout(context.Background(), dialling)
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			far, err := dial(ctx)
 			cancel()
 			if err != nil {

@@ -60,6 +60,13 @@ func (w *diskWatch) over() bool {
 	return !ok
 }
 
+// last is over when the program is gone, and with it what has no name. It looks
+// at everything once more.
+func (w *diskWatch) last() bool {
+	w.next, w.pid = time.Time{}, 0
+	return w.over()
+}
+
 // inode names a file on one file system.
 type inode struct{ dev, ino uint64 }
 

@@ -44,7 +44,7 @@ func serveListeners(s *task.Spec, p *peers, names []string, fds []int, errs *log
 		toServer := func(ctx context.Context) (net.Conn, error) { return task.Dial(ctx, s.APISocket) }
 		switch name {
 		case jail.ListenAPI:
-			go relay.Hand(l, toServer)
+			go relay.Each(l, toServer, give)
 		case jail.ListenTCP:
 			go relay.Streams(l, toServer)
 		case jail.ListenCredentials:

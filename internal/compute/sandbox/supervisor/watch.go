@@ -74,7 +74,7 @@ func (s *supervisor) watch(init control) {
 	defer flush.Stop()
 	// The beginning is worth a sync to those tasks that live on.
 	first := time.After(time.Second)
-	found, look := s.measure(ctx)
+	exceeded, left := s.measure(ctx)
 
 	var maxRuntime, grace, upload <-chan time.Time
 	var words <-chan word = s.words
@@ -104,22 +104,15 @@ func (s *supervisor) watch(init control) {
 			upload = time.After(s.spec.UploadLimit)
 		}
 	}
-	pass := func(e exceeded) {
-		s.end.memory = e.memory
-		if s.end.err == nil {
-			s.end.err = e.err
-		}
-		if s.end.reason == "" {
-			s.end.reason = e.reason
-		}
-		killProgram()
-	}
-	// left is told how the program ended, and looks at what it leaves: it may have
-	// done much since the last look. What the host could bear until now is done.
-	left := func(e *jail.Exit) {
+	// gone is told how the program ended. It may have written much since the last
+	// look.
+	gone := func(e *jail.Exit) {
 		s.end.program = e
-		if e := look(); e != nil && e.err == nil {
-			pass(*e)
+		if left() && s.end.reason == "" {
+			s.end.reason = compute.ReasonDisk
+		}
+		if upload == nil {
+			upload = time.After(s.spec.UploadLimit)
 		}
 	}
 	for {
@@ -148,10 +141,7 @@ func (s *supervisor) watch(init control) {
 			case w.Step != "":
 				s.step(w.Step)
 			case w.Exit != nil:
-				left(w.Exit)
-				if upload == nil {
-					upload = time.After(s.spec.UploadLimit)
-				}
+				gone(w.Exit)
 			case w.End != nil:
 				s.end.result = w.End
 				if w.Error != "" {
@@ -168,7 +158,7 @@ func (s *supervisor) watch(init control) {
 				case w.Socket:
 					asked = handOver(asked, w.fds)
 				case w.Exit != nil:
-					left(w.Exit)
+					gone(w.Exit)
 				case w.Step != "":
 					s.step(w.Step)
 				case w.End != nil:
@@ -194,8 +184,15 @@ func (s *supervisor) watch(init control) {
 			end(compute.ReasonMaxRuntime, s.spec.Task.Grace)
 		case <-grace:
 			killProgram()
-		case e := <-found:
-			pass(e)
+		case e := <-exceeded:
+			s.end.memory = e.memory
+			if s.end.err == nil {
+				s.end.err = e.err
+			}
+			if s.end.reason == "" {
+				s.end.reason = e.reason
+			}
+			killProgram()
 		case <-upload:
 			if s.end.err == nil {
 				s.end.err = errors.New("the upload took too long after the program's end")
@@ -257,9 +254,9 @@ type exceeded struct {
 	err    error
 }
 
-// measure looks once a second at what no kernel limit holds, and whenever look
-// is called.
-func (s *supervisor) measure(ctx context.Context) (found <-chan exceeded, look func() *exceeded) {
+// measure looks once a second at what no kernel limit holds. left looks at what
+// the program leaves, and says whether that is more than the volume may hold.
+func (s *supervisor) measure(ctx context.Context) (found <-chan exceeded, left func() bool) {
 	memory := s.spec.Limits.MemoryBytes
 	if s.group.Has("memory") {
 		memory = 0
@@ -267,12 +264,10 @@ func (s *supervisor) measure(ctx context.Context) (found <-chan exceeded, look f
 	pid := s.init.Process.Pid
 	volume := newVolumeWatch(s, pid)
 	if memory <= 0 && volume == nil {
-		return nil, func() *exceeded { return nil }
+		return nil, func() bool { return false }
 	}
-	var mu sync.Mutex // one look at a time
-	look = func() *exceeded {
-		mu.Lock()
-		defer mu.Unlock()
+	var mu sync.Mutex // guards volume
+	look := func() *exceeded {
 		if memory > 0 {
 			used := limit.Usage(pid)
 			s.memory.Store(used)
@@ -283,6 +278,8 @@ func (s *supervisor) measure(ctx context.Context) (found <-chan exceeded, look f
 		if volume == nil {
 			return nil
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		over, err := volume.look()
 		if volume.folder != nil {
 			s.files.Store(volume.folder.used)
@@ -311,5 +308,14 @@ func (s *supervisor) measure(ctx context.Context) (found <-chan exceeded, look f
 			}
 		}
 	}()
-	return c, look
+	return c, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if volume == nil || volume.folder == nil {
+			return false
+		}
+		over := volume.folder.last()
+		s.files.Store(volume.folder.used)
+		return over
+	}
 }
