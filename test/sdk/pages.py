@@ -126,7 +126,7 @@ def failed_snippet(console, client, region, folder):
     """Runs what the page of an endpoint that has failed says: that one is gone then."""
     sm = boto3.client("sagemaker", region_name=region)
     model = sm.describe_model(ModelName="iris")
-    container = model["PrimaryContainer"] | {"ModelDataUrl": model["PrimaryContainer"]["ModelDataUrl"] + ".none"}
+    container = {"Image": model["PrimaryContainer"]["Image"], "ModelDataUrl": f"s3://sagemaker-{region}-123456789012/none.tar.gz"}
     sm.create_model(ModelName="broken", ExecutionRoleArn=model["ExecutionRoleArn"], PrimaryContainer=container)
     variant = {"VariantName": "AllTraffic", "ModelName": "broken", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     sm.create_endpoint_config(EndpointConfigName="broken", ProductionVariants=[variant])
