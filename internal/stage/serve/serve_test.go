@@ -469,6 +469,22 @@ func TestSettings(t *testing.T) {
 	if err != nil || s.workers != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}
+	// What the user says of memory is not mixed with what we say.
+	for own, want := range map[string]int{"OTHER=1": 2, "MALLOC_TRIM_THRESHOLD_=1": 1} {
+		s, err := newSettings("", with, []string{own})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, v := range s.environ() {
+			if strings.HasPrefix(v, "MALLOC_") {
+				got = append(got, v)
+			}
+		}
+		if len(got) != want || want == 1 && got[0] != own {
+			t.Errorf("%s: %q", own, got)
+		}
+	}
 }
 
 func TestTooLarge(t *testing.T) {

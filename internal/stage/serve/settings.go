@@ -123,10 +123,8 @@ func (s *settings) environ() []string {
 	}
 	// What one request frees, the next one takes: given back to the system in
 	// between, each page costs a fault and is cleared anew.
-	for k, v := range map[string]string{"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728"} {
-		if env[k] == "" {
-			env[k] = v
-		}
+	if env["MALLOC_MMAP_THRESHOLD_"] == "" && env["MALLOC_TRIM_THRESHOLD_"] == "" {
+		env["MALLOC_MMAP_THRESHOLD_"], env["MALLOC_TRIM_THRESHOLD_"] = strconv.Itoa(32<<20), strconv.Itoa(128<<20)
 	}
 	out := make([]string, 0, len(env))
 	for _, k := range slices.Sorted(maps.Keys(env)) {

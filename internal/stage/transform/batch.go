@@ -63,7 +63,7 @@ func (b *batcher) batch() (*batch, error) {
 	if keep {
 		out.records = b.t.buffer()
 	}
-	if from, ok := b.from.(*lines); ok && !s.SingleRecord && s.MaxPayload > 0 && !s.processed() && !b.t.oneBatch() {
+	if from, ok := b.from.(*lines); ok && !s.SingleRecord && !s.processed() {
 		var err error
 		out.payload, err = from.block(out.payload)
 		return out, err

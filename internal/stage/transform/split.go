@@ -150,13 +150,13 @@ func (s *lines) block(block []byte) ([]byte, error) {
 	switch {
 	case errors.Is(err, io.EOF):
 		return block, nil
-	case end > 0:
-		s.buf = append(s.buf, block[end:]...)
-		return block[:end], nil
-	case err == nil:
-		err = errTooMuch
+	case err != nil:
+		return nil, err
+	case end == 0:
+		return nil, errTooMuch
 	}
-	return nil, err
+	s.buf = append(s.buf, block[end:]...)
+	return block[:end], nil
 }
 
 // chomp is a line without its end.

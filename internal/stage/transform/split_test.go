@@ -235,9 +235,11 @@ func TestBlocks(t *testing.T) {
 		checkBlocks(t, iotest.DataErrReader(bytes.NewReader(object)), object, most)
 	}
 	broken := errors.New("broken")
-	s := &lines{in: bufio.NewReader(io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(broken))), most: 3}
-	if _, err := s.block(nil); !errors.Is(err, broken) {
-		t.Errorf("a line that breaks off: %v", err)
+	for _, text := range []string{"abc", "a\nb"} {
+		s := &lines{in: bufio.NewReader(io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken))), most: 3}
+		if b, err := s.block(nil); !errors.Is(err, broken) {
+			t.Errorf("%q breaks off: %q, %v", text, b, err)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -150,6 +151,38 @@ func TestBatches(t *testing.T) {
 
 // Whatever is split, sent several at a time and put together again is what it
 // was: in its order, and each record once.
+// countedConn counts what is written at once.
+type countedConn struct {
+	net.Conn
+	writes *atomic.Int32
+}
+
+func (c countedConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// TestWholePayload sees that a payload goes out with its head and at once, and
+// comes as it is.
+func TestWholePayload(t *testing.T) {
+	t.Parallel()
+	var writes atomic.Int32
+	data := strings.Repeat("0123456789abcde\n", MB/16)
+	got, err := does(t, Settings{
+		Split: SplitLine, MaxPayload: MB, Timeout: time.Minute,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+			return countedConn{c, &writes}, err
+		},
+	}, text("o", data), serve(t, func(w http.ResponseWriter, _ *http.Request, body string) { _, _ = io.WriteString(w, body) }))
+	if err != nil || got != data {
+		t.Errorf("%d bytes became %d, %v", len(data), len(got), err)
+	}
+	if n := writes.Load(); n > 3 {
+		t.Errorf("a payload took %d writes", n)
+	}
+}
+
 func TestTransformIsTheIdentity(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 4))
