@@ -55,10 +55,10 @@ func TestBudgets(t *testing.T) {
 	if one := env("SIM_SEED", -1); one >= 0 {
 		first, n = one, 1
 	}
-	var seen atomic.Int64 // worlds that ended while somebody could act
+	var seen, told atomic.Int64 // worlds that ended while somebody could act; those with a letter
 	t.Cleanup(func() {
-		if n > 1 && 2*int(seen.Load()) < n {
-			t.Errorf("only %d of %d worlds say whether the limit holds", seen.Load(), n)
+		if n > 1 && 2*int(seen.Load()) < n || n >= 5 && told.Load() == 0 {
+			t.Errorf("of %d worlds, only %d say whether the limit holds, and %d have a letter", n, seen.Load(), told.Load())
 		}
 	})
 	for seed := first; seed < first+n; seed++ {
@@ -66,7 +66,7 @@ func TestBudgets(t *testing.T) {
 			t.Parallel()
 			dir := folder(t)
 			synctest.Test(t, func(t *testing.T) {
-				run(t, dir, options{seed: uint64(seed), calm: seed%3 > 0, budget: 1 + seed%5/4, judged: &seen, kill: anywhere})
+				run(t, dir, options{seed: uint64(seed), calm: seed%3 > 0, budget: 1 + seed%5/4, judged: &seen, told: &told, kill: anywhere})
 			})
 		})
 	}
@@ -153,7 +153,7 @@ func (s *sim) limits(acts bool) {
 }
 
 // judgeBudget sees what became of the dollar.
-func (s *sim) judgeBudget(l *life, acts bool, judged *atomic.Int64) {
+func (s *sim) judgeBudget(l *life, acts bool, judged, told *atomic.Int64) {
 	ctx := context.Background()
 	usage, err := l.store.ListUsage(ctx, resource.UsageQuery{})
 	if err != nil {
@@ -178,7 +178,9 @@ func (s *sim) judgeBudget(l *life, acts bool, judged *atomic.Int64) {
 		if len(stops) > 0 {
 			s.fail("a budget without an action stopped %v", stops)
 		}
-		s.judgeLetter(ctx, l, spent, spent(month) > budgetLimit)
+		if s.judgeLetter(ctx, l, spent, spent(month) > budgetLimit) {
+			told.Add(1)
+		}
 		return
 	}
 	var last time.Time
@@ -249,24 +251,22 @@ func (s *sim) budgetStops(ctx context.Context, l *life) map[string]stopped {
 }
 
 // judgeLetter sees that the crossing, if there was one, was told of once, in time.
-func (s *sim) judgeLetter(ctx context.Context, l *life, spent func(time.Time) int64, crossed bool) {
+func (s *sim) judgeLetter(ctx context.Context, l *life, spent func(time.Time) int64, crossed bool) (told bool) {
 	recs, _, err := l.store.List(ctx, resource.Query{Kind: outbox.KindDelivery, Limit: 1000})
 	if want := map[bool]int{true: 1}[crossed]; err != nil || len(recs) != want {
 		s.fail("%d letters, want %d: %v", len(recs), want, err)
-		return
+		return false
 	}
 	if !crossed {
-		return
+		return false
 	}
 	var d outbox.Delivery
 	if err := json.Unmarshal(recs[0].Spec, &d); err != nil || !strings.Contains(d.Subject, budgetName) {
 		s.fail("the letter: %v %s", err, d.Subject)
 	}
 	at := recs[0].Created
-	if len(s.naps) > 0 || s.away(at.Add(-5*time.Minute), at) > 0 {
-		return
-	}
-	if spent(at) <= budgetLimit || spent(at.Add(-time.Minute)) > budgetLimit {
+	if late := len(s.naps) > 0 || s.away(at.Add(-5*time.Minute), at) > 0; !late && (spent(at) <= budgetLimit || spent(at.Add(-time.Minute)) > budgetLimit) {
 		s.fail("told at %s of %d, a minute before of %d", at.Format(time.TimeOnly), spent(at), spent(at.Add(-time.Minute)))
 	}
+	return true
 }

@@ -176,6 +176,7 @@ type options struct {
 	// tells of.
 	budget int
 	judged *atomic.Int64
+	told   *atomic.Int64
 	// left are books whose client goes away.
 	left bool
 	// calm leaves out clocks that jump and machines that sleep.
@@ -270,7 +271,7 @@ func run(t *testing.T, dir string, o options) (points int) {
 		case <-settled:
 			done = true
 			if o.budget > 0 {
-				s.judgeBudget(l, o.budget == 1, o.judged)
+				s.judgeBudget(l, o.budget == 1, o.judged, o.told)
 			} else {
 				s.judge(l)
 			}
