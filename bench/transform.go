@@ -201,7 +201,8 @@ func (b *bench) scoreDirectly(data, script string, scored []byte, begun, size in
 	if err != nil {
 		return 0, err
 	}
-	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: transformAtOnce}}
+	// A batch goes out in one write, as in a job.
+	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: transformAtOnce, WriteBufferSize: (transformMB << 20) + 4<<10, ReadBufferSize: 64 << 10}}
 	defer c.CloseIdleConnections()
 	got, err := ask(b.ctx, c, m.url, r.block)
 	if err != nil {
