@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"clary/internal/compute/sandbox/relay"
 	"clary/internal/compute/sandbox/task"
@@ -26,6 +27,7 @@ func TestGive(t *testing.T) {
 		return l
 	}
 	far, near := listen("far"), listen("near")
+	ended := make(chan struct{})
 	go func() {
 		c, err := far.Accept()
 		if err != nil {
@@ -33,6 +35,7 @@ func TestGive(t *testing.T) {
 		}
 		_, _ = io.Copy(c, c)
 		_ = c.Close()
+		close(ended)
 	}()
 	var refuse atomic.Bool
 	done := make(chan struct{})
@@ -66,8 +69,14 @@ func TestGive(t *testing.T) {
 	_ = near.Close()
 	<-done
 	_, _ = io.WriteString(conn, "hello")
-	_ = conn.(*net.UnixConn).CloseWrite()
-	if b, err := io.ReadAll(conn); err != nil || string(b) != "hello" {
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(conn, b); err != nil || string(b) != "hello" {
 		t.Errorf("%q, %v", b, err)
+	}
+	_ = conn.Close()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("somebody else keeps the connection")
 	}
 }

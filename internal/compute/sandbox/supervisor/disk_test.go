@@ -206,3 +206,20 @@ func TestSoftWatch(t *testing.T) {
 		t.Error("it may grow without end")
 	}
 }
+
+// TestLast sees what was written since a look that was not long ago.
+func TestLast(t *testing.T) {
+	t.Parallel()
+	w := &diskWatch{dir: t.TempDir(), limit: 1 << 40}
+	if w.over() {
+		t.Fatal("an empty folder is too much")
+	}
+	fill(t, filepath.Join(w.dir, "a"), 2<<20)
+	w.limit, w.free = 1<<20, 0 // the host has more room than it had
+	if w.over() {
+		t.Error("it was not time for a look")
+	}
+	if !w.last() {
+		t.Error("what is left is not looked at")
+	}
+}
