@@ -298,7 +298,7 @@ func (r *rooms) serve(ctx context.Context, p *place, before *heir, ready func())
 		defer stop()
 		wg.Go(func() { r.reload(ctx, hup) })
 	}
-	go r.catalog.Prepare(ctx)
+	r.catalog.Prepare()
 	if err := errors.Join(r.wakeAll(ctx), r.watch.WakeAll(ctx)); err != nil {
 		cancel()
 		return nil, errors.Join(err, r.shutdown())

@@ -58,7 +58,8 @@ func (b *ongoing) running() bool { return b.failedAt.IsZero() }
 // Ensure asks for a runtime and says how that stands.
 func (c *Catalog) Ensure(ctx context.Context, rt runtimes.Runtime) (runtimes.State, error) {
 	if rt.ID == "" {
-		return runtimes.State{Failed: c.lacks(ctx, rt.Recipe)}, nil
+		failed, err := c.lacks(ctx, rt.Recipe)
+		return runtimes.State{Failed: failed}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +89,11 @@ func (c *Catalog) Ensure(ctx context.Context, rt runtimes.Runtime) (runtimes.Sta
 
 // recipeOf finds the files and the interpreter that a runtime's id was made of.
 func (c *Catalog) recipeOf(ctx context.Context, rt runtimes.Runtime) (Python, map[string][]byte, error) {
-	for _, p := range c.interpreters(ctx) {
+	pythons, err := c.interpreters(ctx)
+	if err != nil {
+		return Python{}, nil, err
+	}
+	for _, p := range pythons {
 		for _, v := range Variants() {
 			if v.Recipe != rt.Recipe || !slices.Contains(v.Pythons, p.Minor) {
 				continue

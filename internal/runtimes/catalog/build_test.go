@@ -258,6 +258,36 @@ func TestCrashesLeaveNothing(t *testing.T) {
 	})
 }
 
+// TestSlowSearch has interpreters that take long to look at: who waits for them
+// may give up, and so may the server.
+func TestSlowSearch(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, fake.Script{})
+	begun := make(chan struct{})
+	c, err := New(Config{Dir: s.dir, Driver: s.world.Driver(), Pythons: func(ctx context.Context) []Python {
+		close(begun)
+		<-ctx.Done()
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Prepare()
+	<-begun
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Resolve(ctx, "python:3.11"); !errors.Is(err, context.Canceled) {
+		t.Errorf("whoever gave up: %v", err)
+	}
+	if st, err := c.Ensure(ctx, runtimes.Runtime{}); !errors.Is(err, context.Canceled) || st.Failed != "" {
+		t.Errorf("whoever gave up: %+v, %v", st, err)
+	}
+	c.Close()
+	if st, err := c.Ensure(t.Context(), runtimes.Runtime{}); err == nil {
+		t.Errorf("a search that was cut short says %+v", st)
+	}
+}
+
 func TestNoRoomYet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -43,11 +43,12 @@ type Config struct {
 type Catalog struct {
 	cfg     Config
 	changes chan string
-	ctx     context.Context // of the builds' followers; ended by Close
+	ctx     context.Context // of the builds' followers and the search for interpreters; ended by Close
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 
 	once    sync.Once
+	found   chan struct{} // closed when pythons is set
 	pythons []Python
 
 	mu     sync.Mutex          // guards builds
@@ -76,7 +77,7 @@ func New(cfg Config) (*Catalog, error) {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Catalog{cfg: cfg, changes: make(chan string, 64), ctx: ctx, cancel: cancel, builds: map[string]*ongoing{}}
+	c := &Catalog{cfg: cfg, changes: make(chan string, 64), ctx: ctx, cancel: cancel, found: make(chan struct{}), builds: map[string]*ongoing{}}
 	if err := c.resume(); err != nil {
 		cancel()
 		return nil, fmt.Errorf("runtime catalog: %w", err)
@@ -103,14 +104,31 @@ func (c *Catalog) changed(id string) {
 	}
 }
 
-// Prepare looks for the machine's interpreters, which takes seconds, before the
-// first job waits for them.
-func (c *Catalog) Prepare(ctx context.Context) { c.interpreters(ctx) }
+// Prepare has the machine's interpreters looked for, which takes seconds, before
+// the first job waits for them.
+func (c *Catalog) Prepare() {
+	c.once.Do(func() {
+		c.wg.Go(func() {
+			defer close(c.found)
+			c.pythons = c.cfg.Pythons(c.ctx)
+		})
+	})
+}
 
-// interpreters are looked for once in a server's life.
-func (c *Catalog) interpreters(ctx context.Context) []Python {
-	c.once.Do(func() { c.pythons = c.cfg.Pythons(context.WithoutCancel(ctx)) })
-	return c.pythons
+// interpreters are looked for once in a catalog's life.
+func (c *Catalog) interpreters(ctx context.Context) ([]Python, error) {
+	c.Prepare()
+	select {
+	case <-c.found:
+	case <-ctx.Done():
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, fmt.Errorf("looking for interpreters: %w", err)
+	}
+	if err := c.ctx.Err(); err != nil { // it may have looked at some only
+		return nil, fmt.Errorf("looking for interpreters: %w", err)
+	}
+	return c.pythons, nil
 }
 
 // formatVersion changes when a build of the same lock would differ.
@@ -158,7 +176,11 @@ func (c *Catalog) env() map[string]string {
 
 // fit gives a runtime of a recipe what depends on the machine's interpreters.
 func (c *Catalog) fit(ctx context.Context, w wanted, rt *runtimes.Runtime) error {
-	ch, ok := choose(w, c.interpreters(ctx))
+	pythons, err := c.interpreters(ctx)
+	if err != nil {
+		return err
+	}
+	ch, ok := choose(w, pythons)
 	if !ok {
 		rt.Title = w.recipe
 		return nil

@@ -49,12 +49,15 @@ func chooseJava(v Variant, javas []Java) (Java, bool) {
 }
 
 // lacks says what to do on a machine that cannot have a recipe.
-func (c *Catalog) lacks(ctx context.Context, recipe string) string {
-	pythons := c.interpreters(ctx)
-	if ch, ok := choose(wanted{recipe: recipe}, pythons); ok && recipe == spark {
-		return noJava(ch.variant)
+func (c *Catalog) lacks(ctx context.Context, recipe string) (string, error) {
+	pythons, err := c.interpreters(ctx)
+	if err != nil {
+		return "", err
 	}
-	return noPython(pythons)
+	if ch, ok := choose(wanted{recipe: recipe}, pythons); ok && recipe == spark {
+		return noJava(ch.variant), nil
+	}
+	return noPython(pythons), nil
 }
 
 func noJava(v Variant) string {
