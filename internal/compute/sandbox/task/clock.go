@@ -3,6 +3,7 @@ package task
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -24,12 +25,23 @@ func BootID() string {
 // counts the time that the machine sleeps, mono does not.
 type Clocks func() (boot, mono time.Duration)
 
+// machineClocks looks at one between two looks at the other, and again where
+// these are far apart: who is not let run in between has not slept.
 func machineClocks() (boot, mono time.Duration) {
-	var b, m unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &b) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &m) != nil {
-		return 0, 0
+	least := time.Duration(math.MaxInt64)
+	for range 5 {
+		var before, b, after unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_MONOTONIC, &before) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &b) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &after) != nil {
+			return 0, 0
+		}
+		if apart := time.Duration(after.Nano() - before.Nano()); apart < least {
+			least, boot, mono = apart, time.Duration(b.Nano()), time.Duration(before.Nano())+apart/2
+		}
+		if least < 10*time.Microsecond {
+			break
+		}
 	}
-	return time.Duration(b.Nano()), time.Duration(m.Nano())
+	return boot, mono
 }
 
 // Clock is a task's own: it shows the wall clock as it was when the task
