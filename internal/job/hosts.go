@@ -204,12 +204,12 @@ func (h hosts) failing(w *Work) (task int, is bool) {
 	return 0, false
 }
 
-// failed is the task that failed first, if one did; excused are not counted.
-// A program is over before what it left is uploaded.
-func (h hosts) failed(w *Work, excused func(task int) bool) (task int, ok bool) {
+// failed is the task that failed first of those that count, if one did. A program
+// is over before what it left is uploaded.
+func (h hosts) failed(w *Work, counts func(task int) bool) (task int, ok bool) {
 	var first time.Time
 	for i, t := range h {
-		if !over(t) || h.ending(i, w) < endedBroke || !h.matters(i, w) || excused(i) {
+		if !over(t) || h.ending(i, w) < endedBroke || !counts(i) {
 			continue
 		}
 		at := ended(t)
@@ -243,11 +243,18 @@ func (h hosts) decider(w *Work, stop bool) int {
 	stopped, wasStopped := asked(compute.ReasonStopped)
 	outOfTime, wasOutOfTime := asked(compute.ReasonMaxRuntime)
 	first, failed := h.failed(w, func(task int) bool {
-		if h.ending(task, w) != endedBroke {
-			return false
-		}
-		return stop && wasStopped || wasOutOfTime && !ended(h[task]).Before(h[outOfTime].Started.Add(w.MaxRuntime))
+		excused := h.ending(task, w) == endedBroke &&
+			(stop && wasStopped || wasOutOfTime && !ended(h[task]).Before(h[outOfTime].Started.Add(w.MaxRuntime)))
+		return h.matters(task, w) && !excused
 	})
+	if !failed && wasStopped && !wasOutOfTime && !stop {
+		// Nobody asked. A container went, for which the others were stopped, and its
+		// instance came to its end without it.
+		first, failed = h.failed(w, func(task int) bool {
+			instance, container := w.place(task)
+			return container > 0 && ended(h[task]).Before(ended(h[instance]))
+		})
+	}
 	switch {
 	case failed:
 		return first

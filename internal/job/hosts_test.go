@@ -208,6 +208,7 @@ func TestFurtherContainers(t *testing.T) {
 		"it ended by itself":               {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, well)}, broken: true, phase: phaseFailed, reason: "AlgorithmError: container-2: ", end: 20},
 		"it is lost":                       {hosts: hosts{host(1, 2, 0, 20, stopped), gone}, broken: true, phase: phaseFailed, reason: "container-2: The process that watched over", end: 20},
 		"that of the second failed":        {hosts: hosts{host(1, 2, 0, 5, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, broke)}, broken: true, phase: phaseFailed, reason: "algo-2/container-2: it broke", end: 20},
+		"that of one that came to its end": {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 12, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, well)}, broken: true, phase: phaseFailed, reason: "AlgorithmError: algo-2/container-2: ", end: 20},
 		"of one that is done":              {hosts: hosts{host(1, 2, 0, 5, well), host(1, 2, 0, 20, broke), host(1, 2, 0, 9, broke), host(1, 2, 0, 30, stopped)}, broken: true, phase: phaseFailed, reason: "AlgorithmError: algo-2: it broke", end: 20},
 		"stopped":                          {hosts: hosts{host(1, 2, 0, 9, stopped), host(1, 2, 0, 30, stopped)}, stop: true, phase: phaseStopped, end: 9},
 		"stopped, which broke it":          {hosts: hosts{host(1, 2, 0, 9, stopped), host(1, 2, 0, 8, broke)}, stop: true, phase: phaseStopped, end: 9},

@@ -161,10 +161,11 @@ func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Rec
 		}
 		return
 	}
-	var fault, broke, stopped, late bool
+	var fault, broke, stopped, late, early bool
 	for task, f := range finals {
 		switch {
 		case task >= j.hosts && done(finals[j.leader(task)]): // it served its purpose
+			early = early || f.Phase != compute.Lost && f.Exit.Reason != compute.ReasonStopped && f.Exit.At.Before(finals[j.leader(task)].Exit.At)
 		case task >= j.hosts && done(f): // and was needed
 			broke = true
 		case f.Phase == compute.Lost, f.Exit.Reason == compute.ReasonMemory:
@@ -185,13 +186,18 @@ func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Rec
 		want = []string{"Failed", "Stopped"} // what came first
 	case broke:
 		want = []string{"Failed"}
+	case stopped && early && !late: // the others were stopped for one that went
+		want = []string{"Failed"}
+		if j.stopped.Load() {
+			want = append(want, "Stopped")
+		}
 	case stopped, late:
 		want = []string{"Stopped"}
 	}
 	if !slices.Contains(want, rec.Phase) {
 		s.fail("%s is %s, want %s: %s", j.name, rec.Phase, want, words(finals))
 	}
-	if stopped && !j.stopped.Load() && !fault && !broke && !late {
+	if stopped && !j.stopped.Load() && !fault && !broke && !late && !early {
 		s.fail("%s was stopped, and nobody asked for it", j.name)
 	}
 }
