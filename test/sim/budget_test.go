@@ -253,7 +253,13 @@ func (s *sim) budgetStops(ctx context.Context, l *life) map[string]stopped {
 // judgeLetter sees that the crossing, if there was one, was told of once, in time.
 func (s *sim) judgeLetter(ctx context.Context, l *life, spent func(time.Time) int64, crossed bool) (told bool) {
 	recs, _, err := l.store.List(ctx, resource.Query{Kind: outbox.KindDelivery, Limit: 1000})
-	if want := map[bool]int{true: 1}[crossed]; err != nil || len(recs) != want {
+	s.mu.Lock()
+	// What was not over at the letter may turn out to have slept, or to have ended
+	// before: then the ledger closes below what it was.
+	corrected := len(s.naps) > 0 || s.boot > 0
+	s.mu.Unlock()
+	want := map[bool]int{true: 1}[crossed]
+	if err != nil || len(recs) != want && (len(recs) != 1 || !corrected) {
 		s.fail("%d letters, want %d: %v", len(recs), want, err)
 		return false
 	}
