@@ -69,8 +69,9 @@ type bookTask struct {
 type turn struct {
 	name, from, to string
 	at             time.Time
-	policy         bool  // by the idle policy
-	version        int64 // of the record before it
+	policy         bool         // by the idle policy
+	version        int64        // of the record before it
+	told           *agent.State // what its first process told in the same instant, to the same server; nil: nothing
 }
 
 func (b *book) key() resource.Key {
@@ -273,13 +274,13 @@ func (x lawfulTx) turn(old, r *resource.Record) {
 	if !ok {
 		x.seen.broken = append(x.seen.broken, fmt.Sprintf("%s went from %q to %s", r.Name, from, r.Phase))
 	}
-	x.seen.turns = append(x.seen.turns, turn{policy: x.seen.policy && r.Phase == "Stopping", name: r.Name, from: from, to: r.Phase, at: time.Now(), version: r.Version})
+	x.seen.turns = append(x.seen.turns, turn{policy: x.seen.policy && r.Phase == "Stopping", name: r.Name, from: from, to: r.Phase, at: time.Now(), version: r.Version, told: x.seen.life.heard(r.Name, from)})
 }
 
 // turned notes what was committed.
-func (s *sim) turned(l *life, turns []turn) {
+func (s *sim) turned(turns []turn) {
 	for _, t := range turns {
-		if s.prepared(l, s.books[t.name], t); t.policy {
+		if s.prepared(s.books[t.name], t); t.policy {
 			s.judgeStop(s.books[t.name], t.at)
 		}
 	}

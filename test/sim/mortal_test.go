@@ -78,14 +78,14 @@ func (m mortalStore) Update(ctx context.Context, fn func(store.Tx) error) error 
 		}
 		var seen notes
 		err := m.Store.Update(ctx, func(tx store.Tx) error {
-			seen = notes{policy: ctx.Value(policyKey{}) != nil}
+			seen = notes{life: m.l, policy: ctx.Value(policyKey{}) != nil}
 			return fn(lawfulTx{tx, &seen})
 		})
 		if err == nil {
 			for _, b := range seen.broken {
 				m.l.s.fail("%s", b)
 			}
-			m.l.s.turned(m.l, seen.turns)
+			m.l.s.turned(seen.turns)
 			m.l.s.directed(seen.sites)
 		}
 		return err
@@ -94,6 +94,7 @@ func (m mortalStore) Update(ctx context.Context, fn func(store.Tx) error) error 
 
 // notes are what a transaction did that is worth to be known once it is done.
 type notes struct {
+	life   *life
 	broken []string
 	policy bool   // it is one of the idle policy
 	turns  []turn // of notebooks
@@ -242,8 +243,8 @@ func (b *builds) Resolve(context.Context, string) (runtimes.Runtime, error) {
 	return runtimes.Runtime{ID: "rt", Recipe: "rt", Title: "a runtime", Train: []string{"train"}, Serve: []string{"serve"}}, nil
 }
 
-func (b *builds) Notebook() runtimes.Runtime {
-	return runtimes.Runtime{ID: "nb", Recipe: "nb", Title: "JupyterLab", Serve: []string{"serve"}}
+func (b *builds) Notebook(context.Context) (runtimes.Runtime, error) {
+	return runtimes.Runtime{ID: "nb", Recipe: "nb", Title: "JupyterLab", Serve: []string{"serve"}}, nil
 }
 
 func (b *builds) Ensure(context.Context, runtimes.Runtime) (runtimes.State, error) {

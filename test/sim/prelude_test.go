@@ -120,29 +120,41 @@ func (s *sim) told(b *book, id compute.TaskID, path string, st agent.State) {
 	}
 }
 
+// heard is what a book's first process told this server in this instant, nil
+// if nothing. Of a book that comes from a status in which nothing runs, it is
+// the word of a run that is over.
+func (l *life) heard(name, from string) *agent.State {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	b := l.s.books[name]
+	if len(b.order) == 0 {
+		return nil
+	}
+	last := b.tasks[b.order[len(b.order)-1]]
+	if slices.Contains([]string{"Stopped", "Failed"}, from) {
+		last.said = said{}
+	}
+	if !last.said.at.Equal(time.Now()) || last.said.by != l {
+		return nil
+	}
+	st := last.said.state
+	return &st
+}
+
 // prepared sees that what was told is kept with the status that follows of it:
 // asking and committing are one instant here.
-func (s *sim) prepared(l *life, b *book, t turn) {
-	s.mu.Lock()
-	var last *bookTask
-	if len(b.order) > 0 {
-		last = b.tasks[b.order[len(b.order)-1]]
+func (s *sim) prepared(b *book, t turn) {
+	if t.told != nil {
+		s.mu.Lock()
+		b.done.createdKnown = b.done.createdKnown || t.told.Created
+		b.done.clonedKnown = b.done.clonedKnown || len(t.told.Cloned) > 0
+		s.mu.Unlock()
 	}
-	now := last != nil && last.said.at.Equal(t.at) && last.said.by == l
-	var st agent.State
-	if last != nil {
-		st = last.said.state
-	}
-	if now {
-		b.done.createdKnown = b.done.createdKnown || st.Created
-		b.done.clonedKnown = b.done.clonedKnown || len(st.Cloned) > 0
-	}
-	s.mu.Unlock()
 	awaited := slices.Contains([]string{"Pending", "InService"}, t.from)
-	if now && awaited && st.Phase == agent.Failed && t.to != "Failed" {
+	if t.told != nil && awaited && t.told.Phase == agent.Failed && t.to != "Failed" {
 		s.fail("%s is %s after its first process failed", b.name, t.to)
 	}
-	if t.from == "Pending" && t.to == "InService" && (last == nil || st.Phase != agent.Serving) {
-		s.fail("%s is in service while its first process says %s", b.name, st.Phase)
+	if t.from == "Pending" && t.to == "InService" && (t.told == nil || t.told.Phase != agent.Serving) {
+		s.fail("%s is in service and its first process did not say that it serves", b.name)
 	}
 }
