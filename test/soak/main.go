@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -43,6 +44,7 @@ type soak struct {
 	rng      *rand.Rand
 	failures []string
 	hurt     map[string]bool // jobs whose supervisor was killed
+	orphans  map[string]bool // jobs that ran when their server was killed
 	count    map[string]int
 	samples  []sample
 }
@@ -90,7 +92,7 @@ func run(ctx context.Context, bin string, length time.Duration, seed uint64, kee
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Stop()) }()
-	s := &soak{d: d, rng: rand.New(rand.NewPCG(seed, 0x50AC)), hurt: map[string]bool{}, count: map[string]int{}}
+	s := &soak{d: d, rng: rand.New(rand.NewPCG(seed, 0x50AC)), hurt: map[string]bool{}, orphans: map[string]bool{}, count: map[string]int{}}
 	if s.API, err = d.API(); err != nil {
 		return err
 	}
@@ -128,6 +130,9 @@ func run(ctx context.Context, bin string, length time.Duration, seed uint64, kee
 	}
 	s.billed(ctx)
 	s.empty()
+	for _, what := range unseen(s.count) {
+		s.fail("there were no %s: run longer", what)
+	}
 	s.report(length * 2 / 5)
 	if n := len(s.failures); n > 0 {
 		return fmt.Errorf("%d failures, the first: %s\n%s", n, s.failures[0], d.Tail())
@@ -144,6 +149,19 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// What a run must have seen, or it has shown nothing.
+const (
+	serverKills     = "server kills"
+	supervisorKills = "supervisor kills"
+	outlived        = "jobs that outlived their server"
+	lost            = "jobs lost with their supervisor"
+)
+
+// unseen are those of them that have not come about.
+func unseen(count map[string]int) []string {
+	return slices.DeleteFunc([]string{serverKills, supervisorKills, outlived, lost}, func(what string) bool { return count[what] > 0 })
+}
+
 // killServer kills the server now and then and starts it again.
 func (s *soak) killServer(ctx, during context.Context) {
 	for {
@@ -151,16 +169,32 @@ func (s *soak) killServer(ctx, during context.Context) {
 		if during.Err() != nil {
 			return
 		}
+		if !s.d.Now().Runs() {
+			s.fail("the server has ended by itself")
+		}
+		running := s.running()
 		if err := s.d.Kill(); err != nil {
 			s.fail("kill the server: %v", err)
+			return
 		}
+		s.counted(serverKills)
+		s.mu.Lock()
+		for _, t := range running {
+			s.orphans[t.Name] = true
+		}
+		s.mu.Unlock()
 		pause(ctx, time.Duration(s.roll(3))*time.Second)
 		if err := s.d.Start(ctx); err != nil {
 			s.fail("start the server again: %v", err)
 			return
 		}
-		s.counted("server kills")
 	}
+}
+
+// running are the tasks whose supervisor is there and has seen no end.
+func (s *soak) running() []daemon.Task {
+	tasks, _ := s.d.Tasks() // none, and unseen tells
+	return slices.DeleteFunc(tasks, func(t daemon.Task) bool { return t.PID == 0 || t.Exited })
 }
 
 // killSupervisors kills a random task's supervisor now and then: that job must
@@ -171,19 +205,16 @@ func (s *soak) killSupervisors(during context.Context) {
 		if during.Err() != nil {
 			return
 		}
-		tasks, err := s.d.Tasks()
-		if err != nil || len(tasks) == 0 {
+		tasks := s.running()
+		if len(tasks) == 0 {
 			continue
 		}
 		t := tasks[s.roll(len(tasks))]
-		if t.PID == 0 || t.Exited {
-			continue
-		}
 		s.mu.Lock()
 		s.hurt[t.Name] = true
 		s.mu.Unlock()
 		if t.Kill("supervisor") == nil { // else it has just ended
-			s.counted("supervisor kills")
+			s.counted(supervisorKills)
 		}
 	}
 }

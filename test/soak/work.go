@@ -59,16 +59,19 @@ func (s *soak) job(ctx context.Context, name string) {
 		return
 	}
 	s.mu.Lock()
-	hurt := s.hurt[name]
+	hurt, orphan := s.hurt[name], s.orphans[name]
 	s.mu.Unlock()
-	lost := j.TrainingJobStatus == "Failed" && strings.HasPrefix(j.FailureReason, "InternalServerError: We encountered an internal error.")
+	gone := j.TrainingJobStatus == "Failed" && strings.HasPrefix(j.FailureReason, "InternalServerError: We encountered an internal error.")
 	switch {
-	case lost && hurt:
-		s.counted("jobs lost with their supervisor")
+	case gone && hurt:
+		s.counted(lost)
 	case j.TrainingJobStatus != want:
 		s.fail("%s is %s, want %s (hurt: %t): %s", name, j.TrainingJobStatus, want, hurt, j.FailureReason)
 	default:
 		s.counted("jobs " + want)
+		if orphan {
+			s.counted(outlived)
+		}
 		if kind != 1 {
 			s.lines(ctx, name, lines)
 		}
