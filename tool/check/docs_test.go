@@ -2,6 +2,7 @@ package main
 
 import (
 	"go/ast"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -43,6 +44,8 @@ var (
 	place    = regexp.MustCompile(`^(?:\./)?((?:cmd|internal|tool|test|docs|examples|bench|lint)/[\w./-]+|\.ci/run|Makefile|[A-Z]+\.md)$`)
 	testName = regexp.MustCompile(`^(Test|Fuzz|Benchmark)[A-Z]`)
 	target   = regexp.MustCompile(`^make ([a-z-]+)`)
+	shown    = regexp.MustCompile(`(?:\b([a-z]\w*)\.)?\b((?:Test|Fuzz)[A-Z]\w*\b)(\*?)`)
+	flow     = regexp.MustCompile(`\btest_\w+\.py\b|[\w.-]+\.mjs\b`)
 )
 
 // exported maps package name → symbols, methods and fields as Type.Member, and
@@ -158,6 +161,56 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	}
 	if checked < 20 {
 		t.Errorf("only %d names were checked: the patterns are wrong", checked)
+	}
+}
+
+// A document that says which test shows a thing (`TestIDs`, `filter.TestFilter`,
+// `relay.TestGuard*`, `test_secrets.py`) names one that exists.
+func TestDocumentsNameTests(t *testing.T) {
+	tests := map[string]bool{} // by name, and by package and name
+	for _, s := range sources(t) {
+		for _, d := range s.file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && s.test() && f.Recv == nil && testName.MatchString(f.Name.Name) {
+				tests[f.Name.Name] = true
+				tests[strings.TrimSuffix(s.file.Name.Name, "_test")+"."+f.Name.Name] = true
+			}
+		}
+	}
+	flows := map[string]bool{}
+	err := filepath.WalkDir(filepath.Join(root, "test", "sdk"), func(path string, _ fs.DirEntry, err error) error {
+		flows[filepath.Base(path)] = true
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := map[string]int{}
+	for doc, text := range documents(t) {
+		for _, m := range shown.FindAllStringSubmatch(text, -1) {
+			checked[doc]++
+			name := m[2]
+			if m[1] != "" {
+				name = m[1] + "." + name
+			}
+			exists := tests[name]
+			if m[3] != "" {
+				for test := range tests {
+					exists = exists || strings.HasPrefix(test, name)
+				}
+			}
+			if !exists {
+				t.Errorf("%s names the test %s, which does not exist", doc, m[0])
+			}
+		}
+		for _, name := range flow.FindAllString(text, -1) {
+			checked[doc]++
+			if !flows[name] {
+				t.Errorf("%s names %s, which is not below test/sdk", doc, name)
+			}
+		}
+	}
+	if n := checked["docs/SECURITY.md"]; n < 60 {
+		t.Errorf("only %d names were checked in docs/SECURITY.md: the patterns are wrong", n)
 	}
 }
 
