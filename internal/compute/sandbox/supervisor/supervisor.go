@@ -109,6 +109,7 @@ type word struct {
 	jail.Word
 	fds []int
 	err error
+	at  time.Time // when it came
 }
 
 func (s *supervisor) run() error {
@@ -147,7 +148,9 @@ func (s *supervisor) run() error {
 		return s.fail(err)
 	}
 	defer control.Close()
-	s.watch(control)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.watch(ctx, control, s.measure(ctx))
+	cancel()
 	return s.finish()
 }
 
@@ -294,17 +297,21 @@ func (s *supervisor) launch() (control, error) {
 		<-s.exited
 		return nil, err
 	}
-	go func() {
-		for {
-			var w word
-			w.err = ctl.Receive(&w.Word, &w.fds)
-			s.words <- w
-			if w.err != nil {
-				return
-			}
-		}
-	}()
+	go s.hear(ctl)
 	return ctl, nil
+}
+
+// hear passes on what init says.
+func (s *supervisor) hear(init control) {
+	for {
+		var w word
+		w.err = init.Receive(&w.Word, &w.fds)
+		w.at = s.clock.Now()
+		s.words <- w
+		if w.err != nil {
+			return
+		}
+	}
 }
 
 // GroupName is the control group of the task in dir. Another data folder may
@@ -393,7 +400,9 @@ func (s *supervisor) finish() error {
 	}
 	s.settle()
 	exit := s.end.exit(s.group)
-	exit.At = s.clock.Now()
+	if exit.At = s.end.at; exit.At.IsZero() { // it was not started
+		exit.At = s.clock.Now()
+	}
 	s.mu.Lock()
 	s.status.Phase = compute.Ended
 	s.status.Exit = &exit

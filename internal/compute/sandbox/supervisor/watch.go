@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"clary/internal/compute"
@@ -24,6 +23,7 @@ type outcome struct {
 	err     error          // it could not be run
 	memory  int64          // bytes, where our own watch saw too much memory
 	full    bool           // the volume was full at the end
+	at      time.Time      // of init's end, as the supervisor's clock has it
 }
 
 // exit words the outcome. What we saw ourselves outranks what was said.
@@ -63,10 +63,9 @@ func (o *outcome) exit(g *limit.Group) compute.Exit {
 	return e
 }
 
-// watch lives with the task until init is gone.
-func (s *supervisor) watch(init control) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+// watch lives with the task until init is gone, and what the program leaves is
+// measured.
+func (s *supervisor) watch(ctx context.Context, init control, m measured) {
 	term := shutdown(ctx)
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
@@ -74,8 +73,9 @@ func (s *supervisor) watch(init control) {
 	defer flush.Stop()
 	// The beginning is worth a sync to those tasks that live on.
 	first := time.After(time.Second)
-	exceeded, left := s.measure(ctx)
 
+	exited, kills, exceeded := s.exited, s.kills, m.exceeded
+	var left <-chan bool // the last look's answer, while it is under way
 	var maxRuntime, grace, upload <-chan time.Time
 	var words <-chan word = s.words
 	var sockets <-chan chan<- int // not before the program may run
@@ -108,9 +108,7 @@ func (s *supervisor) watch(init control) {
 	// look.
 	gone := func(e *jail.Exit) {
 		s.end.program = e
-		if left() && s.end.reason == "" {
-			s.end.reason = compute.ReasonDisk
-		}
+		left = m.left()
 		if upload == nil {
 			upload = time.After(s.spec.UploadLimit)
 		}
@@ -139,7 +137,7 @@ func (s *supervisor) watch(init control) {
 					maxRuntime = time.After(d)
 				}
 			case w.Step != "":
-				s.step(w.Step)
+				s.step(w.Step, w.at)
 			case w.Exit != nil:
 				gone(w.Exit)
 			case w.End != nil:
@@ -148,7 +146,7 @@ func (s *supervisor) watch(init control) {
 					s.end.err = errors.New(w.Error)
 				}
 			}
-		case <-s.exited:
+		case <-exited:
 			for words != nil { // what init said before it went
 				w := <-words
 				s.end.full = s.end.full || w.Full
@@ -160,7 +158,7 @@ func (s *supervisor) watch(init control) {
 				case w.Exit != nil:
 					gone(w.Exit)
 				case w.Step != "":
-					s.step(w.Step)
+					s.step(w.Step, w.at)
 				case w.End != nil:
 					s.end.result = w.End
 					if w.Error != "" && s.end.err == nil {
@@ -171,7 +169,20 @@ func (s *supervisor) watch(init control) {
 			if s.end.result == nil && s.end.err == nil {
 				s.end.err = fmt.Errorf("the task's first process ended: %s", s.init.ProcessState)
 			}
-			return
+			s.end.at = s.clock.Now()
+			if left == nil {
+				return
+			}
+			// Nothing but the answer changes what came of the task.
+			exited, kills, exceeded, grace, upload = nil, nil, nil, nil, nil
+		case over := <-left:
+			left = nil
+			if over && s.end.reason == "" {
+				s.end.reason = compute.ReasonDisk
+			}
+			if exited == nil {
+				return
+			}
 		case c := <-sockets:
 			if init.Send(jail.Order{Socket: true}) != nil {
 				c <- -1
@@ -198,16 +209,21 @@ func (s *supervisor) watch(init control) {
 				s.end.err = errors.New("the upload took too long after the program's end")
 			}
 			_ = s.init.Process.Kill()
-		case <-s.kills:
+		case <-kills:
 			if s.end.reason == "" {
 				s.end.reason = compute.ReasonStopped
 			}
 			_ = s.init.Process.Kill()
 		case <-term:
+			if exited == nil {
+				return // the end is known, and there is no time for the look
+			}
 			s.end.err = errors.New("the machine is shutting down")
 			_ = s.init.Process.Kill()
 		case <-beat.C:
-			s.account()
+			if exited != nil {
+				s.account()
+			}
 			if err := s.write(task.Durable); err != nil {
 				s.log.Print(err)
 			}
@@ -237,11 +253,11 @@ func (s *supervisor) begin(init control) {
 }
 
 // step keeps a report of stage: each once, since a job never goes back.
-func (s *supervisor) step(name string) {
+func (s *supervisor) step(name string, at time.Time) {
 	s.update(func(st *task.Status) {
 		told := slices.ContainsFunc(st.Steps, func(old compute.Step) bool { return old.Name == name })
 		if len(st.Steps) < 64 && !told {
-			st.Steps = append(st.Steps, compute.Step{Name: name, At: s.clock.Now()})
+			st.Steps = append(st.Steps, compute.Step{Name: name, At: at})
 		}
 	})
 }
@@ -254,9 +270,16 @@ type exceeded struct {
 	err    error
 }
 
-// measure looks once a second at what no kernel limit holds. left looks at what
-// the program leaves, and says whether that is more than the volume may hold.
-func (s *supervisor) measure(ctx context.Context) (found <-chan exceeded, left func() bool) {
+// measured is what our own watch finds.
+type measured struct {
+	exceeded <-chan exceeded
+	// left has what the program leaves looked at, once. It answers on its channel
+	// whether that is more than the volume may hold; nil: that cannot be.
+	left func() <-chan bool
+}
+
+// measure looks once a second at what no kernel limit holds.
+func (s *supervisor) measure(ctx context.Context) measured {
 	memory := s.spec.Limits.MemoryBytes
 	if s.group.Has("memory") {
 		memory = 0
@@ -264,9 +287,8 @@ func (s *supervisor) measure(ctx context.Context) (found <-chan exceeded, left f
 	pid := s.init.Process.Pid
 	volume := newVolumeWatch(s, pid)
 	if memory <= 0 && volume == nil {
-		return nil, func() bool { return false }
+		return measured{left: func() <-chan bool { return nil }}
 	}
-	var mu sync.Mutex // guards volume
 	look := func() *exceeded {
 		if memory > 0 {
 			used := limit.Usage(pid)
@@ -278,8 +300,6 @@ func (s *supervisor) measure(ctx context.Context) (found <-chan exceeded, left f
 		if volume == nil {
 			return nil
 		}
-		mu.Lock()
-		defer mu.Unlock()
 		over, err := volume.look()
 		if volume.folder != nil {
 			s.files.Store(volume.folder.used)
@@ -292,30 +312,32 @@ func (s *supervisor) measure(ctx context.Context) (found <-chan exceeded, left f
 		}
 		return nil
 	}
-	c := make(chan exceeded, 1)
+	found, last, left := make(chan exceeded, 1), make(chan struct{}, 1), make(chan bool, 1)
 	go func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
+		ticks := tick.C
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C:
-			}
-			if e := look(); e != nil {
-				c <- *e
-				return
+			case <-last:
+				over := volume.folder.last()
+				s.files.Store(volume.folder.used)
+				left <- over
+			case <-ticks:
+				if e := look(); e != nil {
+					found <- *e
+					ticks = nil
+				}
 			}
 		}
 	}()
-	return c, func() bool {
-		mu.Lock()
-		defer mu.Unlock()
+	return measured{found, func() <-chan bool {
 		if volume == nil || volume.folder == nil {
-			return false
+			return nil
 		}
-		over := volume.folder.last()
-		s.files.Store(volume.folder.used)
-		return over
-	}
+		last <- struct{}{}
+		return left
+	}}
 }
