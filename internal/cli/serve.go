@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -175,6 +176,11 @@ func (a *app) serveUntil(ctx context.Context, cfg ServeOptions) error {
 		}
 		if err := a.notify(); err != nil { // first: when up is told, all are
 			text += "The service manager was not told: " + err.Error() + "\n"
+		}
+		if asker != nil { // our output is the log
+			if err := renewLog(serverLog(a.data), syscall.Stdout, syscall.Stderr); err != nil {
+				text += "The log does not begin anew: " + err.Error() + "\n"
+			}
 		}
 		if err := tellReady(asker, addr); err != nil {
 			text += "clary up was not told: " + err.Error() + "\n"

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -122,21 +123,38 @@ func (a *app) welcome(ctx context.Context, t target, noOpen, noNotebook bool) er
 
 func serverLog(data string) string { return filepath.Join(data, "run", "serve.log") }
 
+// openLog is a new log, beside which the last one is kept: it may say why that
+// run ended. A server that replaces another goes on with its log, where each
+// says what it does about the other.
+func openLog(path string, replace bool) (*os.File, error) {
+	if !replace {
+		if err := os.Rename(path, path+".old"); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+}
+
 // maxLog is how large a log may be that one more server goes on with.
 const maxLog = 16 << 20
 
-// openLog is a new log, beside which the last one is kept: it may say why that
-// run ended. A server that replaces another goes on with its log, where each
-// says what it does about the other, unless that is large.
-func openLog(path string, replace bool) (*os.File, error) {
+// renewLog begins a large log anew, which is open as these descriptors. That is
+// for a server that answers: until then the log may be that of another one, which
+// runs on if this one fails.
+func renewLog(path string, fds ...int) error {
 	info, err := os.Stat(path)
-	if err == nil && (!replace || info.Size() > maxLog) {
-		err = os.Rename(path, path+".old")
+	if err != nil || info.Size() <= maxLog {
+		return err
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+	f, err := openLog(path, false)
+	if err != nil {
+		return err
 	}
-	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	defer f.Close() //nolint:errcheck // nothing was written to it
+	for _, fd := range fds {
+		err = errors.Join(err, unix.Dup2(int(f.Fd()), fd))
+	}
+	return err
 }
 
 // background starts `clary serve` in a session of its own, in the place of the

@@ -68,16 +68,21 @@ func TestDownWhileStarting(t *testing.T) {
 	}
 }
 
-// A log is one run's, with those that replaced it until it is large; one before
-// it is kept.
+// A log is one run's, with those that replaced it until it is large and one of
+// them answers; one before it is kept. What a server says that runs is in its log
+// then, or in the one before, whoever else has begun meanwhile.
 func TestServerLog(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "serve.log")
 	for i, step := range []struct {
 		replace bool
 		grow    int64 // what the log has become before
-		old     string
-	}{{false, 0, ""}, {true, 0, ""}, {true, maxLog, ""}, {true, maxLog + 1, "012"}, {true, 0, "012"}, {false, 0, "34"}} {
+		answers bool
+		old, is string
+	}{
+		{false, 0, true, "", "0"}, {true, 0, true, "", "01"}, {true, maxLog - 1, true, "", "012"}, {true, maxLog + 1, false, "", "0123"},
+		{true, maxLog + 2, true, "01234", "4"}, {true, 0, false, "01234", "45"}, {false, 0, false, "45", "6"},
+	} {
 		if step.grow > 0 {
 			if err := os.Truncate(path, step.grow); err != nil {
 				t.Fatal(err)
@@ -87,15 +92,28 @@ func TestServerLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := fmt.Fprint(f, i); err != nil {
-			t.Fatal(err)
+		say := func() {
+			if _, err := fmt.Fprint(f, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		say()
+		if step.answers {
+			if err := renewLog(path, int(f.Fd())); err != nil {
+				t.Fatal(err)
+			}
+			if step.old != "" {
+				say()
+			}
 		}
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-		old, err := os.ReadFile(path + ".old")
-		if got := strings.ReplaceAll(string(old), "\x00", ""); got != step.old || (err != nil) != (step.old == "") {
-			t.Errorf("%d: the one before has %q, %v", i, got, err)
+		for name, want := range map[string]string{path: step.is, path + ".old": step.old} {
+			text, err := os.ReadFile(name)
+			if got := strings.ReplaceAll(string(text), "\x00", ""); got != want || (err != nil) != (want == "") {
+				t.Errorf("%d: %s has %q, want %q, %v", i, filepath.Base(name), got, want, err)
+			}
 		}
 	}
 }
