@@ -33,7 +33,7 @@ type Catalog interface {
 	Resolve(ctx context.Context, imageURI string) (Runtime, error)
 	// Notebook is what a notebook instance runs: Serve answers on NotebookPort
 	// as JupyterLab does, with the volume at NotebookDir. It builds nothing.
-	Notebook() Runtime
+	Notebook(ctx context.Context) (Runtime, error)
 	// Ensure asks for the runtime to be built and says how that stands:
 	// ready, or what is going on in words, or a build error. It returns at
 	// once; changed ids are delivered by Changes.

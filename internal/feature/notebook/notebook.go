@@ -27,7 +27,7 @@ type Driver interface {
 
 // Catalog has the runtime that notebooks run.
 type Catalog interface {
-	Notebook() runtimes.Runtime
+	Notebook(ctx context.Context) (runtimes.Runtime, error)
 	Ensure(ctx context.Context, rt runtimes.Runtime) (runtimes.State, error)
 }
 

@@ -53,13 +53,25 @@ func (p *people) Assume(_ context.Context, _, _ string, d time.Duration) (identi
 // builder has the notebooks' runtime once it is asked a second time.
 type builder struct{ asked int }
 
-func (*builder) Notebook() runtimes.Runtime {
-	return runtimes.Runtime{ID: "x", Title: "JupyterLab", Serve: []string{"serve-notebook"}, Env: map[string]string{"A": "b"}}
+func (*builder) Notebook(context.Context) (runtimes.Runtime, error) {
+	return runtimes.Runtime{ID: "x", Title: "JupyterLab", Serve: []string{"serve-notebook"}, Env: map[string]string{"A": "b"}}, nil
 }
 
 func (b *builder) Ensure(context.Context, runtimes.Runtime) (runtimes.State, error) {
 	b.asked++
 	return runtimes.State{Ready: b.asked > 1, Progress: "installing 3 packages"}, nil
+}
+
+// searching is a catalog that looks for interpreters until nobody waits for them.
+type searching struct {
+	builder
+	begun chan struct{}
+}
+
+func (s *searching) Notebook(ctx context.Context) (runtimes.Runtime, error) {
+	close(s.begun)
+	<-ctx.Done()
+	return runtimes.Runtime{}, ctx.Err()
 }
 
 // allIn says that every output is in.
@@ -386,6 +398,33 @@ func (b *bench) judgeTask() {
 	if k.Files[0].Path != "/opt/ml/metadata/resource-metadata.json" || json.Unmarshal(k.Files[0].Data, &meta) != nil ||
 		meta.ResourceName != "My-Nb" || meta.ExecutionRoleArn != role || !strings.HasPrefix(meta.ResourceArn, "arn:") {
 		b.t.Errorf("files %+v", k.Files)
+	}
+}
+
+// TestSlowSearch has a server end while an instance waits for the machine's
+// interpreters to be looked for.
+func TestSlowSearch(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, lab)
+	b.create(good("nb"))
+	catalog := &searching{begun: make(chan struct{})}
+	b.Catalog = catalog
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go func() {
+		select {
+		case <-catalog.begun:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for {
+		if _, err := b.Reconcile(ctx, key(account, region, "nb")); err != nil {
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			return
+		}
 	}
 }
 

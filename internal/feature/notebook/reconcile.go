@@ -217,7 +217,10 @@ func (n *Notebooks) observe(ctx context.Context, rec *resource.Record, st status
 		}
 		o.now, o.clock = time.Now(), n.Clock() // asking took a while
 	case o.task == nil && !st.Launched:
-		rt = n.Catalog.Notebook()
+		rt, err = n.Catalog.Notebook(ctx)
+		if err != nil {
+			return o, rt, fmt.Errorf("runtime: %w", err)
+		}
 		bs, err := n.Catalog.Ensure(ctx, rt)
 		if err != nil {
 			return o, rt, fmt.Errorf("runtime: %w", err)

@@ -75,7 +75,9 @@ func (catalog) Resolve(_ context.Context, uri string) (runtimes.Runtime, error) 
 	return runtimes.Runtime{ID: "x", Recipe: "x", Train: []string{"train"}, Serve: []string{"serve"}}, nil
 }
 
-func (catalog) Notebook() runtimes.Runtime { return runtimes.Runtime{} }
+func (catalog) Notebook(context.Context) (runtimes.Runtime, error) {
+	return runtimes.Runtime{}, nil
+}
 
 func (catalog) Ensure(context.Context, runtimes.Runtime) (runtimes.State, error) {
 	return runtimes.State{Ready: true}, nil

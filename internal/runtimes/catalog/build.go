@@ -57,9 +57,12 @@ func (b *ongoing) running() bool { return b.failedAt.IsZero() }
 
 // Ensure asks for a runtime and says how that stands.
 func (c *Catalog) Ensure(ctx context.Context, rt runtimes.Runtime) (runtimes.State, error) {
+	pythons, err := c.interpreters(ctx)
+	if err != nil {
+		return runtimes.State{}, err
+	}
 	if rt.ID == "" {
-		failed, err := c.lacks(ctx, rt.Recipe)
-		return runtimes.State{Failed: failed}, err
+		return runtimes.State{Failed: lacks(pythons, rt.Recipe)}, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +80,7 @@ func (c *Catalog) Ensure(ctx context.Context, rt runtimes.Runtime) (runtimes.Sta
 	if c.ctx.Err() != nil {
 		return runtimes.State{}, c.ctx.Err()
 	}
-	python, files, err := c.recipeOf(ctx, rt)
+	python, files, err := c.recipeOf(pythons, rt)
 	if err != nil {
 		return runtimes.State{}, err
 	}
@@ -88,11 +91,7 @@ func (c *Catalog) Ensure(ctx context.Context, rt runtimes.Runtime) (runtimes.Sta
 }
 
 // recipeOf finds the files and the interpreter that a runtime's id was made of.
-func (c *Catalog) recipeOf(ctx context.Context, rt runtimes.Runtime) (Python, map[string][]byte, error) {
-	pythons, err := c.interpreters(ctx)
-	if err != nil {
-		return Python{}, nil, err
-	}
+func (c *Catalog) recipeOf(pythons []Python, rt runtimes.Runtime) (Python, map[string][]byte, error) {
 	for _, p := range pythons {
 		for _, v := range Variants() {
 			if v.Recipe != rt.Recipe || !slices.Contains(v.Pythons, p.Minor) {

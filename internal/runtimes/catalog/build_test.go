@@ -64,6 +64,15 @@ func (s *site) resolve(c *Catalog) runtimes.Runtime {
 	return rt
 }
 
+func (s *site) notebook(c *Catalog) runtimes.Runtime {
+	s.t.Helper()
+	rt, err := c.Notebook(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return rt
+}
+
 func (s *site) ensure(c *Catalog, rt runtimes.Runtime) runtimes.State {
 	s.t.Helper()
 	st, err := c.Ensure(s.t.Context(), rt)
@@ -279,6 +288,9 @@ func TestSlowSearch(t *testing.T) {
 	if _, err := c.Resolve(ctx, "python:3.11"); !errors.Is(err, context.Canceled) {
 		t.Errorf("whoever gave up: %v", err)
 	}
+	if rt, err := c.Notebook(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("whoever gave up: %+v, %v", rt, err)
+	}
 	if st, err := c.Ensure(ctx, runtimes.Runtime{}); !errors.Is(err, context.Canceled) || st.Failed != "" {
 		t.Errorf("whoever gave up: %+v, %v", st, err)
 	}
@@ -286,6 +298,49 @@ func TestSlowSearch(t *testing.T) {
 	if st, err := c.Ensure(t.Context(), runtimes.Runtime{}); err == nil {
 		t.Errorf("a search that was cut short says %+v", st)
 	}
+}
+
+// TestSearchIsNobodysTurn has whoever waits for the search hold up nobody else.
+func TestSearchIsNobodysTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, fake.Script{})
+		c, err := New(Config{Dir: s.dir, Driver: s.world.Driver(), Pythons: func(ctx context.Context) []Python {
+			<-ctx.Done()
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go c.Ensure(ctx, runtimes.Runtime{ID: "a", Recipe: scikitLearn}) //nolint:errcheck // only waits
+		synctest.Wait()
+		if !c.mu.TryLock() {
+			t.Fatal("the builds are locked as long as the search takes")
+		}
+		c.mu.Unlock()
+	})
+}
+
+// TestSearchAfterClose asks for interpreters for the first time when the catalog
+// is closed: nothing begins any more, and nobody waits for it.
+func TestSearchAfterClose(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, fake.Script{})
+	c, err := New(Config{Dir: s.dir, Driver: s.world.Driver(), Pythons: func(context.Context) []Python {
+		t.Error("a search has begun")
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if rt, err := c.Resolve(t.Context(), "python:3.11"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%+v, %v", rt, err)
+	}
+	c.Close()
 }
 
 func TestNoRoomYet(t *testing.T) {
@@ -402,7 +457,7 @@ func TestNotebookRuntime(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			rt := c.Notebook()
+			rt := s.notebook(c)
 			if ids[rt.ID] || rt.ID == "" || rt.Note != "" || rt.Train != nil || len(rt.Serve) != 2 || rt.Env["PIP_NO_CACHE_DIR"] != "1" ||
 				!strings.HasPrefix(rt.Title, "JupyterLab 4.") || !strings.Contains(rt.Title, "SageMaker SDK 2.257.7, Python 3.") {
 				t.Errorf("%+v", rt)
@@ -429,7 +484,7 @@ func TestNotebookNeedsAPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if st := s.ensure(c, c.Notebook()); !strings.Contains(st.Failed, "no Python 3.11") {
+	if st := s.ensure(c, s.notebook(c)); !strings.Contains(st.Failed, "no Python 3.11") {
 		t.Errorf("%+v", st)
 	}
 }

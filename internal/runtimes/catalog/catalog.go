@@ -51,7 +51,7 @@ type Catalog struct {
 	found   chan struct{} // closed when pythons is set
 	pythons []Python
 
-	mu     sync.Mutex          // guards builds
+	mu     sync.Mutex          // guards builds, and Close against what begins
 	builds map[string]*ongoing // by runtime id; running ones and fresh failures
 }
 
@@ -90,7 +90,9 @@ func New(cfg Config) (*Catalog, error) {
 
 // Close stops following builds. They go on by themselves.
 func (c *Catalog) Close() {
+	c.mu.Lock()
 	c.cancel()
+	c.mu.Unlock()
 	c.wg.Wait()
 }
 
@@ -108,6 +110,11 @@ func (c *Catalog) changed(id string) {
 // the first job waits for them.
 func (c *Catalog) Prepare() {
 	c.once.Do(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ctx.Err() != nil {
+			return
+		}
 		c.wg.Go(func() {
 			defer close(c.found)
 			c.pythons = c.cfg.Pythons(c.ctx)
@@ -121,6 +128,7 @@ func (c *Catalog) interpreters(ctx context.Context) ([]Python, error) {
 	select {
 	case <-c.found:
 	case <-ctx.Done():
+	case <-c.ctx.Done():
 	}
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("looking for interpreters: %w", err)
@@ -156,12 +164,9 @@ func (c *Catalog) Resolve(ctx context.Context, imageURI string) (runtimes.Runtim
 }
 
 // Notebook is the runtime of notebook instances.
-func (c *Catalog) Notebook() runtimes.Runtime {
+func (c *Catalog) Notebook(ctx context.Context) (runtimes.Runtime, error) {
 	rt := runtimes.Runtime{Recipe: jupyterLab, Serve: []string{taskBinary, "notebook"}, Env: c.env()}
-	if err := c.fit(context.Background(), wanted{recipe: jupyterLab}, &rt); err != nil {
-		return runtimes.Runtime{Recipe: jupyterLab, Title: jupyterLab} // Ensure says that it is none
-	}
-	return rt
+	return rt, c.fit(ctx, wanted{recipe: jupyterLab}, &rt)
 }
 
 // env is what every runtime's programs find in their environment.

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,15 +48,11 @@ func chooseJava(v Variant, javas []Java) (Java, bool) {
 }
 
 // lacks says what to do on a machine that cannot have a recipe.
-func (c *Catalog) lacks(ctx context.Context, recipe string) (string, error) {
-	pythons, err := c.interpreters(ctx)
-	if err != nil {
-		return "", err
-	}
+func lacks(pythons []Python, recipe string) string {
 	if ch, ok := choose(wanted{recipe: recipe}, pythons); ok && recipe == spark {
-		return noJava(ch.variant), nil
+		return noJava(ch.variant)
 	}
-	return noPython(pythons), nil
+	return noPython(pythons)
 }
 
 func noJava(v Variant) string {

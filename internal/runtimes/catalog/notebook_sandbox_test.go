@@ -42,7 +42,10 @@ func TestRealNotebook(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	lend(t, dir)
-	rt := c.Notebook()
+	rt, err := c.Notebook(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	start := time.Now()
 	st := ensure(t, c, rt)
 	if !st.Ready {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -91,6 +92,10 @@ func inspect(ctx context.Context, path string) (Python, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "-I", "-c", probe)
 	cmd.Dir = "/"
+	// It may be a script that starts others, which have its output, too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	if err != nil {
 		return Python{}, err
