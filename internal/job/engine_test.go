@@ -550,7 +550,7 @@ func TestSeveralInstances(t *testing.T) {
 				s.Run, s.Steps, s.Result = 40*time.Second, s.Steps[:2], plan.Result{ExitCode: 3, Failure: "no"}
 			},
 			false,
-			"Failed", "AlgorithmError: algo-2: no, exit code: 3", "Starting Downloading Training Failed", 41 * time.Second,
+			"Failed", "AlgorithmError: algo-2: no, exit code: 3", "Starting Downloading Training Failed", 42 * time.Second, // the others are stopped at the look after the one that finds it
 		},
 		"is stopped": {nil, true, "Stopped", "", "Starting Downloading Training Stopping Stopped", 40 * time.Second},
 	} {

@@ -227,8 +227,9 @@ func (h hosts) failed(w *Work, counts func(task int) bool) (task int, ok bool) {
 // that was out of time or stopped, or else the first of all, as when all
 // instances have done their work. A program that fails because its peers were
 // stopped, or were out of time, did not fail. stop says that its owner asked for
-// its end before any task failed.
-func (h hosts) decider(w *Work, stop bool) int {
+// its end before any task failed. cause is the task that the others were stopped
+// for, if they were: it counts even if its instance came to its end without it.
+func (h hosts) decider(w *Work, stop bool, cause int) int {
 	if h.done(w) {
 		return 0
 	}
@@ -245,16 +246,8 @@ func (h hosts) decider(w *Work, stop bool) int {
 	first, failed := h.failed(w, func(task int) bool {
 		excused := h.ending(task, w) == endedBroke &&
 			(stop && wasStopped || wasOutOfTime && !ended(h[task]).Before(h[outOfTime].Started.Add(w.MaxRuntime)))
-		return h.matters(task, w) && !excused
+		return (task == cause || h.matters(task, w)) && !excused
 	})
-	if !failed && wasStopped && !wasOutOfTime && !stop {
-		// Nobody asked. A container went, for which the others were stopped, and its
-		// instance came to its end without it.
-		first, failed = h.failed(w, func(task int) bool {
-			instance, container := w.place(task)
-			return container > 0 && ended(h[task]).Before(ended(h[instance]))
-		})
-	}
 	switch {
 	case failed:
 		return first

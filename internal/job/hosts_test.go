@@ -156,7 +156,14 @@ func TestHostsEndTogether(t *testing.T) {
 		first compute.Exit
 		want  effect
 	}{"well": {well, effectAwait}, "broke": {broke, effectStop}, "out of time": {limited, effectStop}, "memory": {memory, effectStop}} {
-		d := next(phaseInProgress, started(), observed{now: at(99), hosts: hosts{host(1, 2, 0, 9, tc.first), host(1, 2, 0, 0, well)}, about: of(2)})
+		o := observed{now: at(99), hosts: hosts{host(1, 2, 0, 9, tc.first), host(1, 2, 0, 0, well)}, about: of(2)}
+		d := next(phaseInProgress, started(), o)
+		if tc.want == effectStop {
+			if d.effect != effectNone || d.after > time.Second { // first it is on record
+				t.Errorf("%s: effect %v, again after %s", name, d.effect, d.after)
+			}
+			d = next(d.phase, d.st, o)
+		}
 		if d.effect != tc.want || d.phase != phaseInProgress || d.st.Broken != (tc.want == effectStop) || d.st.Broken != (d.st.Said == "algo-1 is over, so the other instances are stopped.") {
 			t.Errorf("%s: effect %v, %s, broken %v", name, d.effect, d.phase, d.st.Broken)
 		}
@@ -181,6 +188,7 @@ func TestFurtherContainers(t *testing.T) {
 	for name, tc := range map[string]struct {
 		hosts        hosts
 		stop, broken bool
+		cause        int
 		effect       effect
 		phase        string // "": it goes on
 		reason       string
@@ -208,7 +216,12 @@ func TestFurtherContainers(t *testing.T) {
 		"it ended by itself":               {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, well)}, broken: true, phase: phaseFailed, reason: "AlgorithmError: container-2: ", end: 20},
 		"it is lost":                       {hosts: hosts{host(1, 2, 0, 20, stopped), gone}, broken: true, phase: phaseFailed, reason: "container-2: The process that watched over", end: 20},
 		"that of the second failed":        {hosts: hosts{host(1, 2, 0, 5, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, broke)}, broken: true, phase: phaseFailed, reason: "algo-2/container-2: it broke", end: 20},
-		"that of one that came to its end": {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 12, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, well)}, broken: true, phase: phaseFailed, reason: "AlgorithmError: algo-2/container-2: ", end: 20},
+		"that of one that came to its end": {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 12, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, well)}, broken: true, cause: 3, phase: phaseFailed, reason: "AlgorithmError: algo-2/container-2: ", end: 20},
+		"of one that was done before":      {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 12, well)}, broken: true, cause: 3, phase: phaseFailed, reason: "AlgorithmError: algo-2/container-2: ", end: 20},
+		"one that is lost, of one done":    {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, well), host(1, 2, 0, 20, stopped), gone}, broken: true, cause: 3, phase: phaseFailed, reason: "algo-2/container-2: The process that watched over", end: 20},
+		"another had gone before":          {hosts: hosts{host(1, 2, 0, 8, well), host(1, 2, 0, 12, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 7, broke), host(1, 2, 0, 9, broke), host(1, 2, 0, 20, stopped)}, broken: true, cause: 4, phase: phaseFailed, reason: "AlgorithmError: algo-2/container-2: it broke", end: 20},
+		"which broke the others":           {hosts: hosts{host(1, 2, 0, 20, broke), host(1, 2, 0, 12, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, broke)}, broken: true, cause: 3, phase: phaseFailed, reason: "AlgorithmError: algo-2/container-2: it broke", end: 20},
+		"it went, and then they stopped":   {hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 12, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, broke)}, stop: true, phase: phaseStopped, end: 20},
 		"of one that is done":              {hosts: hosts{host(1, 2, 0, 5, well), host(1, 2, 0, 20, broke), host(1, 2, 0, 9, broke), host(1, 2, 0, 30, stopped)}, broken: true, phase: phaseFailed, reason: "AlgorithmError: algo-2: it broke", end: 20},
 		"stopped":                          {hosts: hosts{host(1, 2, 0, 9, stopped), host(1, 2, 0, 30, stopped)}, stop: true, phase: phaseStopped, end: 9},
 		"stopped, which broke it":          {hosts: hosts{host(1, 2, 0, 9, stopped), host(1, 2, 0, 8, broke)}, stop: true, phase: phaseStopped, end: 9},
@@ -217,12 +230,19 @@ func TestFurtherContainers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			phase, st := phaseInProgress, started()
-			st.Launched, st.Broken = true, tc.broken
+			st.Launched, st.Broken, st.Cause = true, tc.broken, tc.cause
 			if tc.stop {
 				now := at(7)
 				phase, st.StopAsked = phaseStopping, &now
 			}
-			d := next(phase, st, observed{now: at(99), hosts: tc.hosts, logsDone: true, about: pipe(len(tc.hosts) / 2)})
+			o := observed{now: at(99), hosts: tc.hosts, logsDone: true, about: pipe(len(tc.hosts) / 2)}
+			d := next(phase, st, o)
+			if tc.said != "" {
+				if d.effect != effectNone || d.after > time.Second { // first it is on record
+					t.Errorf("effect %v, again after %s", d.effect, d.after)
+				}
+				d = next(d.phase, d.st, o)
+			}
 			if tc.phase == "" {
 				if Terminal(d.phase) || d.effect != tc.effect || d.close != nil || d.st.Said != tc.said || d.st.Broken != (tc.said != "") {
 					t.Errorf("%s with effect %v, %q, broken %v", d.phase, d.effect, d.st.Said, d.st.Broken)
@@ -236,6 +256,25 @@ func TestFurtherContainers(t *testing.T) {
 				t.Errorf("billed from %v to %v, want to %s", d.open, d.close, at(tc.end))
 			}
 		})
+	}
+}
+
+// TestTornLook has a first look find an instance before its end, and its further
+// container after its own, which came later: it is that container that the others
+// are stopped for.
+func TestTornLook(t *testing.T) {
+	t.Parallel()
+	lives := host(1, 2, 0, 0, well)
+	st := started()
+	st.Launched = true
+	d := next(phaseInProgress, st, observed{now: at(13), hosts: hosts{lives, lives, lives, host(1, 2, 0, 12, well)}, about: pipe(2)})
+	o := observed{now: at(14), hosts: hosts{lives, host(1, 2, 0, 9, well), lives, host(1, 2, 0, 12, well)}, about: pipe(2)}
+	if d = next(d.phase, d.st, o); d.effect != effectStop {
+		t.Errorf("effect %v", d.effect)
+	}
+	o = observed{now: at(99), hosts: hosts{host(1, 2, 0, 20, stopped), host(1, 2, 0, 9, well), host(1, 2, 0, 20, stopped), host(1, 2, 0, 12, well)}, logsDone: true, about: pipe(2)}
+	if d = next(d.phase, d.st, o); d.phase != phaseFailed || !strings.Contains(d.st.Failure, "algo-2/container-2: ") {
+		t.Errorf("%s with %q", d.phase, d.st.Failure)
 	}
 }
 

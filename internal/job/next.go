@@ -87,16 +87,16 @@ func next(phase string, st Status, o observed) decision {
 			return d
 		}
 		d.end(o)
-	case st.StopAsked != nil, o.hosts.done(w): // whoever serves the instances is in the way then
+	case st.StopAsked != nil, st.Broken, o.hosts.done(w): // whoever serves the instances is in the way then
 		d.effect, d.after = effectStop, 5*time.Second
-	case failing:
-		if _, container := w.place(first); !d.st.Broken && container > 0 {
-			d.st.tell(w.title(first) + " is over, so the other containers are stopped.")
-		} else if !d.st.Broken {
-			d.st.tell(w.title(first) + " is over, so the other instances are stopped.")
+	case failing: // that is on record before any is stopped for it
+		others := "instances"
+		if _, container := w.place(first); container > 0 {
+			others = "containers"
 		}
-		d.st.Broken = true
-		d.effect, d.after = effectStop, 5*time.Second
+		d.st.tell(w.title(first) + " is over, so the other " + others + " are stopped.")
+		d.st.Broken, d.st.Cause = true, first
+		d.after = time.Millisecond
 	default:
 		d.effect, d.after = effectAwait, 30*time.Second
 	}
@@ -163,7 +163,7 @@ func (d *decision) fold(h hosts) {
 // end settles a job whose tasks are over.
 func (d *decision) end(o observed) {
 	w := o.about.work
-	task := o.hosts.decider(w, d.st.StopAsked != nil && !d.st.Broken)
+	task := o.hosts.decider(w, d.st.StopAsked != nil && !d.st.Broken, d.st.Cause)
 	t, at, a := o.hosts[task], o.hosts[:w.hosts()].ended(), o.about
 	if len(o.hosts) > 1 && (w.hosts() > 1 || task > 0) {
 		a.host = w.title(task)

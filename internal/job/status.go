@@ -63,7 +63,8 @@ type Status struct {
 	StopAsked   *time.Time    `json:"stopAsked,omitzero"`
 	Launched    bool          `json:"launched,omitzero"`  // the driver accepted all tasks
 	StepsSeen   int           `json:"stepsSeen,omitzero"` // of steps
-	Broken      bool          `json:"broken,omitzero"`    // a host failed before anyone asked to stop, and the others have to end
+	Broken      bool          `json:"broken,omitzero"`    // a task failed before anyone asked to stop, and the others have to end
+	Cause       int           `json:"cause,omitzero"`     // which, if Broken
 	Notes       int           `json:"notes,omitzero"`     // lines of ours in the log stream
 	Said        string        `json:"said,omitzero"`      // the newest of them
 	Note        string        `json:"note,omitzero"`      // where the runtime differs from the asked image, or a clamped size

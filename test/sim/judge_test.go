@@ -11,6 +11,7 @@ import (
 	"clary/internal/compute"
 	"clary/internal/feature/training"
 	"clary/internal/feature/transform"
+	engine "clary/internal/job"
 	"clary/internal/logs"
 	"clary/internal/meter"
 	"clary/internal/metrics"
@@ -134,15 +135,21 @@ func (s *sim) judgeJob(ctx context.Context, l *life, j *job, starts map[int]int,
 	case err != nil:
 		s.fail("%s: %v", j.name, err)
 	default:
-		s.judgePhase(j, finals, rec)
+		st, err := engine.ReadStatus(rec)
+		if err != nil {
+			s.fail("%v", err)
+			return
+		}
+		s.judgePhase(j, finals, rec, st)
 		if len(finals) > 0 {
 			s.judgeOutput(ctx, l, j, rec, finals)
 		}
 	}
 }
 
-// judgePhase sees that the job ended as its tasks did.
-func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Record) {
+// judgePhase sees that the job ended as its tasks did. What came first, a task's
+// failure or that its owner asked for its end, is what was first on record.
+func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Record, st engine.Status) {
 	if rec.Attempts != 0 || rec.LastError != "" || !rec.Due.IsZero() {
 		s.fail("%s is not at rest: due %s, attempts %d, %q", j.name, rec.Due, rec.Attempts, rec.LastError)
 	}
@@ -161,11 +168,11 @@ func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Rec
 		}
 		return
 	}
-	var fault, broke, stopped, late, early bool
+	asked := st.StopAsked != nil && !st.Broken
+	var fault, broke, stopped, late bool
 	for task, f := range finals {
 		switch {
-		case task >= j.hosts && done(finals[j.leader(task)]): // it served its purpose
-			early = early || f.Phase != compute.Lost && f.Exit.Reason != compute.ReasonStopped && f.Exit.At.Before(finals[j.leader(task)].Exit.At)
+		case task >= j.hosts && done(finals[j.leader(task)]) && (!st.Broken || task != st.Cause): // it served its purpose
 		case task >= j.hosts && done(f): // and was needed
 			broke = true
 		case f.Phase == compute.Lost, f.Exit.Reason == compute.ReasonMemory:
@@ -182,23 +189,23 @@ func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Rec
 	switch {
 	case fault:
 		want = []string{"Failed"}
-	case broke && (late || stopped && j.stopped.Load()):
+	case broke && stopped && asked:
+		want = []string{"Stopped"}
+	case broke && late:
 		want = []string{"Failed", "Stopped"} // what came first
 	case broke:
 		want = []string{"Failed"}
-	case stopped && early && !late: // the others were stopped for one that went
-		want = []string{"Failed"}
-		if j.stopped.Load() {
-			want = append(want, "Stopped")
-		}
 	case stopped, late:
 		want = []string{"Stopped"}
 	}
 	if !slices.Contains(want, rec.Phase) {
 		s.fail("%s is %s, want %s: %s", j.name, rec.Phase, want, words(finals))
 	}
-	if stopped && !j.stopped.Load() && !fault && !broke && !late && !early {
+	if stopped && !j.stopped.Load() && !fault && !broke && !late {
 		s.fail("%s was stopped, and nobody asked for it", j.name)
+	}
+	if st.StopAsked != nil && !j.stopped.Load() || st.Broken && !fault && !broke && !late {
+		s.fail("%s: asked to stop %v, stopped for task %d: %s", j.name, st.StopAsked, st.Cause, words(finals))
 	}
 }
 
