@@ -74,7 +74,7 @@ func (s *supervisor) watch(ctx context.Context, init control, m measured) {
 	// The beginning is worth a sync to those tasks that live on.
 	first := time.After(time.Second)
 
-	exited, kills, exceeded := s.exited, s.kills, m.exceeded
+	exited, exceeded := s.exited, m.exceeded
 	var left <-chan bool // the last look's answer, while it is under way
 	var maxRuntime, grace, upload <-chan time.Time
 	var words <-chan word = s.words
@@ -174,7 +174,7 @@ func (s *supervisor) watch(ctx context.Context, init control, m measured) {
 				return
 			}
 			// Nothing but the answer changes what came of the task.
-			exited, kills, exceeded, grace, upload = nil, nil, nil, nil, nil
+			exited, exceeded, grace, upload = nil, nil, nil, nil
 		case over := <-left:
 			left = nil
 			if over && s.end.reason == "" {
@@ -209,14 +209,17 @@ func (s *supervisor) watch(ctx context.Context, init control, m measured) {
 				s.end.err = errors.New("the upload took too long after the program's end")
 			}
 			_ = s.init.Process.Kill()
-		case <-kills:
+		case <-s.kills:
+			if exited == nil {
+				return // the end is known, and nobody waits for the look
+			}
 			if s.end.reason == "" {
 				s.end.reason = compute.ReasonStopped
 			}
 			_ = s.init.Process.Kill()
 		case <-term:
 			if exited == nil {
-				return // the end is known, and there is no time for the look
+				return
 			}
 			s.end.err = errors.New("the machine is shutting down")
 			_ = s.init.Process.Kill()

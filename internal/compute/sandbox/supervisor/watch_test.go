@@ -111,3 +111,26 @@ func TestLastLookHoldsNothingUp(t *testing.T) { //nolint:paralleltest // it chan
 		}
 	}
 }
+
+// TestLeftIsMeasured looks at what lies there when it is asked for, and where a
+// file system bounds it not at all.
+func TestLeftIsMeasured(t *testing.T) { //nolint:paralleltest // it changes the working folder
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir(task.VolDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &supervisor{spec: &task.Spec{}, init: &exec.Cmd{Process: self}}
+	if s.measure(t.Context()).left() != nil {
+		t.Error("a task without a limit is measured")
+	}
+	s.spec.Limits.DiskBytes = 1 << 20
+	m := s.measure(t.Context())
+	fill(t, task.VolDir+"/a", 2<<20)
+	if over := <-m.left(); !over || s.files.Load() <= 1<<20 {
+		t.Errorf("over %v, %d bytes", over, s.files.Load())
+	}
+}
