@@ -19,11 +19,12 @@ type Cell struct {
 	Open func(t *testing.T) compute.Driver
 	// Python makes a task that runs a script with an argument.
 	Python func(id, script, arg string) compute.Task
-	// Train runs such a task as a training job: its last lines, its end, and
-	// what it uploaded, by key.
-	Train func(t *testing.T, d compute.Driver, tk compute.Task) (lines []string, st compute.TaskStatus, objects map[string][]byte)
-	// Staged makes a task a training job without inputs.
+	// Staged makes a task a training job without inputs, whose output is the
+	// task's Output.
 	Staged func(tk compute.Task) compute.Task
+	// Output is where a task may upload to, Objects what it did, by key.
+	Output  func(id compute.TaskID) (uri string)
+	Objects func(id compute.TaskID) map[string][]byte
 
 	Secrets map[string]string // host files by name that no task may read
 	// Pids are host processes that no task may see, those of the running task
@@ -179,13 +180,10 @@ func (c *Cell) neighbour(t *testing.T, d compute.Driver, ctx attackContext) (tk 
 	must(t, d.Start(t.Context(), tk))
 	line := untilLine(t, d, tk.ID)
 	f := strings.Fields(line)
-	if len(f) < 2 || f[0] != "alive" {
-		t.Fatalf("the neighbour says %q", line)
+	if len(f) != 3 || f[0] != "alive" {
+		t.Fatalf("the neighbour says %q, and not where its credentials are", line)
 	}
-	if len(f) > 2 {
-		path = f[2]
-	}
-	return tk, path
+	return tk, f[2]
 }
 
 // unharmed checks that a task goes on and that nothing befell it.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"clary/internal/compute"
+	"clary/internal/stage/plan"
 )
 
 //go:embed attacks/forge.py
@@ -30,7 +31,9 @@ var foreign = []string{"GOMAXPROCS", "root:x:0:0", "/usr/lib", "secret-", "AWS_"
 // forge lets a program say what others have to say.
 func forge(t *testing.T, c *Cell) {
 	d := c.Open(t)
-	lines, st, objects := c.Train(t, d, c.attack("forge-1", forgeScript, attackContext{}))
+	tk := c.Staged(c.attack("forge-1", forgeScript, attackContext{}))
+	lines, st := runs(t, d, tk)
+	objects := c.Objects(tk.ID)
 	if r := st.Exit.Result; st.Exit.Reason != compute.ReasonExited || r.ExitCode != 42 || !strings.Contains(r.Failure, "my own words") {
 		t.Errorf("exit %+v", *st.Exit)
 	}
@@ -53,8 +56,9 @@ func forge(t *testing.T, c *Cell) {
 func links(t *testing.T, c *Cell) {
 	d := c.Open(t)
 	for _, what := range []string{"inside", "model", "parent", "failure", "failure-fifo"} {
-		_, st, objects := c.Train(t, d, c.attack("links-"+what, linksScript, attackContext{What: what, Files: c.Secrets}))
-		all := contents(t, objects)
+		tk := c.Staged(c.attack("links-"+what, linksScript, attackContext{What: what, Files: c.Secrets}))
+		_, st := runs(t, d, tk)
+		all := contents(t, c.Objects(tk.ID))
 		for name, text := range all {
 			noForeign(t, what, name, text)
 			if strings.HasSuffix(name, "passwd") || path.IsAbs(name) || strings.Contains(name, "..") {
@@ -71,22 +75,44 @@ func links(t *testing.T, c *Cell) {
 	}
 }
 
-// races changes files while stage synchronises checkpoints.
+// races changes files while stage sends them: checkpoints of a training job, and
+// outputs of a processing job.
 func races(t *testing.T, c *Cell) {
-	tk := c.Staged(c.attack("races-1", racesScript, attackContext{Files: c.Secrets}))
-	tk.Plan.Training.Checkpoint = checkpointTo("s3://bucket/checkpoints/")
-	_, st, objects := c.Train(t, c.Open(t), tk)
-	if st.Exit.Reason != compute.ReasonExited || st.Exit.Result.ExitCode != 0 {
-		t.Errorf("exit %+v", *st.Exit)
+	d := c.Open(t)
+	race := func(name, top string, live func(tk *compute.Task)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tk := c.Staged(c.attack("races-"+name, racesScript, attackContext{What: top, Files: c.Secrets}))
+			tk.Grace = patience
+			live(&tk)
+			must(t, d.Start(t.Context(), tk))
+			has := func(name string) bool {
+				return slices.ContainsFunc(sorted(c.Objects(tk.ID)), func(k string) bool { return strings.HasSuffix(k, name) })
+			}
+			// The program deletes it at its end: it was sent while the races went on.
+			Wait(t, d, tk.ID, "racing", func(st compute.TaskStatus) bool { return st.Exit != nil || has("/live/late") })
+			must(t, d.Stop(t.Context(), tk.ID, patience))
+			st := Ended(t, d, tk.ID)
+			if st.Exit.Reason != compute.ReasonStopped || st.Exit.Result.ExitCode != 0 || st.Exit.Result.Failure != "" {
+				t.Errorf("exit %+v", *st.Exit)
+			}
+			for name, text := range contents(t, c.Objects(tk.ID)) {
+				noForeign(t, "races", name, text)
+			}
+			if !has("/live/late") || !has("/live/good") {
+				t.Errorf("what belongs there is missing: %q", sorted(c.Objects(tk.ID)))
+			}
+		})
 	}
-	found := false
-	for name, text := range contents(t, objects) {
-		noForeign(t, "races", name, text)
-		found = found || strings.HasSuffix(name, "/good") && text == "good"
-	}
-	if !found {
-		t.Errorf("no checkpoint among %q", sorted(objects))
-	}
+	race("checkpoints", "/opt/ml/checkpoints", func(tk *compute.Task) {
+		tk.Plan.Training.Checkpoint = checkpointTo(c.Output(tk.ID) + "/live")
+	})
+	race("outputs", "/opt/ml/processing/output", func(tk *compute.Task) {
+		tk.Plan = plan.Plan{Processing: &plan.Processing{
+			JobName: string(tk.ID), Region: "eu-west-1", Hosts: []string{"algo-1"}, CurrentHost: "algo-1",
+			Outputs: []plan.Output{{Name: "live", S3Uri: c.Output(tk.ID) + "/live", LocalPath: "/opt/ml/processing/output", Continuous: true}},
+		}}
+	})
 }
 
 func noForeign(t *testing.T, what, name, text string) {

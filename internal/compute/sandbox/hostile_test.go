@@ -79,18 +79,15 @@ func TestHostile(t *testing.T) {
 				"neighbour-volume": filepath.Join(p.cfg.Dir, "neighbour-1", task.VolDir, "ml", "neighbour"), "control": filepath.Join(p.cfg.Dir, "neighbour-1", task.SockFile),
 				"neighbour-kept": filepath.Join(p.volume("neighbour-1"), "data", "neighbour"), "neighbour-image": filepath.Join(p.volume("neighbour-1"), "image"),
 			},
-			Train: func(t *testing.T, d compute.Driver, tk compute.Task) ([]string, compute.TaskStatus, map[string][]byte) {
-				if tk.Plan.Training == nil {
-					tk = staged(tk)
-				}
-				lines, st := p.runs(t, d, tk)
+			Output: func(id compute.TaskID) string { return "s3://bucket/out/" + string(id) },
+			Objects: func(id compute.TaskID) map[string][]byte {
 				objects := map[string][]byte{}
 				for _, k := range store.Keys("bucket") {
-					if b, ok := store.Object("bucket", k); ok && (strings.HasPrefix(k, "out/"+string(tk.ID)+"/") || strings.HasPrefix(k, "checkpoints/")) {
+					if b, ok := store.Object("bucket", k); ok && strings.HasPrefix(k, "out/"+string(id)+"/") {
 						objects[k] = b
 					}
 				}
-				return lines, st, objects
+				return objects
 			},
 		}
 	})

@@ -1,56 +1,60 @@
-# Checkpoints that change what they are while stage looks at them.
-import threading, time
+# Outputs that change what they are while stage looks at them, until the task is
+# stopped. What changes them goes by descriptors of folders, which stay.
+import signal, threading, time
 
-where = ["/proc/self/environ", "/proc/self/maps", "/etc/passwd", "/run/clary/ca.pem", "/usr/bin/env"] + list(ctx["Files"].values())
-top = "/opt/ml/checkpoints"
-os.makedirs(top + "/dir", exist_ok=True)
-stop = time.time() + 12
+where = ["/etc/passwd", "/proc/self/environ", "/proc/self/maps", "/run/clary/ca.pem", "/usr/bin/env"] + list(ctx["Files"].values())
+top = ctx["What"]
+over = threading.Event()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def make(name, at):
+    fd = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_EXCL, dir_fd=at)
+    os.write(fd, b"good")
+    os.close(fd)
 
 
 def swap(n):
-    """A name that is a file, a link, a pipe and a folder in turn."""
-    p, q = "%s/x%d" % (top, n), "%s/.x%d" % (top, n)
+    """A name that is a file, a link, a pipe and nothing in turn."""
+    p, q = "x%d" % n, ".x%d" % n
     i = 0
-    while time.time() < stop:
+    while not over.is_set():
         i += 1
-        try:
-            with open(q, "w") as f:
-                f.write("good")
-            os.utime(q, (1, 1))
-            os.rename(q, p)
-            os.symlink(where[i % len(where)], q)
-            os.rename(q, p)
-            os.mkfifo(q)
-            os.rename(q, p)
-            os.unlink(p)
-            os.link("/opt/ml/checkpoints/good", p)
-            os.unlink(p)
-        except OSError:
-            pass
+        make(q, here)
+        os.utime(q, (1, 1), dir_fd=here)
+        os.rename(q, p, src_dir_fd=here, dst_dir_fd=here)
+        os.symlink(where[i % len(where)], q, dir_fd=here)
+        os.rename(q, p, src_dir_fd=here, dst_dir_fd=here)
+        os.mkfifo(q, dir_fd=here)
+        os.rename(q, p, src_dir_fd=here, dst_dir_fd=here)
+        os.unlink(p, dir_fd=here)
+        os.link("good", p, src_dir_fd=here, dst_dir_fd=here)
+        os.unlink(p, dir_fd=here)
 
 
-def parent():
+def lead(name, at, pause):
     """A folder on the way that is a link to elsewhere in turn."""
-    while time.time() < stop:
-        try:
-            os.rename(top + "/dir", top + "/.dir")
-            os.symlink("/proc/self", top + "/dir")
-            os.unlink(top + "/dir")
-            os.rename(top + "/.dir", top + "/dir")
-        except OSError:
-            pass
+    i = 0
+    while not over.is_set():
+        i += 1
+        os.rename(name, "." + name, src_dir_fd=at, dst_dir_fd=at)
+        os.symlink(("/proc/self", "/etc", "/run/clary")[i % 3], name, dir_fd=at)
+        os.unlink(name, dir_fd=at)
+        os.rename("." + name, name, src_dir_fd=at, dst_dir_fd=at)
+        time.sleep(pause)
 
 
-open(top + "/good", "w").write("good")
-open(top + "/dir/environ", "w").write("good")
-for n in ("maps", "status", "cmdline"):
-    open(top + "/dir/" + n, "w").write("good")
-ts = [threading.Thread(target=swap, args=(n,)) for n in range(4)] + [threading.Thread(target=parent)]
+os.makedirs(top + "/dir", exist_ok=True)
+here, above = (os.open(p, os.O_RDONLY) for p in (top, os.path.dirname(top)))
+for n in ("good", "dir/environ", "dir/maps", "dir/status", "dir/passwd"):
+    make(n, here)
+ts = [threading.Thread(target=swap, args=(n,)) for n in range(4)]
+# The folder itself goes less often: what is in it is to be found.
+ts += [threading.Thread(target=lead, args=a) for a in (("dir", here, 0), (os.path.basename(top), above, 0.1))]
 [t.start() for t in ts]
+if signal.sigtimedwait([signal.SIGTERM], 6) is None:  # stage has looked once
+    make("late", here)
+    signal.sigwait([signal.SIGTERM])
+    os.unlink("late", dir_fd=here)
+over.set()
 [t.join() for t in ts]
-for n in range(4):
-    for p in ("%s/x%d" % (top, n), "%s/.x%d" % (top, n)):
-        try:
-            os.unlink(p)
-        except OSError:
-            pass

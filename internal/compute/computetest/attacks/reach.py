@@ -126,8 +126,6 @@ for n, pid in sorted(ctx["Pids"].items()):
     attempt("priority-" + n, lambda: os.setpriority(os.PRIO_PROCESS, pid, 5) or "SET")
     attempt("affinity-" + n, lambda: os.sched_setaffinity(pid, {0}) or "SET")
     attempt("limit-" + n, lambda: resource.prlimit(pid, resource.RLIMIT_CPU, (1, 1)) and "SET")
-for p in ("environ", "mem", "maps", "root", "cwd", "fd/0", "ns/mnt"):
-    attempt("parent-" + p, read, "/proc/%d/%s" % (os.getppid(), p))
 
 # Files of the host, of the server, of others.
 for n, p in ctx["Files"].items():
