@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"syscall"
 )
 
@@ -14,7 +15,7 @@ import (
 func sendFile(c net.Conn, r io.Reader) (n int64, handled bool, err error) {
 	socket, ok := c.(*net.UnixConn)
 	l, limited := r.(*io.LimitedReader)
-	if !ok || !limited {
+	if !ok || !limited || runtime.GOOS != "linux" { // elsewhere the call is another
 		return 0, false, nil
 	}
 	file, ok := l.R.(*os.File)
@@ -50,7 +51,7 @@ func sendFile(c net.Conn, r io.Reader) (n int64, handled bool, err error) {
 			return true
 		})
 	})
-	if n == 0 && (errors.Is(failed, syscall.EINVAL) || errors.Is(failed, syscall.ENOSYS) || errors.Is(failed, syscall.EOPNOTSUPP) || errors.Is(failed, syscall.ENOTSOCK)) {
+	if n == 0 && (errors.Is(failed, syscall.EINVAL) || errors.Is(failed, syscall.ENOSYS)) {
 		return 0, false, nil
 	}
 	if failed != nil {
