@@ -28,8 +28,8 @@ type watch struct {
 	ended bool // the supervisor said so
 }
 
-// next is closed when there is more output, or the task is over. One that ends
-// otherwise than by its supervisor's word is another watch's.
+// next is closed when there is more output, or the task is over. Whoever sees
+// ended, or that the task has another watch by now, looks at its status.
 func (w *watch) next() (wake <-chan struct{}, ended bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -15,7 +15,7 @@ type batch struct {
 	records []byte
 	own     bool // records are not the payload
 	single  bool // they are one record, of several lines maybe
-	n       int  // of them
+	n       int  // of them; 0: they were taken as a block, and not counted
 	lost    bool // the payload is still read by a request that is over
 
 	answer *answer

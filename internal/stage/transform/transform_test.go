@@ -149,8 +149,6 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// Whatever is split, sent several at a time and put together again is what it
-// was: in its order, and each record once.
 // countedConn counts what is written at once.
 type countedConn struct {
 	net.Conn
@@ -183,6 +181,8 @@ func TestWholePayload(t *testing.T) {
 	}
 }
 
+// Whatever is split, sent several at a time and put together again is what it
+// was: in its order, and each record once.
 func TestTransformIsTheIdentity(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 4))

@@ -128,7 +128,10 @@ func DialAPI(ctx context.Context) (net.Conn, error) {
 	if err == nil && conn == nil {
 		err = errors.New("no connection came along")
 	}
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
 		return nil, fmt.Errorf("the server is away: %w", err)
 	}
 	return conn, nil

@@ -12,7 +12,8 @@ import (
 // Dial opens the far end of a relayed connection.
 type Dial func(ctx context.Context) (net.Conn, error)
 
-// maxConns bounds what one task may hold open through one listener.
+// maxConns bounds how many connections of one listener are dialled for, or
+// served, at once. One that was given away is no longer counted.
 const maxConns = 512
 
 // Streams joins every connection of l with one that dial makes, until l is
