@@ -19,20 +19,25 @@ func sum(algorithm string, data []byte) string {
 
 func TestKnownAnswers(t *testing.T) {
 	t.Parallel()
-	for algorithm, want := range map[string]string{
+	answers := map[string]string{
 		checksum.CRC32:     "cbf43926",
 		checksum.CRC32C:    "e3069283",
 		checksum.CRC64NVME: "ae8b14860a799888",
 		checksum.SHA1:      "f7c3bc1d808e04732adf679965ccc34ca7ae3441",
 		checksum.SHA256:    "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
+		checksum.SHA512:    "d9e6762dd1c8eaf6d61b3c6192fc408d4d6d5f1176d0c29169bc24e71c3f274ad27fcd5811b313d681f7e55ec02d73d499c95455b6b5bb503acf574fba8ffe85",
 		checksum.MD5:       "25f9e794323b453885f5181f1b624d0b",
-	} {
-		raw, err := hex.DecodeString(want)
+	}
+	if len(answers) != len(checksum.All()) {
+		t.Errorf("%d answers for %v", len(answers), checksum.All())
+	}
+	for _, algorithm := range checksum.All() {
+		raw, err := hex.DecodeString(answers[algorithm])
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := sum(algorithm, []byte("123456789")); got != base64.StdEncoding.EncodeToString(raw) {
-			t.Errorf("%s: got %s, want %x", algorithm, got, raw)
+		if got := sum(algorithm, []byte("123456789")); got != base64.StdEncoding.EncodeToString(raw) || checksum.Size(algorithm) != len(raw) {
+			t.Errorf("%s: got %s of %d bytes, want %x", algorithm, got, checksum.Size(algorithm), raw)
 		}
 	}
 }
@@ -66,7 +71,7 @@ func TestFullObjectIsSumOfTheWhole(t *testing.T) {
 func TestComposite(t *testing.T) {
 	t.Parallel()
 	a, b := bytes.Repeat([]byte("a"), 100), []byte("tail")
-	for _, algorithm := range []string{checksum.CRC32, checksum.CRC32C, checksum.SHA1, checksum.SHA256} {
+	for _, algorithm := range []string{checksum.CRC32, checksum.CRC32C, checksum.SHA1, checksum.SHA256, checksum.SHA512, checksum.MD5} {
 		var cat []byte
 		var parts []checksum.Piece
 		for _, p := range [][]byte{a, b} {
@@ -92,6 +97,8 @@ func TestWaysThatS3Refuses(t *testing.T) {
 	for _, c := range [][2]string{
 		{checksum.SHA256, checksum.FullObject},
 		{checksum.SHA1, checksum.FullObject},
+		{checksum.SHA512, checksum.FullObject},
+		{checksum.MD5, checksum.FullObject},
 		{checksum.CRC64NVME, checksum.Composite},
 		{"XXHASH3", checksum.Composite},
 		{checksum.CRC32, ""},

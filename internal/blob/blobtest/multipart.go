@@ -174,8 +174,11 @@ func multipartSums(t *testing.T, s blob.Store) {
 		{checksum.CRC32C, checksum.FullObject},
 		{checksum.CRC64NVME, checksum.FullObject},
 		{checksum.CRC32, checksum.Composite},
+		{checksum.CRC32C, checksum.Composite},
 		{checksum.SHA1, checksum.Composite},
 		{checksum.SHA256, checksum.Composite},
+		{checksum.SHA512, checksum.Composite},
+		{checksum.MD5, checksum.Composite},
 		{checksum.CRC64NVME, ""},
 		{checksum.SHA256, ""},
 	} {
