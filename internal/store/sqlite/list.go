@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,10 +29,10 @@ DROP INDEX resource_created;
 CREATE INDEX resource_created ON resource(kind, account, region, created, id, name, phase, modified, brief);
 `
 
-// order says by which columns a listing runs and which index has them. The id
-// ends each, so no two records stand in the same place. ties is for a column
-// of few values: what has the same one is in the order of its making.
-type order struct{ column, ties, index string }
+// order says by which column a listing runs and which index has it. The id
+// comes after it, so no two records stand in the same place. A listing by
+// status is one by creation for each, see byPhase.
+type order struct{ column, index string }
 
 func orderOf(s resource.Sort) (o order, ok bool) {
 	switch s {
@@ -40,7 +41,7 @@ func orderOf(s resource.Sort) (o order, ok bool) {
 	case resource.SortName:
 		return order{column: "name", index: "resource_key"}, true
 	case resource.SortPhase:
-		return order{column: "phase", ties: "created", index: "resource_phase"}, true
+		return order{column: "phase"}, true
 	case resource.SortModified:
 		return order{column: "modified", index: "resource_modified"}, true
 	}
@@ -48,22 +49,13 @@ func orderOf(s resource.Sort) (o order, ok bool) {
 }
 
 // place is the row value by which a listing is sorted.
-func (o order) place() string {
-	if o.ties != "" {
-		return "(" + o.column + ", " + o.ties + ", id)"
-	}
-	return "(" + o.column + ", id)"
-}
+func (o order) place() string { return "(" + o.column + ", id)" }
 
 func (o order) by(desc bool) string {
-	down := ""
 	if desc {
-		down = " DESC"
+		return " ORDER BY " + o.column + " DESC, id DESC"
 	}
-	if o.ties != "" {
-		return " ORDER BY " + o.column + down + ", " + o.ties + down + ", id" + down
-	}
-	return " ORDER BY " + o.column + down + ", id" + down
+	return " ORDER BY " + o.column + ", id"
 }
 
 // filter collects conditions and their arguments.
@@ -99,25 +91,18 @@ func newFilter(q resource.Query) *filter {
 	if q.UID != "" {
 		f.where.WriteString(" AND uid <> ''")
 	}
-	f.created(q)
-	f.modified(q)
 	return f
 }
 
-func (f *filter) bound(cond string, at time.Time) {
-	if ns := nanos(at); ns != 0 {
-		f.and(cond, ns)
+// within has conditions for those ends of a span that bound anything and are
+// not left out.
+func (f *filter) within(column string, s span, noFrom, noTo bool) {
+	if s.from != math.MinInt64 && !noFrom {
+		f.and(column+" >= ?", s.from)
 	}
-}
-
-func (f *filter) created(q resource.Query) {
-	f.bound("created > ?", q.CreatedAfter)
-	f.bound("created < ?", q.CreatedBefore)
-}
-
-func (f *filter) modified(q resource.Query) {
-	f.bound("modified > ?", q.ModifiedAfter)
-	f.bound("modified < ?", q.ModifiedBefore)
+	if s.to != math.MaxInt64 && !noTo {
+		f.and(column+" <= ?", s.to)
+	}
 }
 
 // asciiLower folds as SQLite's lower does: the letters A to Z alone.
@@ -132,45 +117,85 @@ func asciiLower(s string) string {
 
 // page is one page of a listing in the making.
 type page struct {
-	q      resource.Query
-	filter *filter // without NameContains
-	order  order
-	limit  int
-	span   span
+	q             resource.Query
+	filter        *filter // without times, place and NameContains
+	made, changed span
+	order         order
+	place         []any // that it is beyond, nil for the first page
+	limit         int
 
 	out []*resource.Record
 	ids []int64
 }
 
-// span bounds when the records of a page were made, its ends included.
+// span bounds a time of the records of a page, its ends included.
 type span struct{ from, to int64 }
+
+func between(after, before time.Time) span {
+	s := span{math.MinInt64, math.MaxInt64}
+	if at := nanos(after); at != 0 {
+		s.from = shift(at, 1)
+	}
+	if at := nanos(before); at != 0 {
+		s.to = shift(at, -1)
+	}
+	return s
+}
 
 func (s *span) cut(from, to int64) { s.from, s.to = max(s.from, from), min(s.to, to) }
 
-func (p *page) where() string { return p.filter.where.String() }
+// shift moves the end of a span, unless it is one that bounds nothing.
+func shift(at, by int64) int64 {
+	switch {
+	case at == math.MinInt64 || at == math.MaxInt64:
+		return at
+	case by > 0 && at > math.MaxInt64-by:
+		return math.MaxInt64
+	case by < 0 && at < math.MinInt64-by:
+		return math.MinInt64
+	}
+	return at + by
+}
+
+// conditions are those of the page, as far as to a place if one is given. Where
+// the walk has a place at an end, that alone bounds it there: of two such bounds
+// SQLite may walk by the one that is further away.
+func (p *page) conditions(last []any) *filter {
+	f := &filter{args: slices.Clone(p.filter.args)}
+	f.where.WriteString(p.filter.where.String())
+	from, to, beyond, within := p.place != nil, last != nil, " > ", " <= "
+	if p.q.Descending {
+		from, to, beyond, within = to, from, " < ", " >= "
+	}
+	made, changed := p.order.column == "created", p.order.column == "modified"
+	f.within("created", p.made, made && from, made && to)
+	f.within("modified", p.changed, changed && from, changed && to)
+	if p.place != nil {
+		f.and(p.order.place()+beyond+"(?, ?)", p.place...)
+	}
+	if last != nil {
+		f.and(p.order.place()+within+"(?, ?)", last...)
+	}
+	return f
+}
 
 // more tells whether there is another page.
 func (p *page) more() bool { return len(p.out) > p.limit }
 
 const shortColumns = `kind, account, region, name, phase, created, modified, brief`
 
-// run reads the page, narrowed by a further condition.
-func (p *page) run(t *tx, narrow, hint string, args ...any) error {
+// run reads the page.
+func (p *page) run(t *tx, hint string, f *filter) error {
 	p.out, p.ids = nil, nil
 	what := columns
 	if p.q.Short {
 		what = shortColumns
 	}
-	text := `SELECT ` + what + `, id FROM resource ` + hint + ` WHERE ` + p.where() + narrow
 	if p.q.NameContains != "" {
-		text += ` AND instr(lower(name), ?) > 0`
+		f.and("instr(lower(name), ?) > 0", asciiLower(p.q.NameContains))
 	}
-	q := t.query(text + p.order.by(p.q.Descending) + ` LIMIT ?`)
-	q.bind(p.filter.args)
-	q.bind(args)
-	if p.q.NameContains != "" {
-		q.text(asciiLower(p.q.NameContains))
-	}
+	q := t.query(`SELECT ` + what + `, id FROM resource ` + hint + ` WHERE ` + f.where.String() + p.order.by(p.q.Descending) + ` LIMIT ?`)
+	q.bind(f.args)
 	q.int(int64(p.limit) + 1)
 	for q.next() {
 		if p.q.Short {
@@ -195,43 +220,29 @@ func (s *Store) List(ctx context.Context, q resource.Query) ([]*resource.Record,
 	if !ok {
 		return nil, "", fmt.Errorf("list %s: no order %q", q.Kind, q.Sort)
 	}
-	p := &page{q: q, filter: newFilter(q), order: o, limit: min(q.Limit, maxPage), span: span{math.MinInt64, math.MaxInt64}}
-	if at := nanos(q.CreatedAfter); at != 0 {
-		p.span.cut(at, math.MaxInt64)
+	limit := min(q.Limit, maxPage)
+	if limit <= 0 {
+		limit = defaultPage
 	}
-	if at := nanos(q.CreatedBefore); at != 0 {
-		p.span.cut(math.MinInt64, at)
-	}
-	if p.limit <= 0 {
-		p.limit = defaultPage
-	}
+	var place []any
 	if q.Token != "" {
-		place, err := readToken(q)
-		if err != nil {
+		var err error
+		if place, err = readToken(q); err != nil {
 			return nil, "", err
-		}
-		beyond, marks := " > ", "(?, ?)"
-		if q.Descending {
-			beyond = " < "
-		}
-		if o.ties != "" {
-			marks = "(?, ?, ?)"
-		}
-		p.filter.and(o.place()+beyond+marks, place...)
-		if at, ok := place[0].(int64); ok && o.column == "created" {
-			if q.Descending {
-				p.span.cut(math.MinInt64, at)
-			} else {
-				p.span.cut(at, math.MaxInt64)
-			}
 		}
 	}
 	read := s.reader
-	if q.NameContains != "" || q.Account == "" || !q.ModifiedAfter.IsZero() || !q.ModifiedBefore.IsZero() {
+	if o.column == "phase" || q.NameContains != "" || q.Account == "" || !q.ModifiedAfter.IsZero() || !q.ModifiedBefore.IsZero() {
 		read = s.read // several statements, one snapshot
 	}
-	err := read(ctx, func(t *tx) error {
+	var p *page
+	err := read(ctx, func(t *tx) (err error) {
 		defer t.interruptible(ctx)()
+		if o.column == "phase" {
+			p, err = byPhase(t, q, place, limit)
+			return err
+		}
+		p = newPage(q, o, place, limit)
 		return p.find(t)
 	})
 	if err != nil {
@@ -240,44 +251,118 @@ func (s *Store) List(ctx context.Context, q resource.Query) ([]*resource.Record,
 	if !p.more() {
 		return p.out, "", nil
 	}
-	out := p.out[:p.limit]
-	return out, writeToken(q, out[p.limit-1], p.ids[p.limit-1]), nil
+	out := p.out[:limit]
+	return out, writeToken(q, out[limit-1], p.ids[limit-1]), nil
+}
+
+// newPage is the page beyond a place, or the first.
+func newPage(q resource.Query, o order, place []any, limit int) *page {
+	p := &page{
+		q: q, filter: newFilter(q), order: o, place: place, limit: limit,
+		made: between(q.CreatedAfter, q.CreatedBefore), changed: between(q.ModifiedAfter, q.ModifiedBefore),
+	}
+	if place != nil && o.column == "created" {
+		if at, _ := place[0].(int64); q.Descending {
+			p.made.cut(math.MinInt64, at)
+		} else {
+			p.made.cut(at, math.MaxInt64)
+		}
+	}
+	return p
+}
+
+// byPhase makes a page by status: one by creation of each until it is full,
+// so that bounds of time are where a walk begins and not what it looks at.
+func byPhase(t *tx, q resource.Query, place []any, limit int) (*page, error) {
+	all := &page{limit: limit}
+	o, _ := orderOf(resource.SortCreated)
+	one := q
+	found := true
+	if place != nil {
+		one.Phase, place = place[0].(string), place[1:]
+	} else if q.Phase == "" {
+		var err error
+		if one.Phase, found, err = nextPhase(t, q, nil); err != nil {
+			return nil, err
+		}
+	}
+	for found {
+		p := newPage(one, o, place, limit-len(all.out))
+		if one.Phase == "" {
+			p.filter.and("phase = ?", "")
+		}
+		if err := p.find(t); err != nil {
+			return nil, err
+		}
+		all.out, all.ids = append(all.out, p.out...), append(all.ids, p.ids...)
+		if all.more() || q.Phase != "" {
+			break
+		}
+		var err error
+		if one.Phase, found, err = nextPhase(t, q, &one.Phase); err != nil {
+			return nil, err
+		}
+		place = nil
+	}
+	return all, nil
+}
+
+// nextPhase is the status that comes after another in the listing.
+func nextPhase(t *tx, q resource.Query, after *string) (phase string, found bool, err error) {
+	f := newFilter(resource.Query{Kind: q.Kind, Account: q.Account, Region: q.Region})
+	beyond, down := "phase > ?", ""
+	if q.Descending {
+		beyond, down = "phase < ?", " DESC"
+	}
+	if after != nil {
+		f.and(beyond, *after)
+	}
+	s := t.query(`SELECT phase FROM resource INDEXED BY resource_phase WHERE ` + f.where.String() + ` ORDER BY phase` + down + ` LIMIT 1`)
+	s.bind(f.args)
+	if found = s.next(); found {
+		phase = s.str(0)
+	}
+	return phase, found, s.end()
 }
 
 // few is how many records are sorted without a thought.
 const few = 500
 
 // find chooses the way to the page. The order's own index finds a page soon
-// unless the filters leave little of it; then the bound's index is the way.
+// unless the filters leave little of it; then a filter's index is the way.
 func (p *page) find(t *tx) error {
 	if err := p.settle(t); err != nil {
 		return err
 	}
 	q := p.q
-	if !q.ModifiedAfter.IsZero() || !q.ModifiedBefore.IsZero() {
+	modified := !q.ModifiedAfter.IsZero() || !q.ModifiedBefore.IsZero()
+	created := !q.CreatedAfter.IsZero() || !q.CreatedBefore.IsZero()
+	if modified || created && p.order.column == "modified" {
 		if err := p.narrow(t); err != nil {
 			return err
 		}
 	}
-	if q.NameContains != "" {
-		return p.byName(t)
-	}
-	byModified := (!q.ModifiedAfter.IsZero() || !q.ModifiedBefore.IsZero()) && p.order.column != "modified"
-	byCreated := (!q.CreatedAfter.IsZero() || !q.CreatedBefore.IsZero()) && p.order.column != "created" && q.Phase == ""
 	for _, way := range []struct {
 		index string
 		use   bool
-	}{{"resource_modified", byModified}, {"resource_created", byCreated}} {
+	}{
+		{"resource_phase", q.Phase != "" && p.order.column != "created"},
+		{"resource_modified", modified && p.order.column != "modified"},
+		{"resource_created", created && p.order.column != "created" && q.Phase == ""},
+	} {
 		if !way.use || q.Account == "" || q.Region == "" {
 			continue
 		}
 		if rare, err := p.rare(t, way.index); err != nil {
 			return err
 		} else if rare {
-			return p.run(t, "", "INDEXED BY "+way.index)
+			return p.run(t, "INDEXED BY "+way.index, p.conditions(nil))
 		}
 	}
-	return p.run(t, "", p.hint())
+	if q.NameContains != "" {
+		return p.byName(t)
+	}
+	return p.run(t, p.hint(), p.conditions(nil))
 }
 
 // settle says where all records of the kind are, if that is one place, for
@@ -324,46 +409,64 @@ func (p *page) hint() string {
 	if q.Account == "" || q.Region == "" || q.Parent != "" || q.UID != "" {
 		return ""
 	}
-	if q.Phase != "" && (p.order.column == "created" || p.order.column == "phase") {
+	if q.Phase != "" && p.order.column == "created" {
 		return "INDEXED BY resource_phase"
 	}
 	return "INDEXED BY " + p.order.index
 }
 
-// rare tells whether few records are within the bounds of the index's column.
+// rare tells whether the filters of an index leave few records.
 func (p *page) rare(t *tx, index string) (bool, error) {
-	f := &filter{}
-	f.and("kind = ?", string(p.q.Kind))
-	f.and("account = ?", p.q.Account)
-	f.and("region = ?", p.q.Region)
-	if index == "resource_modified" {
-		f.modified(p.q)
-	} else {
-		f.created(p.q)
+	most, err := p.few(t)
+	if err != nil {
+		return false, err
+	}
+	f := newFilter(resource.Query{Kind: p.q.Kind, Account: p.q.Account, Region: p.q.Region})
+	switch index {
+	case "resource_phase":
+		f.and("phase = ?", p.q.Phase)
+		f.within("created", p.made, false, false)
+	case "resource_modified":
+		f.within("modified", p.changed, false, false)
+	default:
+		f.within("created", p.made, false, false)
 	}
 	q := t.query(`SELECT count(*) FROM (SELECT 1 FROM resource INDEXED BY ` + index + ` WHERE ` + f.where.String() + ` LIMIT ?)`)
 	q.bind(f.args)
-	q.int(few + 1)
+	q.int(most + 1)
 	n := int64(0)
 	if q.next() {
 		n = q.num(0)
 	}
-	return n <= few, q.end()
+	return n <= most, q.end()
 }
 
-// narrow bounds creation by what modification is bounded by.
+// few is how many records are sorted rather than looked for by walking. Names
+// say nothing of when and how, so a walk over them to a page of n records looks
+// at all/n for each: as many as are sorted here at the most.
+func (p *page) few(t *tx) (int64, error) {
+	if p.order.column != "name" {
+		return few, nil
+	}
+	q := t.query(`SELECT id FROM resource ORDER BY id DESC LIMIT 1`)
+	last := int64(0)
+	if q.next() {
+		last = q.num(0)
+	}
+	return max(few, int64(math.Sqrt(float64(p.limit)*float64(last)))), q.end()
+}
+
+// narrow bounds creation by what modification is bounded by, or the other way
+// around where the listing runs by modification.
 func (p *page) narrow(t *tx) error {
 	l, err := t.lag(p.q.Kind)
 	if err != nil {
 		return err
 	}
-	if a := nanos(p.q.ModifiedAfter); a != 0 && a > math.MinInt64/2+l.most {
-		p.filter.and("created >= ?", a-l.most)
-		p.span.cut(a-l.most, math.MaxInt64)
-	}
-	if b := nanos(p.q.ModifiedBefore); b != 0 && b < math.MaxInt64/2+l.least {
-		p.filter.and("created <= ?", b-l.least)
-		p.span.cut(math.MinInt64, b-l.least)
+	if p.order.column == "modified" {
+		p.changed.cut(shift(p.made.from, l.least), shift(p.made.to, l.most))
+	} else {
+		p.made.cut(shift(p.changed.from, -l.most), shift(p.changed.to, -l.least))
 	}
 	return nil
 }

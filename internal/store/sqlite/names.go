@@ -233,7 +233,7 @@ func (p *page) byName(t *tx) error {
 		return err
 	}
 	if upto == 0 {
-		return p.run(t, "", p.hint())
+		return p.run(t, p.hint(), p.conditions(nil))
 	}
 	// The last place of the walk: none when the listing is shorter.
 	place, err := p.ahead(t, p.limit+nameWalk)
@@ -241,16 +241,9 @@ func (p *page) byName(t *tx) error {
 		return err
 	}
 	if place == nil {
-		return p.run(t, "", p.hint())
+		return p.run(t, p.hint(), p.conditions(nil))
 	}
-	within, marks := " <= ", "(?, ?)"
-	if p.q.Descending {
-		within = " >= "
-	}
-	if p.order.ties != "" {
-		marks = "(?, ?, ?)"
-	}
-	if err := p.run(t, " AND "+p.order.place()+within+marks, p.hint(), place...); err != nil || p.more() {
+	if err := p.run(t, p.hint(), p.conditions(place)); err != nil || p.more() {
 		return err
 	}
 	h, err := p.haystack(t)
@@ -267,9 +260,11 @@ func (p *page) byName(t *tx) error {
 			return err
 		}
 		if len(h.blocks) > 0 && !byCreation {
-			return p.run(t, "", p.hint())
+			return p.run(t, p.hint(), p.conditions(nil))
 		}
-		if err := p.run(t, ` AND id IN (SELECT value FROM json_each(?) UNION ALL SELECT id FROM resource WHERE id > ?)`, "NOT INDEXED", h.list(), upto); err != nil {
+		f := p.conditions(nil)
+		f.and(`id IN (SELECT value FROM json_each(?) UNION ALL SELECT id FROM resource WHERE id > ?)`, h.list(), upto)
+		if err := p.run(t, "NOT INDEXED", f); err != nil {
 			return err
 		}
 		if len(h.blocks) == 0 || p.more() && h.beyond(nanos(p.out[p.limit].Created)) {
@@ -280,23 +275,16 @@ func (p *page) byName(t *tx) error {
 
 // ahead gives the place n rows further in the listing, nil when it is shorter.
 func (p *page) ahead(t *tx, n int) (place []any, err error) {
-	what := p.order.column
-	if p.order.ties != "" {
-		what += ", " + p.order.ties
-	}
-	q := t.query(`SELECT id, ` + what + ` FROM resource ` + p.hint() + ` WHERE ` + p.where() + p.order.by(p.q.Descending) + ` LIMIT 1 OFFSET ?`)
-	q.bind(p.filter.args)
+	f := p.conditions(nil)
+	q := t.query(`SELECT id, ` + p.order.column + ` FROM resource ` + p.hint() + ` WHERE ` + f.where.String() + p.order.by(p.q.Descending) + ` LIMIT 1 OFFSET ?`)
+	q.bind(f.args)
 	q.int(int64(n))
 	if q.next() {
-		if p.order.column == "name" || p.order.column == "phase" {
-			place = append(place, q.str(1))
+		if p.order.column == "name" {
+			place = append(place, q.str(1), q.num(0))
 		} else {
-			place = append(place, q.num(1))
+			place = append(place, q.num(1), q.num(0))
 		}
-		if p.order.ties != "" {
-			place = append(place, q.num(2))
-		}
-		place = append(place, q.num(0))
 	}
 	return place, q.end()
 }
@@ -320,7 +308,7 @@ func (p *page) haystack(t *tx) (*haystack, error) {
 	q := t.query(`SELECT last, oldest, newest, grams FROM name_block`)
 	for q.next() {
 		b := bounds{q.num(0), q.num(1), q.num(2)}
-		if b.oldest <= p.span.to && b.newest >= p.span.from && hasAll(q.s.ColumnRawBlob(3), bits) {
+		if b.oldest <= p.made.to && b.newest >= p.made.from && hasAll(q.s.ColumnRawBlob(3), bits) {
 			h.blocks = append(h.blocks, b)
 		}
 	}
