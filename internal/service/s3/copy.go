@@ -155,7 +155,7 @@ func directives(in *s3.CopyObjectRequest) error {
 		return notImplemented("x-amz-annotation-directive")
 	}
 	if a := in.ChecksumAlgorithm; a != "" && !checksum.Known(a) {
-		return invalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512, MD5]")
+		return unknownAlgorithm(a)
 	}
 	return nil
 }

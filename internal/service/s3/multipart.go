@@ -59,7 +59,7 @@ func uploadSum(algorithm, typ string) (string, string, error) {
 	}
 	algorithm = strings.ToUpper(algorithm)
 	if !checksum.Known(algorithm) {
-		return "", "", invalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512, MD5]")
+		return "", "", unknownAlgorithm(algorithm)
 	}
 	if typ == "" {
 		typ = checksum.DefaultType(algorithm)

@@ -50,6 +50,15 @@ func unknownSum(in any) error {
 	return nil
 }
 
+// unknownAlgorithm refuses what is none of ours, and tells what S3 has of it
+// from what nobody does.
+func unknownAlgorithm(name string) error {
+	if strings.HasPrefix(name, "XXHASH") {
+		return notImplemented("x-amz-checksum-algorithm: " + name)
+	}
+	return invalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [%s]", strings.Join(checksum.All(), ", "))
+}
+
 // trailing is a body that checksums follow.
 type trailing interface {
 	Announced() []string // names of the trailers to come

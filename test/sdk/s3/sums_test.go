@@ -198,3 +198,25 @@ func TestSumsOfParts(t *testing.T) {
 		}
 	}
 }
+
+// TestSumsThatNobodyComputes refuses what would be lost in silence.
+func TestSumsThatNobodyComputes(t *testing.T) {
+	t.Parallel()
+	c := newCaller(t)
+	c.ok(http.MethodPut, "/bucket/k", nil, "before")
+	for algorithm, sum := range map[string]string{"XXHASH64": "jLhB2k5+dpc=", "XXHASH3": "jLhB2k5+dpc=", "XXHASH128": "jLhB2k5+dpeMuEHaTn52lw=="} {
+		for way, put := range uploads {
+			if res, text := put(c, "/bucket/k", algorithm, sum, "data"); res.StatusCode != http.StatusNotImplemented || !strings.Contains(text, "<Code>NotImplemented</Code>") {
+				t.Errorf("%s as a %s: %s %s", algorithm, way, res.Status, text)
+			}
+		}
+		named := map[string]string{"X-Amz-Checksum-Algorithm": algorithm}
+		c.refused(http.StatusNotImplemented, "NotImplemented", http.MethodPost, "/bucket/k?uploads", named, "")
+		named["X-Amz-Copy-Source"] = "/bucket/k"
+		c.refused(http.StatusNotImplemented, "NotImplemented", http.MethodPut, "/bucket/copy", named, "")
+	}
+	c.refused(http.StatusBadRequest, "InvalidRequest", http.MethodPost, "/bucket/k?uploads", map[string]string{"X-Amz-Checksum-Algorithm": "CRC16"}, "")
+	if _, text := c.ok(http.MethodGet, "/bucket/k", nil, ""); text != "before" {
+		t.Errorf("refused uploads left %q", text)
+	}
+}
