@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -36,23 +37,34 @@ func (c *client) object(ctx context.Context, method, path, query string, body []
 
 // stream is object with bodies that are not in memory.
 func (c *client) stream(ctx context.Context, method, path, query string, body io.Reader, size int64, answer io.Writer) (int64, error) {
+	_, n, err := c.exchange(ctx, method, path, query, nil, body, size, answer)
+	return n, err
+}
+
+// exchange is stream with headers, of which X-Amz-Content-Sha256 may be one,
+// and gives those of the answer.
+func (c *client) exchange(ctx context.Context, method, path, query string, header map[string]string, body io.Reader, size int64, answer io.Writer) (http.Header, int64, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.url, body)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	req.URL.Path, req.URL.RawQuery = path, query
 	req.ContentLength = size
-	sigv4.Sign(req, c.creds, region, "s3", sigv4.UnsignedPayload, time.Now())
+	for name, value := range header {
+		req.Header.Set(name, value)
+	}
+	sigv4.Sign(req, c.creds, region, "s3", cmp.Or(header["X-Amz-Content-Sha256"], sigv4.UnsignedPayload), time.Now())
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read to its end
 	if resp.StatusCode/100 != 2 {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
-		return 0, fmt.Errorf("%s %s: HTTP %d: %s", method, path, resp.StatusCode, text)
+		return nil, 0, fmt.Errorf("%s %s: HTTP %d: %s", method, path, resp.StatusCode, text)
 	}
-	return io.Copy(answer, resp.Body)
+	n, err := io.Copy(answer, resp.Body)
+	return resp.Header, n, err
 }
 
 // listing is what the rows need of a page.

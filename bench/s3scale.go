@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,88 +123,5 @@ func (b *bench) s3ScaleRows() (err error) {
 			note: notes["s3scale"],
 		})
 	}
-	return nil
-}
-
-const streamed = 2 << 30
-
-// pattern is streamed bytes without memory.
-type pattern struct{ left int64 }
-
-func (p *pattern) Read(b []byte) (int, error) {
-	if p.left == 0 {
-		return 0, io.EOF
-	}
-	n := min(int64(len(b)), p.left)
-	for i := range b[:n] {
-		b[i] = byte(p.left>>3) + byte(i)
-	}
-	p.left -= n
-	return int(n), nil
-}
-
-// s3MemoryRows sends 2 GiB in one PUT and reads them back, and looks at the
-// server's memory all the while.
-func (b *bench) s3MemoryRows() (err error) {
-	s, err := b.startClary(filepath.Join(b.dir, "s3memory"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	s.client.http.Timeout = 10 * time.Minute
-	if err := s.client.bucket(b.ctx, bucketName); err != nil {
-		return err
-	}
-	idle, err := pss(s.cmd.Process.Pid)
-	if err != nil {
-		return err
-	}
-	var series []string
-	peak := idle
-	watch := func(fn func() error) error {
-		done := make(chan error, 1)
-		go func() { done <- fn() }()
-		tick := time.NewTicker(250 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case err := <-done:
-				return err
-			case <-tick.C:
-				kib, err := pss(s.cmd.Process.Pid)
-				if err != nil {
-					return err
-				}
-				peak = max(peak, kib)
-				series = append(series, fmt.Sprint(kib/1024))
-			}
-		}
-	}
-	begin := time.Now()
-	if err := watch(func() error {
-		_, err := s.client.stream(b.ctx, http.MethodPut, "/"+bucketName+"/2g", "", &pattern{left: streamed}, streamed, io.Discard)
-		return err
-	}); err != nil {
-		return err
-	}
-	up := time.Since(begin)
-	fmt.Printf("   PSS of the server in MiB while 2 GiB went up: %s\n", strings.Join(series, " "))
-	series, begin = nil, time.Now()
-	if err := watch(func() error {
-		n, err := s.client.object(b.ctx, http.MethodGet, "/"+bucketName+"/2g", "", nil)
-		if err == nil && n != streamed {
-			err = fmt.Errorf("%d bytes came back", n)
-		}
-		return err
-	}); err != nil {
-		return err
-	}
-	fmt.Printf("   PSS of the server in MiB while 2 GiB came down: %s\n", strings.Join(series, " "))
-	b.add(row{
-		name:  "S3: memory while 2 GiB go up and come down",
-		ours:  fmt.Sprintf("peak %d MiB PSS; up %s, down %s", peak/1024, up.Round(100*time.Millisecond), time.Since(begin).Round(100*time.Millisecond)),
-		floor: fmt.Sprintf("idle before: %d MiB", idle/1024),
-		goal:  "≤ idle + 32 MiB", met: reached(peak <= idle+32<<10),
-	})
 	return nil
 }
