@@ -238,22 +238,35 @@ func TestEncodeError(t *testing.T) {
 	}
 }
 
-// Whatever comes in is read or refused with a modelled error, and what was
-// read can be written.
+// Whatever comes in is read or refused with a client's error; what was read and
+// is written again is read as the same.
 func FuzzDecode(f *testing.F) {
 	f.Add(wire(f, m{"Namespace": "N", "MetricData": []any{m{"MetricName": "x", "Value": 1.5, "Timestamp": epoch(1.5)}}}))
 	f.Add([]byte{0xbf, 0xff})
 	f.Add([]byte{0xa1, 0x61, 'a', 0xf9, 0x7e, 0x00})
 	c := New()
-	op := operation(f, "PutMetricData")
+	op := *operation(f, "PutMetricData")
+	op.Output = op.Input
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var in apicw.PutMetricDataInput
-		err := c.Decode(op, request(t, body), body, &in)
-		if err == nil {
+		if err := c.Decode(&op, request(t, body), body, &in); err != nil {
+			if e, ok := errors.AsType[*apierr.Error](err); !ok || e.Status < 400 || e.Status >= 500 {
+				t.Errorf("%x: %v", body, err)
+			}
 			return
 		}
-		if e, ok := errors.AsType[*apierr.Error](err); !ok || e.Status < 400 || e.Status >= 500 {
-			t.Errorf("%x: %v", body, err)
+		first := httptest.NewRecorder()
+		if err := c.Encode(first, nil, &op, &in, "id"); err != nil {
+			t.Fatalf("%x, which was read, is not written: %v", body, err)
+		}
+		written := first.Body.Bytes()
+		var again apicw.PutMetricDataInput
+		if err := c.Decode(&op, request(t, written), written, &again); err != nil {
+			t.Fatalf("%x is written as %x, which is not read: %v", body, written, err)
+		}
+		second := httptest.NewRecorder()
+		if err := c.Encode(second, nil, &op, &again, "id"); err != nil || !bytes.Equal(second.Body.Bytes(), written) {
+			t.Errorf("%x is written as %x, and that as %x, %v", body, written, second.Body.Bytes(), err)
 		}
 	})
 }

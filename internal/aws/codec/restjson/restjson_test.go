@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"clary/internal/api"
 	"clary/internal/aws/apierr"
+	"clary/internal/aws/codec/rest"
 	"clary/internal/aws/facts"
 )
 
@@ -290,21 +292,30 @@ func TestEncodeError(t *testing.T) {
 	}
 }
 
-// Whatever comes in is read or refused with a modelled error.
+// Whatever comes in is read or refused with a client's error.
 func FuzzDecode(f *testing.F) {
 	f.Add("/things/a/all?count=3", `{"renamed":"r","Inners":[{}]}`, "true")
 	f.Add("/things/%zz/all", `null`, "")
+	f.Add("/things/%2f/all?name=a&name=b&other=%00", ``, "x")
 	op := model(f).Operations["All"]
+	path, _, _ := strings.Cut(op.HTTP.URI, "?")
 	f.Fuzz(func(t *testing.T, target, body, flag string) {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://x/things/a/all", strings.NewReader(body))
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			return
+		}
+		if _, ok := rest.Bind(path, u.EscapedPath()); !ok {
+			return // no request of this operation
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://x/", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, r.URL.RawQuery, _ = strings.Cut(target, "?")
+		r.URL = u
 		r.Header.Set("X-Flag", flag)
 		var in allIn
 		if err := New().Decode(op, r, []byte(body), &in); err != nil {
-			if _, ok := errors.AsType[*apierr.Error](err); !ok {
+			if e, ok := errors.AsType[*apierr.Error](err); !ok || e.Status < 400 || e.Status >= 500 {
 				t.Errorf("%q %q: %v", target, body, err)
 			}
 		}
