@@ -111,7 +111,7 @@ func TestServerLog(t *testing.T) {
 		}
 		for name, want := range map[string]string{path: step.is, path + ".old": step.old} {
 			text, err := os.ReadFile(name)
-			if got := strings.ReplaceAll(string(text), "\x00", ""); got != want || (err != nil) != (want == "") {
+			if got := strings.Join(strings.FieldsFunc(string(text), func(r rune) bool { return r == 0 }), ""); got != want || (err != nil) != (want == "") {
 				t.Errorf("%d: %s has %q, want %q, %v", i, filepath.Base(name), got, want, err)
 			}
 		}

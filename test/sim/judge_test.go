@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"clary/internal/compute"
+	"clary/internal/compute/fake"
 	"clary/internal/feature/training"
 	"clary/internal/feature/transform"
 	engine "clary/internal/job"
@@ -147,11 +149,13 @@ func (s *sim) judgeJob(ctx context.Context, l *life, j *job, starts map[int]int,
 	}
 }
 
-// judgePhase sees that the job ended as its tasks did. What came first, a task's
-// failure or that its owner asked for its end, is what was first on record.
+// judgePhase sees that the job ended as its tasks did.
 func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Record, st engine.Status) {
 	if rec.Attempts != 0 || rec.LastError != "" || !rec.Due.IsZero() {
 		s.fail("%s is not at rest: due %s, attempts %d, %q", j.name, rec.Due, rec.Attempts, rec.LastError)
+	}
+	if st.StopAsked != nil && !j.stopped.Load() {
+		s.fail("%s was stopped, and nobody asked for it", j.name)
 	}
 	if len(finals) == 0 {
 		if rec.Phase != "Stopped" || !j.stopped.Load() { // before it began
@@ -159,16 +163,21 @@ func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Rec
 		}
 		return
 	}
+	if want := j.phases(finals, st); !slices.Contains(want, rec.Phase) {
+		s.fail("%s is %s, want %q, stop asked %v, stopped for a task %v, %d: %s", j.name, rec.Phase, want, st.StopAsked, st.Broken, st.Cause, words(finals))
+	}
+}
+
+// phases are those to which the job may have come whose tasks ended so; none if
+// they cannot have. What came first, that its owner asked for its end or that a
+// task went for which the others were stopped, is what was first on record.
+func (j *job) phases(finals []*compute.TaskStatus, st engine.Status) []string {
 	done := func(f *compute.TaskStatus) bool {
 		return f.Phase != compute.Lost && f.Exit.Reason == compute.ReasonExited && f.Exit.Result.ExitCode == 0
 	}
 	if !slices.ContainsFunc(finals[:j.hosts], func(f *compute.TaskStatus) bool { return !done(f) }) {
-		if rec.Phase != "Completed" { // whatever became of who served them
-			s.fail("%s is %s, and its hosts ended well: %s", j.name, rec.Phase, words(finals))
-		}
-		return
+		return []string{"Completed"} // whatever became of who served them
 	}
-	asked := st.StopAsked != nil && !st.Broken
 	var fault, broke, stopped, late bool
 	for task, f := range finals {
 		switch {
@@ -185,27 +194,57 @@ func (s *sim) judgePhase(j *job, finals []*compute.TaskStatus, rec *resource.Rec
 			broke = true
 		}
 	}
-	var want []string
+	asked := st.StopAsked != nil && !st.Broken
 	switch {
 	case fault:
-		want = []string{"Failed"}
+		return []string{"Failed"}
 	case broke && stopped && asked:
-		want = []string{"Stopped"}
+		return []string{"Stopped"}
 	case broke && late:
-		want = []string{"Failed", "Stopped"} // what came first
+		return []string{"Failed", "Stopped"} // what came first
 	case broke:
-		want = []string{"Failed"}
-	case stopped, late:
-		want = []string{"Stopped"}
+		return []string{"Failed"}
+	case late, asked:
+		return []string{"Stopped"}
 	}
-	if !slices.Contains(want, rec.Phase) {
-		s.fail("%s is %s, want %s: %s", j.name, rec.Phase, want, words(finals))
+	return nil // nobody stopped them
+}
+
+// TestPhases judges jobs of which a container went that was its instance's
+// second, and the instance ended well all the same.
+func TestPhases(t *testing.T) {
+	t.Parallel()
+	end := func(r compute.Reason, code int) *compute.TaskStatus {
+		return &compute.TaskStatus{Phase: compute.Ended, Exit: &compute.Exit{Reason: r, Result: plan.Result{ExitCode: code}}}
 	}
-	if stopped && !j.stopped.Load() && !fault && !broke && !late {
-		s.fail("%s was stopped, and nobody asked for it", j.name)
-	}
-	if st.StopAsked != nil && !j.stopped.Load() || st.Broken && !fault && !broke && !late {
-		s.fail("%s: asked to stop %v, stopped for task %d: %s", j.name, st.StopAsked, st.Cause, words(finals))
+	well, broke, stopped := end(compute.ReasonExited, 0), end(compute.ReasonExited, 1), end(compute.ReasonStopped, 143)
+	lost := &compute.TaskStatus{Phase: compute.Lost}
+	j := &job{hosts: 2, scripts: make([]fake.Script, 4)}
+	for name, tc := range map[string]struct {
+		went          *compute.TaskStatus
+		asked, broken bool
+		want          string
+	}{
+		"it ended":                  {well, false, true, "[Failed]"},
+		"it broke":                  {broke, false, true, "[Failed]"},
+		"it is lost":                {lost, false, true, "[Failed]"},
+		"it is lost, then asked":    {lost, true, true, "[Failed]"},
+		"it ended, then asked":      {well, true, true, "[Failed]"},
+		"asked, then it ended":      {well, true, false, "[Stopped]"},
+		"asked, then it is lost":    {lost, true, false, "[Stopped]"},
+		"it ended, and nobody saw":  {well, false, false, "[]"},
+		"it was stopped for itself": {stopped, false, true, "[]"},
+	} {
+		st := engine.Status{Broken: tc.broken}
+		if tc.broken {
+			st.Cause = 3
+		}
+		if tc.asked {
+			st.StopAsked = new(time.Time)
+		}
+		if got := fmt.Sprint(j.phases([]*compute.TaskStatus{stopped, well, stopped, tc.went}, st)); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
 	}
 }
 

@@ -313,6 +313,7 @@ func TestSearchIsNobodysTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
+		c.Prepare()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go c.Ensure(ctx, runtimes.Runtime{ID: "a", Recipe: scikitLearn}) //nolint:errcheck // only waits

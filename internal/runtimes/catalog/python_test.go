@@ -26,7 +26,7 @@ func TestInspectShim(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			script := fmt.Sprintf("#!/bin/sh\nx=$(%s cat <%s 3>%s)\n", by, hold, alive)
+			script := fmt.Sprintf("#!/bin/sh\nx=$(%s sh -c 'exec cat <%s 3>%s')\n", by, hold, alive)
 			syscall.ForkLock.RLock() // or what another test starts has the script open, which cannot be run then
 			err := os.WriteFile(shim, []byte(script), 0o700)
 			syscall.ForkLock.RUnlock()
