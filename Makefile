@@ -7,7 +7,7 @@ GO ?= go
 N ?= 10000
 FOR ?= 10m
 
-.PHONY: help demo test check build run sim soak nightly sdk shots lint fmt gen setup lock bench clean-machine clean
+.PHONY: help demo test check build run sim soak fuzz nightly sdk shots lint fmt gen setup lock bench clean-machine clean
 
 demo: ## show the main path, from nothing: train with SageMaker's own SDKs, crash, recover, deploy, predict, delete
 	@$(GO) run ./tool/demo
@@ -25,12 +25,16 @@ run: build ## a server on data that is thrown away when it stops
 	@d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && bin/clary serve --data "$$d"
 
 sim: ## N crash simulations, each from its own seed: make sim N=10000
-	@SIM_N=$(N) $(GO) test -count=1 -timeout 60m ./test/sim
+	@SIM_N=$(N) $(GO) test -count=1 -timeout 120m ./test/sim
 
 soak: build ## ten minutes of jobs, S3 traffic and kills; what the server holds must stay flat: make soak FOR=10m
 	@$(GO) run ./test/soak -for $(FOR)
 
-nightly: sim soak ## 10,000 crash simulations, the soak, all unit tests with the race detector, TensorFlow, a budget on a real clock, the builds for arm64 and macOS
+fuzz: FOR = 20s
+fuzz: ## each Fuzz function of the tree in turn; an input that fails stays in its testdata/fuzz: make fuzz FOR=20s
+	@$(GO) run ./tool/check fuzz $(FOR)
+
+nightly: sim soak fuzz ## 10,000 crash simulations, the soak, fuzzing, all unit tests with the race detector, TensorFlow, a budget on a real clock, the builds for arm64 and macOS
 	@CGO_ENABLED=1 $(GO) test -race -timeout 60m ./internal/... ./test/conformance
 	@$(GO) test -timeout 60m -tags nightly -run TestRealTensorFlow ./internal/runtimes/catalog
 	@$(GO) test -count=1 -timeout 30m -tags nightly -run TestRealBudget ./test/daemon

@@ -8,6 +8,7 @@
 //	go run ./tool/check fmt     files as the linters want them formatted
 //	go run ./tool/check sdk     real AWS clients against a real server
 //	go run ./tool/check shots   the console's pages in Chromium, with pictures in docs/pages
+//	go run ./tool/check fuzz D  each Fuzz function for the time D (20s)
 package main
 
 import (
@@ -61,8 +62,8 @@ type runner struct {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errors.New("say one of test, check, lint, fmt, sdk, shots")
+	if len(args) == 0 || len(args) > 1 && args[0] != "fuzz" {
+		return errors.New("say one of test, check, lint, fmt, sdk, shots, fuzz")
 	}
 	var parts []part
 	clients := false
@@ -79,8 +80,14 @@ func run(ctx context.Context, args []string) error {
 		parts = []part{reformat}
 	case "sdk":
 		parts, clients = []part{build, sdk}, true
+	case "fuzz":
+		each, err := time.ParseDuration(strings.Join(args[1:], " "))
+		if err != nil {
+			return fmt.Errorf("how long to fuzz each: %w", err)
+		}
+		parts = []part{build, fuzzing(each)}
 	default:
-		return fmt.Errorf("unknown plan %q: say one of test, check, lint, fmt, sdk, shots", args[0])
+		return fmt.Errorf("unknown plan %q: say one of test, check, lint, fmt, sdk, shots, fuzz", args[0])
 	}
 	if _, err := exec.LookPath("go"); err != nil {
 		return errors.New("the go command is not in PATH")
