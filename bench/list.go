@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,53 +19,76 @@ import (
 
 const (
 	fewJobs  = 1000
-	rareName = "rarezq" // in one name of 5,000
+	rareName = "rarezq" // in rareJobs names, however many jobs there are
+	rareJobs = 20
+	stopped  = 100 // jobs, as well
 	pageGoal = 500 * time.Microsecond
 	sortGoal = time.Millisecond
 	walkGoal = time.Second
 	timesOff = 1.5 // a page among many jobs, by a page among few
 )
 
-// listRows measures ListTrainingJobs among many jobs and among few.
+// listRows measures lists among many jobs and among few: all that training jobs
+// can be asked for, and a page of processing jobs.
 func (b *bench) listRows() (err error) {
-	many, err := b.listed("list-many", b.jobs)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, many.stop()) }()
-	few, err := b.listed("list-few", fewJobs)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, few.stop()) }()
 	canned, err := b.startCanned()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, canned.stop()) }()
+	return errors.Join(
+		b.listKind(canned, "TrainingJob", trainingJob("template", noImage, "true"), filters()),
+		b.listKind(canned, "ProcessingJob", strangeImage(processingJob("template", "true")), filters()[:1]),
+	)
+}
 
-	n := count(float64(b.jobs))
-	for i, f := range filters(b.jobs) {
+func strangeImage(job map[string]any) map[string]any {
+	job["AppSpecification"] = map[string]any{"ImageUri": noImage}
+	return job
+}
+
+func (b *bench) listKind(canned *server, kind string, template map[string]any, filters []listFilter) (err error) {
+	many, err := b.listed(kind, template, b.jobs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, many.stop()) }()
+	few, err := b.listed(kind, template, fewJobs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, few.stop()) }()
+
+	n, what := count(float64(b.jobs)), "jobs"
+	if kind != "TrainingJob" {
+		what = strings.ToLower(strings.TrimSuffix(kind, "Job")) + " jobs"
+	}
+	for i, f := range filters {
 		m, err := b.listOnce(f, many, few, canned)
 		if err != nil {
-			return fmt.Errorf("list, %s: %w", f.name, err)
+			return fmt.Errorf("list of %s, %s: %w", what, f.name, err)
 		}
-		r := row{
-			name:  "List, 100 of " + n + " jobs, " + f.name,
-			ours:  times(m.many) + "; of 1,000 jobs " + times(m.few),
+		ratio := float64(quantile(m.many, 0.5)) / float64(quantile(m.few, 0.5))
+		goal, most, note := "p50 ≤ 1 ms", sortGoal, f.note
+		switch {
+		case kind != "TrainingJob":
+			note = notes["listReasons"]
+		case i == 0:
+			goal, most = "p50 ≤ 0.5 ms", pageGoal
+		}
+		b.add(row{
+			name:  "List, 100 of " + n + " " + what + ", " + f.name,
+			ours:  fmt.Sprintf("%s; of 1,000 jobs %s (%.2f×)", times(m.many), times(m.few), ratio),
 			floor: fmt.Sprintf("canned, %d bytes, %s", m.size, times(m.canned)),
-			goal:  "p50 ≤ 1 ms", met: within(m.many, sortGoal), note: f.note,
-		}
-		if i == 0 {
-			ratio := float64(quantile(m.many, 0.5)) / float64(quantile(m.few, 0.5))
-			r.ours += fmt.Sprintf(" (%.2f×)", ratio)
-			r.goal, r.met = "p50 ≤ 0.5 ms, ≤ 1.5× of 1,000", reached(quantile(m.many, 0.5) <= pageGoal && ratio <= timesOff)
-		}
-		b.add(r)
+			goal:  goal + ", ≤ 1.5× of 1,000", met: reached(quantile(m.many, 0.5) <= most && ratio <= timesOff), note: note,
+		})
+	}
+	if kind != "TrainingJob" {
+		return nil
 	}
 	var walks []time.Duration
 	for range min(b.rounds, 3) {
-		d, err := b.walk(many)
+		d, err := b.walk(many.server)
 		if err != nil {
 			return err
 		}
@@ -78,27 +102,75 @@ func (b *bench) listRows() (err error) {
 	return nil
 }
 
-// listFilter is one way to ask for a page.
-type listFilter struct {
-	name, body, note string
+// jobList is a server on jobs that were made a second apart, the newest at
+// listEpoch.
+type jobList struct {
+	*server
+	kind   string
+	jobs   int
+	middle int64 // half of the jobs were made before
+	// Half of them were modified before changed, some sixty of them before then.
+	changed, then int64
+	between       int // jobs modified after changed and before then
 }
 
-// filters for jobs that were made a second apart, the newest at listEpoch.
-func filters(jobs int) []listFilter {
-	half := listEpoch - int64(jobs)/2
-	hundred := func(more string) string { return `{"MaxResults":100` + more + `}` }
+// made and modified are a job's times. Jobs run up to an hour.
+func made(i, jobs int) int64 { return listEpoch - int64(jobs-i) }
+
+func modified(i, jobs int) int64 { return made(i, jobs) + int64(i*7919%3607) }
+
+func newJobList(s *server, kind string, jobs int) *jobList {
+	l := &jobList{server: s, kind: kind, jobs: jobs, middle: made(jobs/2, jobs)}
+	all := make([]int64, 0, jobs)
+	for i := range jobs {
+		all = append(all, modified(i, jobs))
+	}
+	slices.Sort(all)
+	l.changed, l.then = all[jobs/2], all[jobs/2+61]
+	for _, at := range all {
+		if at > l.changed && at < l.then {
+			l.between++
+		}
+	}
+	return l
+}
+
+// listFilter is one way to ask for a page: what it asks for beside a hundred,
+// and how many jobs it must show.
+type listFilter struct {
+	name string
+	ask  func(l *jobList) string
+	want func(l *jobList) int
+	note string
+}
+
+func filters() []listFilter {
+	always := func(ask string) func(*jobList) string { return func(*jobList) string { return ask } }
+	jobs := func(n int) func(*jobList) int { return func(*jobList) int { return n } }
+	page := jobs(100)
 	return []listFilter{
-		{"newest first", hundred(`,"SortOrder":"Descending"`), notes["list"]},
-		{"by name", hundred(`,"SortBy":"Name"`), ""},
-		{"by status", hundred(`,"SortBy":"Status"`), ""},
-		{"of a status that few have", hundred(`,"StatusEquals":"Stopped"`), ""},
-		{"name contains `" + rareName + "`, which few do", hundred(`,"SortOrder":"Descending","NameContains":"` + rareName + `"`), notes["listName"]},
-		{"name contains `zq`, the same few", hundred(`,"SortOrder":"Descending","NameContains":"zq"`), notes["listName"]},
-		{"name contains `nowhere`, which none does", hundred(`,"NameContains":"nowhere"`), ""},
-		{"made before the middle", hundred(fmt.Sprintf(`,"SortOrder":"Descending","CreationTimeBefore":%d`, half)), ""},
-		{"modified before the middle", hundred(fmt.Sprintf(`,"SortOrder":"Descending","LastModifiedTimeBefore":%d`, half)), ""},
-		{"modified after the middle, oldest first", hundred(fmt.Sprintf(`,"LastModifiedTimeAfter":%d`, half)), notes["listModified"]},
-		{"modified in one minute", hundred(fmt.Sprintf(`,"LastModifiedTimeAfter":%d,"LastModifiedTimeBefore":%d`, half, half+60)), ""},
+		{"newest first", always(`,"SortOrder":"Descending"`), page, notes["list"]},
+		{"by name", always(`,"SortBy":"Name"`), page, ""},
+		{"by status", always(`,"SortBy":"Status"`), page, ""},
+		{"of a status that a hundred have", always(`,"StatusEquals":"Stopped"`), jobs(stopped), ""},
+		{"of that status, by name", always(`,"StatusEquals":"Stopped","SortBy":"Name"`), jobs(stopped), ""},
+		{"name contains `" + rareName + "`, which twenty do", always(`,"SortOrder":"Descending","NameContains":"` + rareName + `"`), jobs(rareJobs), notes["listName"]},
+		{"name contains `zq`, the same twenty", always(`,"SortOrder":"Descending","NameContains":"zq"`), jobs(rareJobs), notes["listName"]},
+		{"name contains `nowhere`, which none does", always(`,"NameContains":"nowhere"`), jobs(0), notes["listName"]},
+		{"made before the middle", func(l *jobList) string {
+			return fmt.Sprintf(`,"SortOrder":"Descending","CreationTimeBefore":%d`, l.middle)
+		}, page, ""},
+		{"made after the middle, oldest first", func(l *jobList) string { return fmt.Sprintf(`,"CreationTimeAfter":%d`, l.middle) }, page, ""},
+		{"made before the middle, by status", func(l *jobList) string {
+			return fmt.Sprintf(`,"SortBy":"Status","SortOrder":"Descending","CreationTimeBefore":%d`, l.middle)
+		}, page, ""},
+		{"modified before the middle", func(l *jobList) string {
+			return fmt.Sprintf(`,"SortOrder":"Descending","LastModifiedTimeBefore":%d`, l.changed)
+		}, page, notes["listModified"]},
+		{"modified after the middle, oldest first", func(l *jobList) string { return fmt.Sprintf(`,"LastModifiedTimeAfter":%d`, l.changed) }, page, notes["listModified"]},
+		{"modified in a minute of the middle", func(l *jobList) string {
+			return fmt.Sprintf(`,"LastModifiedTimeAfter":%d,"LastModifiedTimeBefore":%d`, l.changed, l.then)
+		}, func(l *jobList) int { return l.between }, ""},
 	}
 }
 
@@ -107,35 +179,44 @@ type listTimes struct {
 	size              int
 }
 
-func (b *bench) listOnce(f listFilter, many, few, canned *server) (m listTimes, err error) {
-	ask := func(s *server, into *[]time.Duration, keep bool) error {
+func (b *bench) listOnce(f listFilter, many, few *jobList, canned *server) (m listTimes, err error) {
+	body := func(l *jobList) []byte { return []byte(`{"MaxResults":100` + f.ask(l) + `}`) }
+	for _, l := range []*jobList{few, many} {
+		got, err := l.client.call(b.ctx, "sagemaker", "List"+l.kind+"s", body(l))
+		if err != nil {
+			return m, err
+		}
+		if n := strings.Count(string(got), `"`+l.kind+`Name":`); n != f.want(l) {
+			return m, fmt.Errorf("a page shows %d of %d jobs, not %d", n, l.jobs, f.want(l))
+		}
+		m.size = len(got)
+	}
+	ask := func(s *server, kind string, body []byte, into *[]time.Duration) error {
 		l, err := hammer(b.ctx, 1, b.period/3, func(ctx context.Context, _, _ int) error {
-			req, err := s.client.request(ctx, "sagemaker", "ListTrainingJobs", []byte(f.body))
+			req, err := s.client.request(ctx, "sagemaker", "List"+kind+"s", body)
 			if err != nil {
 				return err
 			}
 			if s == canned {
 				req.Header.Set(bytesHeader, strconv.Itoa(m.size))
 			}
-			got, err := s.client.send(req, "sagemaker", []byte(f.body))
-			if s == many {
-				m.size = len(got)
-			}
+			_, err = s.client.send(req, "sagemaker", body)
 			return err
 		})
-		if keep {
-			*into = append(*into, l.lat...)
-		}
+		*into = append(*into, l.lat...)
 		return err
 	}
 	for round := range b.rounds + 1 {
-		for _, c := range []struct {
-			s    *server
-			into *[]time.Duration
-		}{{many, &m.many}, {few, &m.few}, {canned, &m.canned}} {
-			if err := ask(c.s, c.into, round > 0); err != nil {
-				return m, err
-			}
+		if round == 1 {
+			m = listTimes{size: m.size} // they are warm
+		}
+		err := errors.Join(
+			ask(many.server, many.kind, body(many), &m.many),
+			ask(few.server, few.kind, body(few), &m.few),
+			ask(canned, many.kind, body(many), &m.canned),
+		)
+		if err != nil {
+			return m, err
 		}
 	}
 	return m, nil
@@ -169,35 +250,39 @@ func (b *bench) walk(s *server) (time.Duration, error) {
 const listEpoch = 1_790_000_000
 
 // listed starts a server on so many jobs, each a copy of a real one.
-func (b *bench) listed(name string, jobs int) (*server, error) {
-	data := filepath.Join(b.dir, name)
-	if err := b.template(data); err != nil {
+func (b *bench) listed(kind string, template map[string]any, jobs int) (*jobList, error) {
+	data := filepath.Join(b.dir, fmt.Sprint("list-", kind, "-", jobs))
+	if err := b.templateOf(data, kind, template); err != nil {
 		return nil, err
 	}
 	begin := time.Now()
-	if err := b.fill(data, jobs); err != nil {
-		return nil, fmt.Errorf("filling %s: %w", name, err)
+	if err := b.fillWith(data, kind, jobs); err != nil {
+		return nil, fmt.Errorf("filling %s: %w", data, err)
 	}
 	fmt.Printf("   %d jobs written in %s\n", jobs, time.Since(begin).Round(time.Millisecond))
 	s, err := b.startClary(data)
 	if err != nil {
 		return nil, err
 	}
-	return s, b.pause(2 * time.Second) // it indexes names
+	return newJobList(s, kind, jobs), b.pause(2 * time.Second) // it indexes names
 }
 
-// template makes a data folder with one job that ended.
+// template makes a data folder with one training job that ended.
 func (b *bench) template(data string) error {
+	return b.templateOf(data, "TrainingJob", trainingJob("template", noImage, "true"))
+}
+
+func (b *bench) templateOf(data, kind string, job map[string]any) error {
 	s, err := b.startClary(data)
 	if err != nil {
 		return err
 	}
 	err = s.client.bucket(b.ctx, bucketName)
 	if err == nil {
-		err = s.client.json(b.ctx, "sagemaker", "CreateTrainingJob", trainingJob("template", noImage, "true"), nil)
+		err = s.client.json(b.ctx, "sagemaker", "Create"+kind, job, nil)
 	}
-	for d := (described{}); err == nil && d.TrainingJobStatus != "Failed"; {
-		err = s.client.json(b.ctx, "sagemaker", "DescribeTrainingJob", map[string]string{"TrainingJobName": "template"}, &d)
+	for d := map[string]any{}; err == nil && d[kind+"Status"] != "Failed"; {
+		err = s.client.json(b.ctx, "sagemaker", "Describe"+kind, map[string]any{kind + "Name": job[kind+"Name"]}, &d)
 	}
 	if err == nil {
 		err = b.pause(time.Second) // its last look
@@ -205,18 +290,21 @@ func (b *bench) template(data string) error {
 	return errors.Join(err, s.stop())
 }
 
-// fill copies the template as jobs that were made a second apart and ran up to
-// an hour.
-func (b *bench) fill(data string, jobs int) error {
+// fill copies the template as training jobs.
+func (b *bench) fill(data string, jobs int) error { return b.fillWith(data, "TrainingJob", jobs) }
+
+// fillWith copies the template as jobs such as a listing has.
+func (b *bench) fillWith(data, kind string, jobs int) error {
 	st, err := sqlite.Open(filepath.Join(data, "clary.db"), sqlite.Options{})
 	if err != nil {
 		return err
 	}
 	defer st.Close() //nolint:errcheck // what was answered is on disk
-	tmpl, err := st.Get(b.ctx, resource.Key{Account: "123456789012", Region: region, Kind: "TrainingJob", Name: "template"})
+	tmpl, err := st.Get(b.ctx, resource.Key{Account: "123456789012", Region: region, Kind: resource.Kind(kind), Name: "template"})
 	if err != nil {
 		return err
 	}
+	path := strings.TrimSuffix(tmpl.Arn, tmpl.Name)
 	const chunk = 1000
 	for from := 0; from < jobs; from += chunk {
 		err := st.Update(b.ctx, func(tx store.Tx) error {
@@ -224,15 +312,14 @@ func (b *bench) fill(data string, jobs int) error {
 				r := *tmpl
 				r.Version, r.UID, r.Due = 0, resource.NewUID(), time.Time{}
 				r.Name = fmt.Sprintf("job-%06d", i)
-				if i%5000 == 77 {
+				if i%max(jobs/rareJobs, 1) == 7 {
 					r.Name = fmt.Sprintf("%s-%06d", rareName, i)
 				}
-				if i%1000 == 500 {
+				if i%max(jobs/stopped, 1) == 3 {
 					r.Phase = "Stopped"
 				}
-				r.Arn = fmt.Sprintf("arn:aws:sagemaker:%s:123456789012:training-job/%s", region, r.Name)
-				r.Created = time.Unix(listEpoch-int64(jobs-i), 0)
-				r.Modified = r.Created.Add(time.Duration(i*7919%3600) * time.Second)
+				r.Arn = path + r.Name
+				r.Created, r.Modified = time.Unix(made(i, jobs), 0), time.Unix(modified(i, jobs), 0)
 				if err := tx.Put(&r); err != nil {
 					return err
 				}

@@ -30,6 +30,7 @@ var notes = map[string]string{ //nolint:gochecknoglobals // a table
 	"transform light": "As the row above. Where the model server's processes have threads of their own for linear algebra, which they have unless told otherwise, more threads than processors spin, and the job takes half as long again (2026-11-30).",
 	"transformed":     "Stage holds what two requests carry, their answers, and the two parts of the output that are on their way to S3; none of it grows with the object.",
 	"list":            "One index holds all that a page shows. A CPU profile of the server (2026-11-25): 39 % is reading the rows, 26 % encoding and sending 26 kB, the rest the request itself.",
-	"listName":        "200 rows are walked first; then the letters, pairs and triples of letters in each block of 256 names say which blocks to search. Reading those of 391 blocks is about half of the time.",
-	"listModified":    "Rows are visited from where the longest job that was under way at the bound may have been made: an hour's worth here.",
+	"listName":        "200 rows are walked first; then the letters, pairs and triples of letters in each block of 256 names say which blocks to search. Those of 391 blocks are read, of 4 among 1,000 jobs: this part grows with their number.",
+	"listModified":    "Rows are visited from where the longest job that was under way at the bound may have been made: an hour's worth here, all of the 1,000. It is the jobs of that hour which count, not how many there are in all.",
+	"listReasons":     "Why a job failed is in its record alone, so that a page reads a hundred of them beside the index. Filters and orders are those of training jobs, transform jobs are listed by the same code.",
 }
