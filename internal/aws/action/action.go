@@ -42,6 +42,8 @@ func Resources(c op.Call, o *facts.Operation, in any) []string {
 		form = sageMakerForm(o.Name)
 	case "sagemaker-runtime":
 		form = "arn:aws:sagemaker:{Region}:{Account}:endpoint/{lower EndpointName}"
+	case "sagemaker-metrics":
+		form = "{MetricQueries.ResourceArn}"
 	case "s3":
 		form = s3Form(o)
 	case "iam":
@@ -49,14 +51,18 @@ func Resources(c op.Call, o *facts.Operation, in any) []string {
 	case "sts":
 		form = stsForms[o.Name]
 	case "logs":
-		form = logsForm(o)
+		form = logsForm(o, in)
 	case "cloudwatch":
 		form = cloudWatchForm(o)
 	case "sns":
 		form = snsForm(o)
+	case "cloudtrail":
+		form = cloudTrailForm(o, in)
+	case "ce":
+		form = costExplorerForm(o)
 	case "secretsmanager":
 		// of a name it knows no more than where its ARN begins
-		form = firstOf(o, [][2]string{{"SecretId", "arn:aws:secretsmanager:{Region}:{Account}:secret:{SecretId}-??????"}})
+		form = firstOf(o, nil, [][2]string{{"SecretId", "arn:aws:secretsmanager:{Region}:{Account}:secret:{SecretId}-??????"}})
 	}
 	if form == "" || form == "*" {
 		return []string{"*"}
@@ -68,6 +74,7 @@ func Resources(c op.Call, o *facts.Operation, in any) []string {
 // request lacks is *; a value that is itself an ARN of the form's kind is the
 // whole resource.
 func fill(form string, c op.Call, in any) []string {
+	var whole []string
 	out := []string{""}
 	rest := form
 	for {
@@ -76,7 +83,7 @@ func fill(form string, c op.Call, in any) []string {
 			out[i] += before
 		}
 		if !found {
-			return out
+			return append(whole, out...)
 		}
 		name, tail, _ := strings.Cut(after, "}")
 		rest = tail
@@ -95,7 +102,7 @@ func fill(form string, c op.Call, in any) []string {
 		var next []string
 		for _, v := range values {
 			if ofForm(form, v) {
-				next = append(next, v)
+				whole = append(whole, ended(form, v))
 				continue
 			}
 			if strings.HasPrefix(name, "lower ") {
@@ -105,11 +112,16 @@ func fill(form string, c op.Call, in any) []string {
 				next = append(next, o+v)
 			}
 		}
-		if len(values) == 1 && ofForm(form, values[0]) {
-			return next
-		}
 		out = next
 	}
+}
+
+// ended: members show a log group's ARN without the ":*" that policies write.
+func ended(form, value string) string {
+	if strings.HasSuffix(form, "}:*") {
+		return strings.TrimSuffix(value, ":*") + ":*"
+	}
+	return value
 }
 
 // ofForm says whether a value is an ARN of the kind that form makes: a name
