@@ -1,60 +1,79 @@
 # Outputs that change what they are while stage looks at them, until the task is
 # stopped. What changes them goes by descriptors of folders, which stay.
-import signal, threading, time
+import shutil, signal, threading, time
 
-where = ["/etc/passwd", "/proc/self/environ", "/proc/self/maps", "/run/clary/ca.pem", "/usr/bin/env"] + list(ctx["Files"].values())
+where = ["/etc/passwd"] * 8 + ["/proc/self/environ", "/proc/self/maps", "/run/clary/ca.pem", "/usr/bin/env"] + list(ctx["Files"].values())
+folders = ["/etc"] * 4 + ["/proc/self", "/run/clary", "/opt/ml", "/"]
 top = ctx["What"]
 over = threading.Event()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
 
-def make(name, at):
-    fd = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_EXCL, dir_fd=at)
+def make(name):
+    fd = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_EXCL, dir_fd=here)
     os.write(fd, b"good")
     os.close(fd)
 
 
-def swap(n):
-    """A name that is a file, a link, a pipe and nothing in turn."""
-    p, q = "x%d" % n, ".x%d" % n
-    i = 0
+def exchange(name):
+    """What two names are, at once and all the time."""
+    if libc.renameat2(here, name + b"~", here, name, 2) != 0:
+        os._exit(1)
+
+
+def change():
+    """A name that is a file, a pipe, another's file and nothing in turn."""
+    while not over.is_set():
+        make("x")
+        os.utime("x", (1, 1), dir_fd=here)
+        os.mkfifo("x~", dir_fd=here)
+        os.rename("x~", "x", src_dir_fd=here, dst_dir_fd=here)
+        os.unlink("x", dir_fd=here)
+        os.link("good", "x", src_dir_fd=here, dst_dir_fd=here)
+        os.unlink("x", dir_fd=here)
+
+
+def lead():
+    """The folder itself is a link in turn. It goes less often: what is in it is to be found."""
+    name, above, i = os.path.basename(top), os.open(os.path.dirname(top), os.O_RDONLY), 0
     while not over.is_set():
         i += 1
-        make(q, here)
-        os.utime(q, (1, 1), dir_fd=here)
-        os.rename(q, p, src_dir_fd=here, dst_dir_fd=here)
-        os.symlink(where[i % len(where)], q, dir_fd=here)
-        os.rename(q, p, src_dir_fd=here, dst_dir_fd=here)
-        os.mkfifo(q, dir_fd=here)
-        os.rename(q, p, src_dir_fd=here, dst_dir_fd=here)
-        os.unlink(p, dir_fd=here)
-        os.link("good", p, src_dir_fd=here, dst_dir_fd=here)
-        os.unlink(p, dir_fd=here)
+        os.rename(name, "." + name, src_dir_fd=above, dst_dir_fd=above)
+        os.symlink(folders[i % len(folders)], name, dir_fd=above)
+        os.unlink(name, dir_fd=above)
+        os.rename("." + name, name, src_dir_fd=above, dst_dir_fd=above)
+        time.sleep(1)
 
 
-def lead(name, at, pause):
-    """A folder on the way that is a link to elsewhere in turn."""
-    i = 0
-    while not over.is_set():
-        i += 1
-        os.rename(name, "." + name, src_dir_fd=at, dst_dir_fd=at)
-        os.symlink(("/proc/self", "/etc", "/run/clary")[i % 3], name, dir_fd=at)
-        os.unlink(name, dir_fd=at)
-        os.rename("." + name, name, src_dir_fd=at, dst_dir_fd=at)
-        time.sleep(pause)
-
-
-os.makedirs(top + "/dir", exist_ok=True)
-here, above = (os.open(p, os.O_RDONLY) for p in (top, os.path.dirname(top)))
-for n in ("good", "dir/environ", "dir/maps", "dir/status", "dir/passwd"):
-    make(n, here)
-ts = [threading.Thread(target=swap, args=(n,)) for n in range(4)]
-# The folder itself goes less often: what is in it is to be found.
-ts += [threading.Thread(target=lead, args=a) for a in (("dir", here, 0), (os.path.basename(top), above, 0.1))]
+os.makedirs(top, exist_ok=True)
+here = os.open(top, os.O_RDONLY)
+make("good")
+names = []
+for i, to in enumerate(where):
+    make("f%d" % i)
+    os.symlink(to, "f%d~" % i, dir_fd=here)
+    names.append(b"f%d" % i)
+for i, to in enumerate(folders):
+    os.mkdir("z%d" % i, dir_fd=here)
+    for n in ("passwd", "environ", "maps", "status"):
+        make("z%d/%s" % (i, n))
+    os.symlink(to, "z%d~" % i, dir_fd=here)
+    names.append(b"z%d" % i)
+child = os.fork()
+while child == 0:
+    for n in names:
+        exchange(n)
+ts = [threading.Thread(target=f) for f in (change, lead)]
 [t.start() for t in ts]
 if signal.sigtimedwait([signal.SIGTERM], 6) is None:  # stage has looked once
-    make("late", here)
+    make("late")
     signal.sigwait([signal.SIGTERM])
-    os.unlink("late", dir_fd=here)
 over.set()
 [t.join() for t in ts]
+if os.waitpid(child, os.WNOHANG) != (0, 0):
+    sys.exit("names cannot be exchanged")
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+for n in os.listdir(top):  # else the end would send once more, and well, what was sent before
+    if n != "good":
+        (shutil.rmtree if os.path.isdir(top + "/" + n) and not os.path.islink(top + "/" + n) else os.unlink)(top + "/" + n)
