@@ -1,6 +1,7 @@
 package training
 
 import (
+	"cmp"
 	"context"
 
 	shared "clary/internal/api"
@@ -44,7 +45,7 @@ func (t *Training) describe(ctx context.Context, r *resource.Record) (_ *api.Des
 	}
 	out := &api.DescribeTrainingJobResponse{
 		TrainingJobName: r.Name, TrainingJobArn: r.Arn,
-		ModelArtifacts:    &api.ModelArtifacts{S3ModelArtifacts: st.Artifact},
+		ModelArtifacts:    &api.ModelArtifacts{S3ModelArtifacts: cmp.Or(st.Artifact, modelURI(r.Name, spec))},
 		TrainingJobStatus: r.Phase, SecondaryStatus: st.Secondary, FailureReason: st.Failure,
 		HyperParameters: spec.HyperParameters, AlgorithmSpecification: spec.AlgorithmSpecification, RoleArn: spec.RoleArn,
 		InputDataConfig: spec.InputDataConfig, OutputDataConfig: spec.OutputDataConfig, ResourceConfig: spec.ResourceConfig,

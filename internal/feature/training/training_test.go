@@ -131,8 +131,8 @@ func TestLife(t *testing.T) {
 			}
 			return d.Out
 		}
-		if d := look(); d.TrainingJobStatus != "InProgress" || d.SecondaryStatus != "Starting" || d.ModelArtifacts == nil {
-			t.Errorf("after the start: %s %s", d.TrainingJobStatus, d.SecondaryStatus)
+		if d := look(); d.TrainingJobStatus != "InProgress" || d.SecondaryStatus != "Starting" || !strings.HasSuffix(d.ModelArtifacts.S3ModelArtifacts, "/job/output/model.tar.gz") {
+			t.Errorf("after the start: %s %s %v", d.TrainingJobStatus, d.SecondaryStatus, d.ModelArtifacts)
 		}
 		if _, err := tr.Delete(ctx, c, &apism.DeleteTrainingJobRequest{TrainingJobName: "job"}); codeOf(err) != "ResourceInUse" {
 			t.Errorf("delete of a running job: %v", err)

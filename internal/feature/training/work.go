@@ -58,13 +58,26 @@ func read(rec *resource.Record) (*job.Work, error) {
 	return w, nil
 }
 
+// outputURI is the folder of what the job makes.
+func outputURI(name string, spec *request) string {
+	return strings.TrimRight(spec.OutputDataConfig.S3OutputPath, "/") + "/" + name + "/output"
+}
+
+// modelURI is where the job's model is to lie.
+func modelURI(name string, spec *request) string {
+	if spec.OutputDataConfig.CompressionType == "NONE" {
+		return outputURI(name, spec) + "/model/"
+	}
+	return outputURI(name, spec) + "/model.tar.gz"
+}
+
 func planOf(rec *resource.Record, spec *request, host string, hosts []string, rt runtimes.Runtime) *plan.Training {
 	alg := spec.AlgorithmSpecification
 	p := &plan.Training{
 		JobName: rec.Name, JobArn: rec.Arn, Account: rec.Account, Region: rec.Region, RoleArn: spec.RoleArn,
 		Hosts: hosts, CurrentHost: host, InstanceType: spec.ResourceConfig.InstanceType,
 		HyperParameters:  spec.HyperParameters,
-		OutputS3Uri:      strings.TrimRight(spec.OutputDataConfig.S3OutputPath, "/") + "/" + rec.Name + "/output",
+		OutputS3Uri:      outputURI(rec.Name, spec),
 		Compression:      "GZIP",
 		MetricRegexes:    metricsOf(spec),
 		NetworkIsolation: job.IsTrue(spec.EnableNetworkIsolation),
