@@ -3,14 +3,14 @@ package conformance
 import (
 	"encoding/base64"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"html"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/fxamacker/cbor/v2"
 
 	"clary/internal/aws/facts"
 	"clary/internal/aws/validate"
@@ -29,16 +29,13 @@ func errorCode(protocol string, a answer) string {
 		code, _, _ := strings.Cut(after, "</Code>")
 		return code
 	case "smithy-rpc-v2-cbor":
-		_, after, ok := strings.Cut(string(a.body), "__type")
-		if !ok || len(after) < 2 {
+		var e struct {
+			Type string `cbor:"__type"`
+		}
+		if cbor.Unmarshal(a.body, &e) != nil {
 			return ""
 		}
-		n, rest := int(after[0]&0x1f), after[1:]
-		if n == 24 { // the length follows in one byte
-			n, rest = int(after[1]), after[2:]
-		}
-		code := rest[:min(n, len(rest))]
-		return code[strings.LastIndexByte(code, '#')+1:]
+		return e.Type[strings.LastIndexByte(e.Type, '#')+1:]
 	}
 	var e struct {
 		Type string `json:"__type"`
@@ -53,21 +50,71 @@ func errorCode(protocol string, a answer) string {
 	return e.Type[strings.LastIndexByte(e.Type, '#')+1:]
 }
 
-// commonErrors may come from any operation.
-func commonErrors() []string {
-	return []string{
-		"ValidationException", "ValidationError", "UnsupportedOperation", "SerializationException", "MalformedInput", "AccessDeniedException",
-		"AccessDenied", "NotImplemented", "InvalidRequest", "InvalidArgument", "MalformedXML", "MethodNotAllowed", "NoSuchKey", "NoSuchBucket", "NoSuchUpload", "InvalidBucketName",
-		"MissingRequestBodyError", "InvalidPart", "NoSuchTagSet", "BadDigest", "InvalidDigest", "InvalidRange", "EntityTooSmall", "BucketAlreadyOwnedByYou", "BucketNotEmpty",
-		"NotFound", "InvalidStorageClass", "AccessControlListNotSupported", "ResourceNotFound", "ResourceNotFoundException", "InvalidParameterException", "InvalidParameterValue", "InvalidParameterCombination",
-		"InvalidInput", "NoSuchEntity", "MissingParameter", "InvalidLocationConstraint", "IllegalLocationConstraintException", "PreconditionFailed", "NoSuchVersion", "MalformedPolicyDocument",
+// common is the status of an error that a service answers and its model does
+// not list with each operation, 0 if there is none of that code.
+func common(m *facts.Model, protocol, code string) int {
+	for _, all := range []map[string]int{ofProtocol(protocol), ofService(m.Service)} {
+		if status := all[code]; status != 0 {
+			return status
+		}
 	}
+	return 0
 }
 
-// known says whether a client may expect the code from the operation.
-func known(o *facts.Operation, code string) bool {
-	return slices.Contains(commonErrors(), code) || code == "" && o.HTTP.Method == http.MethodHead ||
-		slices.ContainsFunc(o.Errors, func(s *facts.Shape) bool { return s.Name == code || s.ErrorCode == code })
+func ofProtocol(protocol string) map[string]int {
+	switch protocol {
+	case "rest-xml":
+		return map[string]int{}
+	case "query":
+		return map[string]int{"ValidationError": 400, "UnsupportedOperation": 400}
+	}
+	return map[string]int{"ValidationException": 400, "UnsupportedOperation": 400}
+}
+
+func ofService(service string) map[string]int {
+	switch service {
+	case "s3": // its model lists few; the others are in its API reference
+		out := map[string]int{"NotImplemented": 501, "NoSuchBucket": 404, "NoSuchKey": 404, "NoSuchUpload": 404}
+		for _, code := range []string{"NoSuchBucketPolicy", "NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration", "NoSuchWebsiteConfiguration", "ObjectLockConfigurationNotFoundError", "ReplicationConfigurationNotFoundError"} {
+			out[code] = http.StatusNotFound
+		}
+		for _, code := range []string{"AccessControlListNotSupported", "IllegalVersioningConfigurationException", "InvalidArgument", "InvalidBucketAclWithObjectOwnership", "InvalidRequest", "MalformedXML"} {
+			out[code] = http.StatusBadRequest
+		}
+		return out
+	case "cloudwatch":
+		return map[string]int{"ValidationError": 400}
+	}
+	return nil
+}
+
+// knownError says what is wrong with an error answer: a client may expect the
+// code from the operation, with its status.
+func knownError(protocol string, o *facts.Operation, a answer) error {
+	code := errorCode(protocol, a)
+	if code == "" && o.HTTP.Method == http.MethodHead { // it has no body
+		return nil
+	}
+	want := common(o.Model, protocol, code)
+	for _, s := range o.Errors {
+		if protocol == "query" && or(s.ErrorCode, s.Name) != code || s.Name != code && s.ErrorCode != code {
+			continue
+		}
+		want = s.ErrorStatus
+		if want == 0 {
+			want = http.StatusBadRequest
+			if s.Fault {
+				want = http.StatusInternalServerError
+			}
+		}
+	}
+	switch {
+	case want == 0:
+		return fmt.Errorf("the model has no %q", code)
+	case want != a.status:
+		return fmt.Errorf("%s has the status %d", code, want)
+	}
+	return nil
 }
 
 // plainText is an answer's text as a client shows it.
@@ -89,41 +136,87 @@ func plainText(protocol string, a answer) string {
 	return code + ": " + fmt.Sprint(e["message"])
 }
 
-// fitsOutput holds a good answer against the output's shape: no member that
-// the model lacks, every required one, each of its type.
+// fitsOutput holds a good answer against the output's shape: the status and
+// the headers, no member that the model lacks, every required one, each of its
+// type and within its constraints.
 func fitsOutput(protocol string, o *facts.Operation, a answer) error {
-	switch protocol {
-	case "json", "rest-json":
-		if o.Output == nil {
-			if len(a.body) > 0 && string(a.body) != "{}" {
-				return errors.New("the model has no output")
-			}
-			return nil
-		}
-		n, err := validate.ParseJSON(a.body)
-		if err != nil {
+	if a.status != o.HTTP.Code && (o.Output == nil || !slices.ContainsFunc(o.Output.Members, func(m *facts.Member) bool { return m.Location == "statusCode" })) {
+		return fmt.Errorf("status %d, want %d", a.status, o.HTTP.Code)
+	}
+	if o.Output == nil {
+		return fitsNone(protocol, o, a)
+	}
+	n, err := outputTree(protocol, o, a)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(protocol, "rest") {
+		if err := headersOf(o.Output, a, &n); err != nil {
 			return err
 		}
-		return fitsNode(o.Output, "", &n)
-	case "query":
-		if o.Output == nil {
-			return nil
-		}
-		return fitsXML(o.Output, a.body, or(o.ResultWrapper, o.Name+"Result"))
-	case "rest-xml":
-		s := o.Output
-		if s != nil && s.Payload != nil {
-			if s.Payload.Shape.Type != facts.Structure {
-				return nil
-			}
-			s = s.Payload.Shape
-		}
-		if s == nil || len(a.body) == 0 {
-			return nil
-		}
-		return fitsXML(s, a.body, "")
 	}
-	return nil // CBOR is the same tree as JSON; its codec's tests look at the bytes
+	return fitsNode(o.Output, "", &n)
+}
+
+// fitsNone: an operation without output says nothing.
+func fitsNone(protocol string, o *facts.Operation, a answer) error {
+	if protocol == "query" {
+		_, err := xmlTree(&facts.Shape{Type: facts.Structure, Members: []*facts.Member{{
+			MemberDoc: facts.MemberDoc{Name: "RequestId"}, Shape: &facts.Shape{Type: facts.String},
+		}}}, a.body, o.Name+"Response", "ResponseMetadata")
+		return err
+	}
+	if len(a.body) > 0 && string(a.body) != "{}" {
+		return errors.New("the model has no output")
+	}
+	return nil
+}
+
+// outputTree reads the body of a good answer.
+func outputTree(protocol string, o *facts.Operation, a answer) (validate.Node, error) {
+	n, s := validate.Node{Kind: validate.Object}, o.Output
+	if protocol == "json" {
+		return validate.ParseJSON(a.body)
+	}
+	if protocol == "query" {
+		return xmlTree(s, a.body, o.Name+"Response", or(o.ResultWrapper, o.Name+"Result"))
+	}
+	if protocol == "smithy-rpc-v2-cbor" {
+		return cborTree(s, a.body)
+	}
+	p := s.Payload
+	if p != nil && (p.Shape.Type == facts.Blob || p.Shape.EventStream) {
+		return n, nil // bytes and events, which have tests of their own
+	}
+	if p != nil {
+		s = p.Shape
+	}
+	var body validate.Node
+	var err error
+	switch {
+	case !slices.ContainsFunc(s.Members, func(m *facts.Member) bool { return m.Location == "" }) && s.Type == facts.Structure || o.HTTP.Method == http.MethodHead:
+		if len(a.body) > 0 {
+			return n, errors.New("the model has no body")
+		}
+		return n, nil
+	case s.Type == facts.String:
+		body, err = scalarOf(s, string(a.body), "")
+	case protocol == "rest-json":
+		body, err = validate.ParseJSON(a.body)
+	case o.Name == "GetBucketLocation": // the root is the member
+		var text validate.Node
+		if text, err = xmlTree(&facts.Shape{Type: facts.String}, a.body, "LocationConstraint", ""); text.Text != "" {
+			n.Fields = append(n.Fields, validate.Field{Name: "LocationConstraint", Value: text})
+		}
+		return n, err
+	default:
+		body, err = xmlTree(s, a.body, "", "")
+	}
+	if p == nil || err != nil {
+		return body, err
+	}
+	n.Fields = append(n.Fields, validate.Field{Name: p.Name, Value: body})
+	return n, nil
 }
 
 func fitsNode(s *facts.Shape, path string, n *validate.Node) error {
@@ -138,7 +231,7 @@ func fitsNode(s *facts.Shape, path string, n *validate.Node) error {
 			}
 		}
 		for _, m := range s.Members {
-			if m.Required && n.Get(m.Name) == nil && m.Location == "" {
+			if m.Required && n.Get(m.Name) == nil {
 				return fmt.Errorf("%s.%s is required", path, m.Name)
 			}
 		}
@@ -164,88 +257,4 @@ func fitsNode(s *facts.Shape, path string, n *validate.Node) error {
 		}
 	}
 	return nil
-}
-
-// fitsXML walks a document; wrapper is the element around the result, "" when
-// the root itself is it.
-func fitsXML(s *facts.Shape, body []byte, wrapper string) error {
-	d := xml.NewDecoder(strings.NewReader(string(body)))
-	for {
-		t, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			if wrapper == "" {
-				return nil
-			}
-			return fmt.Errorf("no %s", wrapper)
-		}
-		if err != nil {
-			return err
-		}
-		if e, ok := t.(xml.StartElement); ok && (wrapper == "" || e.Name.Local == wrapper) {
-			return fitsElement(d, s, e.Name.Local)
-		}
-	}
-}
-
-func fitsElement(d *xml.Decoder, s *facts.Shape, path string) error {
-	seen := map[string]bool{}
-	for {
-		t, err := d.Token()
-		if err != nil {
-			return err
-		}
-		switch t := t.(type) {
-		case xml.EndElement:
-			for _, m := range s.Members {
-				if m.Required && m.Location == "" && !seen[m.Name] && m.Shape.Type != facts.List {
-					return fmt.Errorf("%s.%s is required", path, m.Name)
-				}
-			}
-			return nil
-		case xml.StartElement:
-			inside, name := child(s, t.Name.Local)
-			if inside == nil {
-				return fmt.Errorf("the model has no %s in %s", t.Name.Local, path)
-			}
-			seen[name] = true
-			if err := fitsElement(d, inside, path+"."+t.Name.Local); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// child is the shape of an element inside one of shape s.
-func child(s *facts.Shape, name string) (*facts.Shape, string) {
-	switch s.Type { //nolint:exhaustive // scalars have none
-	case facts.List:
-		if name == or(s.Element.LocationName, "member") {
-			return s.Element.Shape, name
-		}
-	case facts.Map:
-		switch name {
-		case "entry":
-			return s, name
-		case or(s.Key.LocationName, "key"):
-			return s.Key.Shape, name
-		case or(s.Value.LocationName, "value"):
-			return s.Value.Shape, name
-		}
-	case facts.Structure:
-		for _, m := range s.Members {
-			wire := m.WireName()
-			flat := m.Shape.Type == facts.List && (m.Flattened || m.Shape.Flattened)
-			if flat && m.Shape.Element.LocationName != "" {
-				wire = m.Shape.Element.LocationName
-			}
-			if wire != name || m.Location != "" {
-				continue
-			}
-			if flat {
-				return m.Shape.Element.Shape, m.Name
-			}
-			return m.Shape, m.Name
-		}
-	}
-	return nil, ""
 }

@@ -166,16 +166,9 @@ func (w *world) service(t *testing.T, m *facts.Model, protocol string) {
 		}
 		for _, full := range []bool{false, true} {
 			g := &validatetest.Maker{Rand: rand.New(rand.NewPCG(uint64(i), 11)), Full: full, Texts: texts}
-			n := validate.Node{Kind: validate.Object}
-			if o.Input != nil {
-				n = g.Value(t, o.Input)
-				if err := validate.Input(o.Input, &n); err != nil {
-					t.Errorf("%s: a request made of the facts: %.300s", name, err)
-					continue
-				}
-			}
-			if full == (protocol == "query") { // a form has no empty structures
-				good++
+			n := request(t, g, protocol, o)
+			good++
+			if full == (protocol == "query") {
 				w.valid(t, protocol, o, &n)
 				w.unknown(t, protocol, o, n)
 			}
@@ -243,25 +236,28 @@ func sayable(protocol string, o *facts.Operation, at validatetest.Site, spoilt v
 }
 
 // valid: a request that fits is answered, and the answer fits.
-func (w *world) valid(t *testing.T, protocol string, o *facts.Operation, n *validate.Node) {
+func (w *world) valid(t *testing.T, protocol string, o *facts.Operation, n *validate.Node) answer {
 	t.Helper()
 	a := w.send(t, o, write(protocol, o, n))
 	code := errorCode(protocol, a)
 	switch {
 	case a.status >= 500 && (a.status != http.StatusNotImplemented || code != "NotImplemented"):
 		t.Errorf("%s: %d %s", o.Name, a.status, a.body)
-	case a.status >= 400 && !known(o, code):
-		t.Errorf("%s: %d, and the model has no %q: %s", o.Name, a.status, code, a.body)
 	case strings.Contains(string(a.body), "failed to satisfy constraint"):
 		t.Errorf("%s: a request that fits was refused: %s", o.Name, a.body)
 	case a.status < 300:
 		if err := fitsOutput(protocol, o, a); err != nil {
 			t.Errorf("%s: the answer does not fit: %v: %.600s", o.Name, err, a.body)
 		}
+	default:
+		if err := knownError(protocol, o, a); err != nil {
+			t.Errorf("%s: %d, and %v: %s", o.Name, a.status, err, a.body)
+		}
 	}
 	if a.header.Get("X-Amzn-Requestid")+a.header.Get("X-Amz-Request-Id") == "" {
 		t.Errorf("%s: no request id", o.Name)
 	}
+	return a
 }
 
 // unknown: members that the model does not have are ignored, as on AWS.
