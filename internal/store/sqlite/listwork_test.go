@@ -141,11 +141,15 @@ func TestListWork(t *testing.T) {
 		for _, f := range filters {
 			for _, also := range with {
 				for _, by := range []resource.Sort{resource.SortCreated, resource.SortName, resource.SortPhase, resource.SortModified} {
+					q := resource.Query{Account: "1", Region: "r", Kind: "K", Short: true, Sort: by, Limit: limit}
+					f.ask(&q)
+					also.ask(&q)
+					all := expected(rs, ids, q)
 					for _, desc := range []bool{false, true} {
-						q := resource.Query{Account: "1", Region: "r", Kind: "K", Short: true, Sort: by, Descending: desc, Limit: limit}
-						f.ask(&q)
-						also.ask(&q)
-						want := expected(rs, ids, q)
+						q, want := q, slices.Clone(all)
+						if q.Descending = desc; desc {
+							slices.Reverse(want)
+						}
 						for _, middle := range []bool{false, true} {
 							if middle {
 								if want = want[len(want)/2:]; len(want) < 2 {
@@ -176,10 +180,11 @@ func TestListWork(t *testing.T) {
 	}
 }
 
-// expected are all records of a listing, in its order.
+// expected are all records of a listing, the first of its order first.
 func expected(rs []*resource.Record, ids map[string]int64, q resource.Query) (out []*resource.Record) {
+	part := strings.ToLower(q.NameContains)
 	for _, r := range rs {
-		if q.Phase != "" && r.Phase != q.Phase || !strings.Contains(r.Name, strings.ToLower(q.NameContains)) ||
+		if q.Phase != "" && r.Phase != q.Phase || !strings.Contains(r.Name, part) ||
 			!q.CreatedAfter.IsZero() && !r.Created.After(q.CreatedAfter) || !q.CreatedBefore.IsZero() && !r.Created.Before(q.CreatedBefore) ||
 			!q.ModifiedAfter.IsZero() && !r.Modified.After(q.ModifiedAfter) || !q.ModifiedBefore.IsZero() && !r.Modified.Before(q.ModifiedBefore) {
 			continue
@@ -198,10 +203,7 @@ func expected(rs []*resource.Record, ids map[string]int64, q resource.Query) (ou
 		default:
 			c = a.Created.Compare(b.Created)
 		}
-		if c = cmp.Or(c, cmp.Compare(ids[a.Name], ids[b.Name])); q.Descending {
-			c = -c
-		}
-		return c
+		return cmp.Or(c, cmp.Compare(ids[a.Name], ids[b.Name]))
 	})
 	return out
 }
