@@ -51,8 +51,8 @@ func TestMinimalRequests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.prepare(t, m)
 		for _, protocol := range protocols(m) {
+			w.prepare(t, m)
 			texts := fixed(m)
 			for shape, text := range names(service) {
 				if s := m.Shapes[shape]; s != nil {
@@ -193,6 +193,8 @@ func (w *world) prepare(t *testing.T, m *facts.Model) {
 	switch m.Service {
 	case "budgets":
 		all = [][2]string{{"CreateBudget", `{"AccountId":"123456789012","Budget":{"BudgetName":"conformance","BudgetLimit":{"Amount":"1","Unit":"USD"},"TimeUnit":"MONTHLY","BudgetType":"COST"}}`}}
+	case "cloudwatch":
+		all = [][2]string{{"PutMetricAlarm", `{"AlarmName":"conformance","Namespace":"a","MetricName":"a","Statistic":"Sum","Period":60,"EvaluationPeriods":1,"Threshold":1,"ComparisonOperator":"GreaterThanThreshold"}`}}
 	case "sagemaker":
 		all = [][2]string{
 			{"CreateTrainingJob", job.Replace(whole("CreateTrainingJob"))},
