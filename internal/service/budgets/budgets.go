@@ -112,7 +112,7 @@ func (s *Service) Operations() map[string]op.Handler {
 			return in.AccountId, actionPath(in.BudgetName, in.ActionId)
 		}),
 		"DescribeBudgetActionsForBudget": on(s.DescribeBudgetActionsForBudget, "", func(in *apib.DescribeBudgetActionsForBudgetRequest) (string, string) {
-			return in.AccountId, actionPath(in.BudgetName, "*")
+			return in.AccountId, in.BudgetName
 		}),
 		"DescribeBudgetActionsForAccount": on(s.DescribeBudgetActionsForAccount, "", func(in *apib.DescribeBudgetActionsForAccountRequest) (string, string) {
 			return in.AccountId, actionPath("*", "*")

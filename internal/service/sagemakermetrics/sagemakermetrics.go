@@ -170,7 +170,7 @@ func (s *Service) answer(ctx context.Context, c op.Call, q *apism.MetricQuery) (
 // byArn finds a resource of the caller's account and region.
 func (s *Service) byArn(ctx context.Context, c op.Call, name string) (r *resource.Record, err error) {
 	a, ok := arn.Parse(name)
-	if !ok || a.Account != c.Account || a.Region != c.Region {
+	if !ok || a.Partition != "aws" || a.Service != "sagemaker" || a.Account != c.Account || a.Region != c.Region {
 		return nil, apierr.Validation("The resource %s is not one of account %s in %s.", name, c.Account, c.Region)
 	}
 	if n, ok := strings.CutPrefix(a.Resource, component); ok {

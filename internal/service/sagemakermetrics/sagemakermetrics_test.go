@@ -126,7 +126,7 @@ func TestTrialComponent(t *testing.T) {
 func TestWhatDoesNotExist(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	job := b.record("TrainingJob", "training-job", "job")
+	job, trial := b.record("TrainingJob", "training-job", "job"), b.record("TrialComponent", "experiment-trial-component", "mine")
 	at := api.At(time.Now())
 	for _, name := range []string{"job", "other-aws-training-job", "job-aws-processing-job", "aws-training-job"} {
 		errs := b.put(name, apism.RawMetricData{MetricName: "a", Timestamp: at}, apism.RawMetricData{MetricName: "b", Timestamp: at})
@@ -139,6 +139,7 @@ func TestWhatDoesNotExist(t *testing.T) {
 		byStep("arn:aws:sagemaker:us-west-2:123456789012:experiment-trial-component/no", "a", "Avg"),
 		byStep(strings.Replace(job, "123456789012", "210987654321", 1), "a", "Avg"),
 		byStep(strings.Replace(job, "us-west-2", "us-east-1", 1), "a", "Avg"),
+		byStep(strings.Replace(trial, "arn:aws:", "arn:aws-cn:", 1), "a", "Avg"),
 		{MetricName: "a", ResourceArn: job, MetricStat: "Avg", Period: "OneMinute", XAxisType: "IterationNumber"},
 		{MetricName: "a", ResourceArn: job, MetricStat: "Avg", Period: "IterationNumber", XAxisType: "Timestamp"},
 		{MetricName: "a", ResourceArn: job, MetricStat: "Avg", Period: "OneMinute", XAxisType: "Timestamp", Start: api.Ptr[int64](2), End: api.Ptr[int64](1)},
