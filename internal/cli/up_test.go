@@ -80,8 +80,13 @@ func TestServerLog(t *testing.T) {
 		answers bool
 		old, is string
 	}{
-		{false, 0, true, "", "0"}, {true, 0, true, "", "01"}, {true, maxLog - 1, true, "", "012"}, {true, maxLog + 1, false, "", "0123"},
-		{true, maxLog + 2, true, "01234", "4"}, {true, 0, false, "01234", "45"}, {false, 0, false, "45", "6"},
+		{false, 0, true, "", "0"},
+		{true, 0, true, "", "01"},
+		{true, maxLog - 1, true, "", "012"},
+		{true, maxLog + 1, false, "", "0123"},
+		{true, maxLog + 2, true, "01234", "4"},
+		{true, 0, false, "01234", "45"},
+		{false, 0, false, "45", "6"},
 	} {
 		if step.grow > 0 {
 			if err := os.Truncate(path, step.grow); err != nil {
