@@ -1,7 +1,8 @@
 // Command bench measures a running Clary and writes README.md beside itself:
-// each figure with a floor or a peer that was measured in the same run. It
-// judges nothing; people do. It must never run anything but servers of its own,
-// on data of its own. Start at main, then rows.go.
+// each figure with a floor or a peer that was measured in the same run. What is
+// slow it tells and people judge; a wrong answer, and memory that grows with what
+// passes through, end it with an error. It must never run anything but servers of
+// its own, on data of its own. Start at main, then rows.go.
 package main
 
 import (
