@@ -398,11 +398,12 @@ func (s *supervisor) finish() error {
 			s.log.Print(err)
 		}
 	}
+	if s.end.at.IsZero() { // it was not started
+		s.end.at = s.clock.Now()
+	}
 	s.settle()
 	exit := s.end.exit(s.group)
-	if exit.At = s.end.at; exit.At.IsZero() { // it was not started
-		exit.At = s.clock.Now()
-	}
+	exit.At = s.end.at
 	s.mu.Lock()
 	s.status.Phase = compute.Ended
 	s.status.Exit = &exit

@@ -16,13 +16,13 @@ import (
 // to tell.
 func (s *supervisor) account() {
 	used := func() time.Duration { return limit.CPU(s.init.Process.Pid) }
-	s.use(used, cmp.Or(s.group.Memory(), s.memory.Load()))
+	s.use(s.clock.Now(), used, cmp.Or(s.group.Memory(), s.memory.Load()))
 }
 
 // settle is account once init is gone, and the program's memory with it.
 func (s *supervisor) settle() {
 	used := func() time.Duration { return s.init.ProcessState.UserTime() + s.init.ProcessState.SystemTime() }
-	s.use(used, cmp.Or(s.status.Usage.Memory, s.group.Peak(), s.memory.Load()))
+	s.use(s.end.at, used, cmp.Or(s.status.Usage.Memory, s.group.Peak(), s.memory.Load()))
 	if s.disk > 0 {
 		_ = unix.Close(s.disk)
 		s.disk = 0
@@ -30,13 +30,13 @@ func (s *supervisor) settle() {
 }
 
 // use has the processor time from cpu where no group counts it.
-func (s *supervisor) use(cpu func() time.Duration, memory int64) {
+func (s *supervisor) use(at time.Time, cpu func() time.Duration, memory int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.status.Started.IsZero() {
 		return
 	}
-	u := compute.Usage{At: s.clock.Now(), CPU: s.group.CPU(), Memory: memory, Disk: s.files.Load()}
+	u := compute.Usage{At: at, CPU: s.group.CPU(), Memory: memory, Disk: s.files.Load()}
 	if u.CPU == 0 {
 		u.CPU = cpu()
 	}
