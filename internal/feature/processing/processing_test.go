@@ -182,7 +182,7 @@ func settle(t *testing.T, p *Processing, stop bool) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := p.Reconcile(t.Context(), k); err != nil {
+		if err := jobtest.Look(t.Context(), p.Reconcile, k); err != nil {
 			t.Fatal(err)
 		}
 		if job.Terminal(describe(t, p, "job").ProcessingJobStatus) {

@@ -100,7 +100,7 @@ func (b *bench) settle(stop bool) *apism.DescribeTransformJobResponse {
 				b.t.Fatal(err)
 			}
 		}
-		if _, err := b.Reconcile(b.t.Context(), b.key(Kind, "job")); err != nil {
+		if err := jobtest.Look(b.t.Context(), b.Reconcile, b.key(Kind, "job")); err != nil {
 			b.t.Fatal(err)
 		}
 		if d := b.describe("job"); job.Terminal(d.TransformJobStatus) {

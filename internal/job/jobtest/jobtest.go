@@ -15,6 +15,7 @@ import (
 	"clary/internal/identity"
 	"clary/internal/job"
 	"clary/internal/logs"
+	"clary/internal/reconcile"
 	"clary/internal/resource"
 	"clary/internal/runtimes"
 	"clary/internal/stage/plan"
@@ -50,6 +51,17 @@ func Config(t *testing.T, script func(compute.Task) fake.Script) job.Config {
 // Call is the account's own.
 func Call() op.Call {
 	return op.Call{Account: Account, Region: Region, Principal: resource.Principal{Account: Account, Root: true}, Received: time.Now()}
+}
+
+// Look has a job looked at as a loop does, and again where that is asked for at
+// once.
+func Look(ctx context.Context, look func(context.Context, resource.Key) (reconcile.Result, error), k resource.Key) error {
+	for range 10 {
+		if r, err := look(ctx, k); err != nil || r.After != time.Millisecond {
+			return err
+		}
+	}
+	return nil
 }
 
 // nobody allows everything and makes sessions of nothing.
