@@ -151,17 +151,16 @@ func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 	return rows, t.note(err)
 }
 
-// QueryRowContext runs a constant statement for at most one row.
-func (t *tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if t.writes {
-		ctx = context.Background()
-	}
+// QueryRowContext runs a constant statement for at most one row. Its context is
+// not looked at: an index finds the row soon, and database/sql starts a goroutine
+// for each query that may be given up.
+func (t *tx) QueryRowContext(_ context.Context, query string, args ...any) *sql.Row {
 	s, err := t.stmt(query)
 	if err != nil {
 		// Only the connection can make a Row that carries an error.
-		return t.c.QueryRowContext(ctx, query, args...)
+		return t.c.QueryRowContext(context.Background(), query, args...)
 	}
-	return s.QueryRowContext(ctx, args...)
+	return s.QueryRowContext(context.Background(), args...)
 }
 
 // exec runs a constant statement and tells how many rows it touched.
